@@ -1,0 +1,304 @@
+"""The records that both towers share: what one fine-tuning measured, in plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Generic, Literal, NoReturn, TypeVar, get_args
+
+from typing_extensions import Self
+
+Status = Literal["completed", "diverged", "error", "oom", "timeout"]
+Plain = str | int | float | bool | None
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenDict(dict[K, V], Generic[K, V]):
+    """A dict that cannot be changed, so that a record that holds it is frozen."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a record cannot be changed; use dataclasses.replace")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
+    update = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
+
+    def __hash__(self) -> int:  # type: ignore[override] # dict has none
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (dict(self),)
+
+
+class Record:
+    """The exact JSON round trip of a frozen dataclass."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain lists, dicts, strings and numbers."""
+        return {
+            f.name: _plain(getattr(self, f.name))
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """The record whose `to_dict` gave `fields`.
+
+        Raises:
+            ValueError: `fields` misses a required name or holds an unknown one.
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(fields) - set(known))
+        if unknown:
+            raise ValueError(
+                f"{cls.__name__} has no field {unknown}; it has {sorted(known)}"
+            )
+        try:
+            return cls(**{name: _restored(value) for name, value in fields.items()})
+        except TypeError as error:
+            raise ValueError(
+                f"{cls.__name__} cannot be read from {dict(fields)!r}: {error}"
+            ) from error
+
+    def to_json(self) -> str:
+        """One line of standard JSON; floats survive to the last bit."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The record whose `to_json` gave `text`."""
+        return cls.from_dict(json.loads(text))
+
+
+# Standard JSON has no NaN and no infinity; a history may hold both.
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        name = "NaN" if math.isnan(value) else "Infinity"
+        return {"float": f"-{name}" if value < 0 else name}
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"float"} and value["float"] in _NON_FINITE:
+            return _NON_FINITE[value["float"]]
+        return {key: _restored(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return tuple(_restored(each) for each in value)
+    return value
+
+
+@dataclass(frozen=True)
+class Cost(Record):
+    """What one fine-tuning cost; None is "not measured", never zero.
+
+    Attributes:
+        num_parameters: Parameters of the whole model.
+        num_trainable_parameters: Those that the strategy trains.
+        macs: Multiply-accumulate operations of one forward pass of one sample.
+        seconds: Wall seconds of the training, without its measurements.
+        peak_memory: Bytes; on CUDA the allocator's peak, elsewhere the tensors that
+            one training step holds at once (parameters, gradients, optimizer state
+            and activations).
+        num_samples: Samples that the training saw, repeats counted.
+
+    >>> Cost(num_parameters=11_689_512, seconds=41.5).macs is None
+    True
+    """
+
+    _: KW_ONLY
+    num_parameters: int | None = None
+    num_trainable_parameters: int | None = None
+    macs: int | None = None
+    seconds: float | None = None
+    peak_memory: int | None = None
+    num_samples: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is None:
+                continue
+            kinds = (int, float) if name == "seconds" else (int,)
+            valid = isinstance(value, kinds) and not isinstance(value, bool)
+            if not valid or not math.isfinite(value) or value < 0:
+                raise ValueError(
+                    f"Cost expects {name} to be a number of at least 0 or None,"
+                    f" got {value!r}"
+                )
+
+
+@dataclass(frozen=True)
+class Run(Record):
+    """One fine-tuning of one model on one dataset, as measured.
+
+    `finetune` and `sweep` make runs; a run from a loop of one's own is just the record.
+
+    Attributes:
+        model: Name of the pretrained model.
+        task: Name of the task.
+        dataset: Label of the dataset inside the task.
+        strategy: Name of the way to fine-tune.
+        seed: The seed of the run, at least 0.
+        status: "completed"; "diverged" where the loss became NaN or infinite;
+            "error", "oom" or "timeout" where the run did not finish.
+        message: What went wrong, for people; empty where nothing did.
+        scores: Measured after fine-tuning, on the reported split, by metric key.
+            Finite numbers; a score that is undefined is left out.
+        baseline: The same metrics before fine-tuning, by a frozen evaluation.
+        chance: The same metrics of a predictor that ignores its input.
+        num_examples: Samples of the reported split.
+        curve: Validation during training: columns of equal length, one a metric key;
+            the column `step` counts the optimizer steps done, and its first row is
+            before training. Without `step` the rows are taken as evenly spaced.
+        history: Step metrics during training: columns of equal length, one a metric
+            key; the column `step` numbers the optimizer steps from 1.
+        cost: What it cost.
+        settings: What decided the result and is not a name: the strategy's
+            configuration, for example `{"trainable": "head", "epochs": 5}`.
+        versions: Versions of the packages that trained it.
+
+    Raises:
+        ValueError: A name is empty, a number is not finite, a status is unknown, the
+            columns of `curve` or `history` differ in length.
+
+    >>> run = Run(
+    ...     model="a",
+    ...     task="t",
+    ...     dataset="d",
+    ...     strategy="full",
+    ...     seed=0,
+    ...     scores={"accuracy": 0.75},
+    ...     baseline={"accuracy": 0.5},
+    ... )
+    >>> Run.from_json(run.to_json()) == run
+    True
+    """
+
+    _: KW_ONLY
+    model: str
+    task: str
+    dataset: str
+    strategy: str
+    seed: int
+    status: Status = "completed"
+    message: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    chance: Mapping[str, float] = field(default_factory=dict)
+    num_examples: int | None = None
+    curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+    settings: Mapping[str, Plain] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("model", "task", "dataset", "strategy"):
+            _check_name(f"Run.{name}", getattr(self, name))
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(
+                f"{self.name}: seed must be an int >= 0, got {self.seed!r}"
+            )
+        if self.status not in get_args(Status):
+            raise ValueError(
+                f"{self.name}: status must be one of {list(get_args(Status))},"
+                f" got {self.status!r}"
+            )
+        if isinstance(self.cost, Mapping):  # as read from JSON
+            object.__setattr__(self, "cost", Cost.from_dict(self.cost))
+        if not isinstance(self.cost, Cost):
+            raise ValueError(f"{self.name}: cost must be a Cost, got {self.cost!r}")
+        if self.num_examples is not None and (
+            type(self.num_examples) is not int or self.num_examples < 1
+        ):
+            raise ValueError(
+                f"{self.name}: num_examples must be an int >= 1 or None,"
+                f" got {self.num_examples!r}"
+            )
+        for name in ("scores", "baseline", "chance"):
+            self._freeze(name, _finite_scores(f"{self.name}: {name}", self._get(name)))
+        for name in ("curve", "history"):
+            self._freeze(name, _table(f"{self.name}: {name}", self._get(name)))
+        for name in ("settings", "versions"):
+            self._freeze(name, dict(self._get(name)))
+
+    @property
+    def name(self) -> str:
+        """How messages name the run: model on task/dataset, strategy, seed.
+
+        >>> Run(model="a", task="t", dataset="d", strategy="full", seed=0).name
+        'a on t/d, full, seed 0'
+        """
+        return (
+            f"{self.model} on {self.task}/{self.dataset},"
+            f" {self.strategy}, seed {self.seed}"
+        )
+
+    def _get(self, name: str) -> Mapping[str, Any]:
+        value = getattr(self, name)
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{self.name}: {name} must be a mapping, got {value!r}")
+        return value
+
+    def _freeze(self, name: str, value: dict[str, Any]) -> None:
+        object.__setattr__(self, name, FrozenDict(value))
+
+
+def _check_name(what: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{what} must be a name, got {value!r}")
+
+
+def _finite_scores(what: str, scores: Mapping[str, Any]) -> dict[str, float]:
+    for key, value in scores.items():
+        _check_name(f"{what}: a metric key", key)
+        if not _is_number(value) or not math.isfinite(value):
+            raise ValueError(
+                f"{what}[{key!r}] must be a finite number, got {value!r}; leave out"
+                " what is undefined"
+            )
+    return {key: float(value) for key, value in scores.items()}
+
+
+def _table(what: str, columns: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
+    table = {}
+    for key, column in columns.items():
+        _check_name(f"{what}: a column", key)
+        values = tuple(column)
+        wrong = [value for value in values if not _is_number(value)]
+        if wrong:
+            raise ValueError(f"{what}[{key!r}] must hold numbers, got {wrong[0]!r}")
+        kind = int if key == "step" else _float
+        table[key] = tuple(kind(value) for value in values)
+    lengths = {key: len(column) for key, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{what} needs columns of equal length, got {lengths}")
+    steps = table.get("step", ())
+    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
+        raise ValueError(f"{what}['step'] must increase, got {steps}")
+    return table
+
+
+def _float(value: Any) -> float:
+    # One NaN object, so that two equal tables compare equal.
+    number = float(value)
+    return math.nan if math.isnan(number) else number
+
+
+def _is_number(value: object) -> bool:
+    # numpy's scalars are numbers of the abstract base, its bool and Python's are not.
+    return hasattr(value, "__float__") and not isinstance(value, str | bool)
