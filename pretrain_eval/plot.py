@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from pretrain_eval._comparison import Comparison
 from pretrain_eval._render import amount, duration
-from pretrain_eval._report import Comparison
 from pretrain_eval._scorecard import Scorecard
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _cost_panel(ax: Axes, card: Scorecard) -> None:
 def _color(comparison: Comparison, model: str) -> str:
     if model == comparison.best:
         return _BEST
-    return _TIED if model in comparison.inseparable else _OTHER
+    return _TIED if model in comparison.not_separable else _OTHER
 
 
 def _interval_label(comparison: Comparison) -> str:
