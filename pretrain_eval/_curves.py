@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 
 
@@ -38,12 +40,19 @@ def area_under(
         return 0.0
     if total <= 0:
         return heights[-1]
-    x = [time_share(t, total, linear=linear) for t in times]
-    pieces = [
-        (x[i + 1] - x[i]) * (heights[i] + heights[i + 1]) / 2 for i in range(len(x) - 1)
-    ]
-    held = 0.0 if diverged else heights[-1]
-    return math.fsum([x[0] * heights[0], *pieces, (1 - x[-1]) * held])
+    weights = _weights(tuple(times), total, linear)
+    if diverged:  # what is not held is 0
+        held = 1 - time_share(times[-1], total, linear=linear)
+        weights = (*weights[:-1], weights[-1] - held)
+    return math.fsum(map(operator.mul, weights, heights))
+
+
+@functools.lru_cache(maxsize=4096)  # most runs are measured at the same steps
+def _weights(times: tuple[float, ...], total: float, linear: bool) -> tuple[float, ...]:
+    x = [time_share(time, total, linear=linear) for time in times]
+    # The first height holds before its point and the last one after its own.
+    x = [-x[0], *x, 2 - x[-1]]
+    return tuple((x[i + 2] - x[i]) / 2 for i in range(len(times)))
 
 
 def planned_steps(times: Sequence[float], epochs: int | None) -> float:

@@ -7,8 +7,8 @@ import itertools
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from pretrain_eval._render import listing
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._statistics import Array, Cell
 
-NUM_DRAWS = 4000
+NUM_DRAWS = 2000
 USABLE = ("completed", "diverged")
 
 
@@ -149,7 +149,7 @@ class Evaluator(ABC):
             dataclasses.replace(run, scores=run.chance)
             if run.status == "diverged"
             else run
-            for run in with_chance(runs)
+            for run in runs
             if run.status in USABLE
         ]
         if not usable:
@@ -164,7 +164,7 @@ class Evaluator(ABC):
             rough = resampled_scores(
                 cell,
                 lambda drawn: self.combine(self.parts([usable[i] for i in drawn])) or 0,
-                NUM_DRAWS // 8,
+                NUM_DRAWS // 4,
                 self._rng(runs[0].model),
             )
             # Runs spread less around their own mean than around the truth.
@@ -224,7 +224,9 @@ class Evaluator(ABC):
         for run in runs:
             owned.setdefault(run.model, []).append(run)
         return {
-            model: Pieces(tuple(own), tuple(owned.get(self._twin_of(model) or "", ())))
+            model: Pieces(
+                with_chance(own), with_chance(owned.get(self._twin_of(model) or "", ()))
+            )
             for model, own in owned.items()
         }
 
@@ -326,20 +328,19 @@ ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
 def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
     """Times and samples added up; and the sizes of the one model, if there is one."""
-
-    def known(name: str) -> list[float]:
-        values = (getattr(run.cost, name) for run in runs)
-        return [value for value in values if value is not None]
-
-    found: dict[str, float] = {}
-    if known("seconds"):
-        found["seconds"] = math.fsum(known("seconds"))
-    if known("num_samples"):
-        found["num_samples"] = sum(known("num_samples"))
-    for name in ("num_parameters", "num_trainable_parameters", "macs", "peak_memory"):
-        if sizes and known(name):
-            found[name] = max(known(name))
-    return Cost(**found)  # type: ignore[arg-type]
+    costs = [run.cost for run in runs]
+    ways: dict[str, Callable[[list[float]], float]] = {
+        "seconds": math.fsum,
+        "num_samples": sum,
+    }
+    if sizes:
+        names = ("num_parameters", "num_trainable_parameters", "macs", "peak_memory")
+        ways |= dict.fromkeys(names, max)
+    found: dict[str, Any] = {}
+    for name, way in ways.items():
+        known = [x for cost in costs if (x := getattr(cost, name)) is not None]
+        found[name] = way(known) if known else None
+    return Cost(**found)
 
 
 def _rank(report: Report) -> tuple[bool, float, bool, str]:

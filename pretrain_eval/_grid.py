@@ -52,21 +52,20 @@ def ordered(runs: Iterable[Run]) -> tuple[Run, ...]:
 
 
 def with_chance(runs: Sequence[Run]) -> tuple[Run, ...]:
-    """The runs, each with every chance level that is known for its dataset.
+    """The runs; one that knows no chance level takes those of its dataset.
 
     Chance belongs to the reported split, so that what one run knows holds for all.
     """
-    known: dict[tuple[str, str], dict[str, float]] = {}
+    if all(run.chance for run in runs):
+        return tuple(runs)
+    known: dict[tuple[str, str], Mapping[str, float]] = {}
     for run in runs:
-        found = known.setdefault((run.task, run.dataset), {})
-        for key, level in run.chance.items():
-            found.setdefault(key, level)
+        if run.chance:
+            known.setdefault((run.task, run.dataset), run.chance)
     return tuple(
-        run
-        if len(run.chance) == len(known[run.task, run.dataset])
-        else dataclasses.replace(
-            run, chance=known[run.task, run.dataset] | dict(run.chance)
-        )
+        dataclasses.replace(run, chance=known[run.task, run.dataset])
+        if not run.chance and (run.task, run.dataset) in known
+        else run
         for run in runs
     )
 

@@ -7,6 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, final
 
 import numpy as np
@@ -28,7 +29,6 @@ from pretrain_eval._grid import (
     mean_by_cell,
     modes_of,
     ordered,
-    with_chance,
 )
 from pretrain_eval._intervals import resampled_means, standard_error, t_quantile
 from pretrain_eval._levels import Chance, Levels, is_loss
@@ -97,6 +97,10 @@ class GridEvaluator(Evaluator):
     def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
         """What a missing run could have measured, by column."""
         return {"z": (0.0, 1.0)}
+
+    def _combined(self, parts: Mapping[str, Array]) -> Array:
+        """`combine` on many draws at once, for a protocol that is no mean."""
+        raise NotImplementedError
 
     def _linear(self, grid: Grid) -> Array | None:
         """One value a run whose macro mean is the unclipped score, if it is a mean."""
@@ -175,7 +179,7 @@ class GridEvaluator(Evaluator):
         return Measured(report, draws, tasks, grid)
 
     def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
-        runs = with_chance(pieces.own)
+        runs = pieces.own
         cells = crossed([*map(cell_of, runs), *holes])
         codes = {cell: index for index, cell in enumerate(cells)}
         found: list[tuple[int, int, Row]] = []
@@ -242,7 +246,7 @@ class GridEvaluator(Evaluator):
             return self.metric.get(run.task)
         return self.metric
 
-    @property
+    @cached_property
     def _levels(self) -> Levels:
         return Levels(self.chance, self.ceiling)
 
@@ -310,12 +314,7 @@ class GridEvaluator(Evaluator):
         size = grid.present.size
         drawn = resampled_means(table, grid.index, size, NUM_DRAWS, rng)
         parts = self._made_of(grid.layout, dict(zip(grid.columns, drawn, strict=True)))
-        columns = [
-            np.broadcast_to(value, NUM_DRAWS).tolist() for value in parts.values()
-        ]
-        rows = zip(*columns, strict=True)
-        scores = [self.combine(dict(zip(parts, row, strict=True))) for row in rows]
-        return np.array([math.nan if each is None else each for each in scores])
+        return np.broadcast_to(self._combined(parts), NUM_DRAWS)
 
     def _over_tasks(self, grid: Grid, score: float) -> Interval | None:
         values = self._linear(grid)
@@ -358,7 +357,7 @@ class GridEvaluator(Evaluator):
                 f"{missing} of {missing + grid.cell.size} expected runs are missing: the"
                 " score is of those that exist, and the bounds say what it could be."
             )
-        unknown = self._levels.unknown(with_chance(runs), self._metrics())
+        unknown = self._levels.unknown(runs, self._metrics())
         if unknown:
             notes.append(
                 f"Chance is unknown for {unknown} of {len(runs)} runs and taken as 0,"
@@ -379,13 +378,15 @@ def clip(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def geometric(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
+def geometric(parts: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
     """Π d^w over the parts that have a weight, weights made to sum to 1."""
-    total = math.fsum(weights[name] for name in parts if name in weights)
-    score = 1.0
-    for name, value in parts.items():
-        if name in weights:
-            score *= clip(value) ** (weights[name] / total)
+    kept = {name: part for name, part in parts.items() if name in weights}
+    total = math.fsum(weights[name] for name in kept)
+    terms = [
+        np.clip(part, 0.0, 1.0) ** (weights[name] / total)
+        for name, part in kept.items()
+    ]
+    score: Array = np.prod(np.broadcast_arrays(*terms), axis=0)
     return score
 
 

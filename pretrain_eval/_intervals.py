@@ -115,7 +115,7 @@ def small_integers(
     rng: np.random.Generator, high: int, shape: tuple[int, ...]
 ) -> Index:
     """Uniform integers below `high`, from as few random bytes as do."""
-    kind = np.uint16 if high <= 1 << 16 else np.uint32
+    kind = np.uint8 if high <= 256 else np.uint16 if high <= 1 << 16 else np.uint32
     return rng.integers(0, high, shape, dtype=kind).astype(np.intp)
 
 
@@ -203,7 +203,7 @@ def resampled_means(
     num_cells: int,
     replicates: int,
     rng: np.random.Generator,
-) -> Array:
+) -> list[Array]:
     """Bootstrap means of each cell, residuals scaled by √(K / (K − 1)).
 
     Args:
@@ -214,26 +214,44 @@ def resampled_means(
         rng: The source of randomness.
 
     Returns:
-        (num_columns, replicates, num_cells); a cell of one run stays where it is.
+        A column each (replicates, num_cells), and (num_cells,) where no seed changes
+        it; a cell of one run stays where it is.
     """
     counts = np.bincount(cell, minlength=num_cells)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    result = np.empty((values.shape[1], replicates, num_cells))
-    for count in np.unique(counts[counts > 0]).tolist():
+    center = np.stack([np.bincount(cell, x, num_cells) for x in values.T]) / counts
+    residuals = np.ascontiguousarray(values.T - center[:, cell])
+    varied = np.flatnonzero(np.abs(residuals).max(axis=1) > 0).tolist()
+    result = list(center)
+    for column in varied:
+        result[column] = np.repeat(center[column][None], replicates, axis=0)
+    for count in np.unique(counts[counts > 1]).tolist():
         members = np.flatnonzero(counts == count)
         rows = starts[members][:, None] + np.arange(count)
-        block = values[rows]  # (members, count, columns)
-        means = block.mean(axis=1)
-        residuals = block - means[:, None]
-        scale = math.sqrt(count / (count - 1)) / count if count > 1 else 0.0
-        total = np.zeros((values.shape[1], replicates, members.size))
-        each = np.arange(members.size)
-        for _ in range(count if count > 1 else 0):
-            pick = small_integers(rng, count, (replicates, members.size))
-            for column in range(values.shape[1]):
-                total[column] += residuals[each, pick, column]
-        result[:, :, members] = means.T[:, None] + scale * total
+        scale = math.sqrt(count / (count - 1)) / count
+        for size in _few_at_once(count):
+            choices = count**size
+            pick = small_integers(rng, choices, (replicates, members.size))
+            pick += choices * np.arange(members.size)
+            for column in varied:
+                sums = _sums_of(scale * residuals[column][rows], size)
+                result[column][:, members] += sums.ravel().take(pick)
     return result
+
+
+def _few_at_once(count: int) -> list[int]:
+    # How many of the `count` picks one random byte can stand for, until all are made.
+    most = max(size for size in range(1, 9) if size == 1 or count**size <= 256)
+    whole, rest = divmod(count, most)
+    return [most] * whole + ([rest] if rest else [])
+
+
+def _sums_of(values: Array, size: int) -> Array:
+    # Every sum of `size` values of a row, drawn with replacement.
+    sums = values
+    for _ in range(size - 1):
+        sums = (sums[:, :, None] + values[:, None, :]).reshape(values.shape[0], -1)
+    return sums
 
 
 def resampled_scores(

@@ -108,10 +108,8 @@ class Levels(NamedTuple):
             return 1 / classes
         return float(self.chance)
 
-    def normalised(self, run: Run, key: str, value: float | None) -> float | None:
-        """The share (m − c) / (u − c), signed; None where it is undefined."""
-        if value is None:
-            return None
+    def ends(self, run: Run, key: str) -> tuple[float, float] | None:
+        """Chance and ceiling, c and u; None where the ceiling is not beyond chance."""
         level = self.chance_of(run, key)
         if level is None:
             if is_loss(key):
@@ -122,7 +120,14 @@ class Levels(NamedTuple):
         top = 1.0 if self.ceiling is None else self.ceiling
         if level == top or (level < top) == is_loss(key):
             return None
-        return (value - level) / (top - level)
+        return level, top
+
+    def normalised(self, run: Run, key: str, value: float | None) -> float | None:
+        """The share (m − c) / (u − c), signed; None where it is undefined."""
+        ends = None if value is None else self.ends(run, key)
+        if value is None or ends is None:
+            return None
+        return (value - ends[0]) / (ends[1] - ends[0])
 
     def unknown(self, runs: Iterable[Run], keys: Sequence[str]) -> int:
         """How many runs hold one of the metrics and not its chance level."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable, Sequence
 from typing import Any, Literal
@@ -134,7 +135,8 @@ def rank_correlation(first: Array, second: Array) -> float | None:
     return float(a @ b) / scale if scale > 0 else None
 
 
-def macro_weights(cells: Sequence[Cell]) -> Array:
+@functools.lru_cache(maxsize=4096)  # the same grid is weighed for every model
+def macro_weights(cells: tuple[Cell, ...]) -> Array:
     """Weight of each (task, dataset, strategy), 1 / (N_T · N_D(task) · N_S(dataset)).
 
     They sum to 1: every task counts the same, within it every dataset, within that
@@ -145,12 +147,14 @@ def macro_weights(cells: Sequence[Cell]) -> Array:
     for task, dataset, _ in cells:
         datasets.setdefault(task, set()).add(dataset)
         strategies[task, dataset] = strategies.get((task, dataset), 0) + 1
-    return np.array(
+    weights = np.array(
         [
             1 / (len(datasets) * len(datasets[task]) * strategies[task, dataset])
             for task, dataset, _ in cells
         ]
     )
+    weights.flags.writeable = False
+    return weights
 
 
 def exact_dot(weights: Array, values: Array) -> float:

@@ -95,10 +95,10 @@ class OptimizabilityEvaluator(GridEvaluator):
             return None
         steps = run.curve.get("step", tuple(range(len(curve))))
         times, values = points_before_failure(steps, curve)
-        z = [self._levels.normalised(run, key, value) for value in values]
-        if None in z:
+        ends = self._levels.ends(run, key)
+        if ends is None:
             return None
-        heights = [each for each in z if each is not None]
+        heights = [(value - ends[0]) / (ends[1] - ends[0]) for value in values]
         epochs = run.settings.get("epochs")
         row = {
             "validation area": area_under(

@@ -128,10 +128,11 @@ def _variances(grid: Grid) -> dict[str, float]:
     weights = layout.weights
     mean = exact_dot(weights, means)
     of_task, of_dataset = np.empty(means.size), np.empty(means.size)
+    by_task, by_dataset = layout.by_task(means), layout.by_dataset(means)
     for (task,), index in layout.tasks.items():
-        of_task[index] = layout.by_task(means)[task]
+        of_task[index] = by_task[task]
     for place, index in layout.datasets.items():
-        of_dataset[index] = layout.by_dataset(means)[place]
+        of_dataset[index] = by_dataset[place]
     within = (grid.columns["P"] - means[grid.index]) ** 2
     seeds = np.bincount(grid.index, within, means.size) / np.bincount(grid.index)
     return {

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._budget import Budget, measured_costs
+from pretrain_eval._budget import COSTS, Budget
 from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator, Row, geometric
 from pretrain_eval._records import Run
@@ -54,6 +54,10 @@ class ReusabilityEvaluator(GridEvaluator):
     @override
     def combine(self, parts: Mapping[str, float]) -> float:
         """The weighted geometric mean of the parts that there are."""
+        return float(self._combined({k: np.array(v) for k, v in parts.items()}))
+
+    @override
+    def _combined(self, parts: Mapping[str, Array]) -> Array:
         return geometric(parts, WEIGHTS)
 
     @property
@@ -66,7 +70,11 @@ class ReusabilityEvaluator(GridEvaluator):
         z = self._normalised(run)
         if z is None:
             return None
-        row = {"z": z, **measured_costs(run.cost)}
+        row = {"z": z}
+        for name in self._limits:
+            amount = getattr(run.cost, COSTS[name])
+            if amount is not None:
+                row[name] = float(amount)
         whole, trained = run.cost.num_parameters, run.cost.num_trainable_parameters
         if whole and trained is not None:
             row["trainable share"] = trained / whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, final
@@ -77,6 +76,10 @@ class UsabilityEvaluator(GridEvaluator):
         """The weighted geometric mean; None where no cost has a desirability."""
         if not {"resources", "training time"} & set(parts):
             return None
+        return float(self._combined({k: np.array(v) for k, v in parts.items()}))
+
+    @override
+    def _combined(self, parts: Mapping[str, Array]) -> Array:
         return geometric(parts, self.weights)
 
     @override
@@ -95,7 +98,10 @@ class UsabilityEvaluator(GridEvaluator):
             for index in modes
         ]
         names = [name for name in WEIGHTS if all(name in parts for parts in found)]
-        worth = [self._worth({name: parts[name] for name in names}) for parts in found]
+        # By what U is made of, so that a better run can never make U smaller.
+        worth = [
+            self._combined({name: parts[name] for name in names}) for parts in found
+        ]
         best = np.argmax(np.stack(worth), axis=0)
         return {
             name: np.choose(best, [parts[name] for parts in found]) for name in names
@@ -115,18 +121,6 @@ class UsabilityEvaluator(GridEvaluator):
         sizes = {name: x for name, x in amounts.items() if name != "seconds"}
         parts |= self.budget.geometric_mean("resources", sizes)
         return parts | self.budget.geometric_mean("training time", times)
-
-    def _worth(self, parts: Mapping[str, Array]) -> Array:
-        # By what U is made of, so that a better run can never make U smaller.
-        total = math.fsum(self.weights[name] for name in parts)
-        worth: Array = np.prod(
-            [
-                np.clip(part, 0.0, 1.0) ** (self.weights[name] / total)
-                for name, part in parts.items()
-            ],
-            axis=0,
-        )
-        return worth
 
     @override
     def _details(self, grid: Grid, report: Report) -> dict[str, float]:

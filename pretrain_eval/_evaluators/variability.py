@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 from typing_extensions import override
 
+from pretrain_eval._evaluator import Pieces
 from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
 from pretrain_eval._records import Run
 from pretrain_eval._report import Report
-from pretrain_eval._statistics import Array, macro_weights, stability
+from pretrain_eval._statistics import Array, Cell, stability
 
 USUAL = ("accuracy", "recall", "f1")
 SATURATED = 0.02
@@ -92,16 +94,26 @@ class VariabilityEvaluator(GridEvaluator):
         a = self._levels.normalised(run, key, after)
         if a is None or b is None:
             return {}
-        saturated = 1 - b < SATURATED
-        h = math.nan if saturated else min(max((a - b) / (1 - b), -1.0), 1.0)
         return {
-            key: h,
             f"before {key}": before,
             f"after {key}": after,
-            f"z {key}": a,
-            f"fell {key}": float(a < b),
-            f"saturated {key}": float(saturated),
+            f"z before {key}": b,
+            f"z after {key}": a,
         }
+
+    @override
+    def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
+        grid = super()._grid(pieces, holes)
+        columns = dict(grid.columns)
+        for key in self._found(grid):
+            b, a = columns[f"z before {key}"], columns[f"z after {key}"]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                h = np.clip((a - b) / (1 - b), -1.0, 1.0)
+            columns[key] = np.where(1 - b < SATURATED, math.nan, h)
+        return dataclasses.replace(grid, columns=columns)
+
+    def _found(self, grid: Grid) -> list[str]:
+        return [key for key in self._metrics() if f"z after {key}" in grid.columns]
 
     @override
     def _needs(self) -> str:
@@ -135,45 +147,53 @@ class VariabilityEvaluator(GridEvaluator):
             means, column = grid.means[key], grid.columns[key]
             known = ~np.isnan(means)
             share = np.zeros(means.size)
-            cells = [c for c, k in zip(grid.layout.cells, known, strict=True) if k]
-            share[known] = macro_weights(cells) / grid.layout.weights[known]
+            layout = grid.layout.only(np.flatnonzero(known).tolist())
+            share[known] = layout.weights / grid.layout.weights[known]
             filled = np.where(np.isnan(column), means[grid.index], column)
             values += share[grid.index] * np.nan_to_num(filled) / len(keys)
         return values
 
     @override
     def _details(self, grid: Grid, report: Report) -> dict[str, float]:
-        keys = [key for key in self._metrics() if key in grid.columns]
         details: dict[str, float] = {}
-        for key in keys:
+        for key in self._found(grid):
             before, after = grid.macro(f"before {key}"), grid.macro(f"after {key}")
             if before is not None and after is not None:
                 details[f"{key} before"] = before
                 details[f"{key} after"] = after
                 details[f"change of {key}"] = after - before
         details["signed mean"] = math.fsum(report.parts.values()) / len(report.parts)
-        fell = [grid.columns[f"fell {key}"] for key in keys]
-        details["negative transfer"] = float(np.nanmean(np.stack(fell)))
-        z = grid.means[f"z {keys[0]}"]
+        b, a = self._measured(grid)
+        details["negative transfer"] = float((a < b).mean())
+        z = grid.means[f"z after {self._found(grid)[0]}"]
         known = np.flatnonzero(~np.isnan(z)).tolist()
         weights = grid.layout.only(known).weights
         details["consistency of after"] = stability(np.clip(z[known], 0, 1), weights)
-        saturated = [grid.columns[f"saturated {key}"] for key in keys]
-        details["saturated"] = float(np.nansum(np.stack(saturated)))
+        details["saturated"] = float((1 - b < SATURATED).sum())
         forgetting = grid.macro("forgetting")
         return details | ({} if forgetting is None else {"forgetting": forgetting})
 
     @override
     def _own_notes(self, grid: Grid) -> list[str]:
         notes = []
-        absent = [key for key in self._metrics() if key not in grid.columns]
+        found = self._found(grid)
+        absent = [key for key in self._metrics() if key not in found]
         if absent:
             notes.append(f"No run holds {' and '.join(absent)} before and after.")
-        columns = [grid.columns.get(f"saturated {key}") for key in self._metrics()]
-        count = int(sum(np.nansum(each) for each in columns if each is not None))
+        count = int((1 - self._measured(grid)[0] < SATURATED).sum())
         if count:
             notes.append(
                 f"{count} measurements had less than {SATURATED} of headroom and are"
                 " left out."
             )
         return notes
+
+    def _measured(self, grid: Grid) -> tuple[Array, Array]:
+        # z before and after, of every run and metric.
+        pairs = [
+            (grid.columns[f"z before {key}"], grid.columns[f"z after {key}"])
+            for key in self._found(grid)
+        ]
+        before, after = np.concatenate(pairs, axis=1)
+        known = ~np.isnan(before)
+        return before[known], after[known]
