@@ -25,8 +25,8 @@ class FrozenDict(dict[K, V], Generic[K, V]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a record cannot be changed; use dataclasses.replace")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    update = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = pop = popitem = clear = setdefault = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override] # dict has none
         return hash(frozenset(self.items()))

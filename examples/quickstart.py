@@ -1,0 +1,1 @@
+"""The same as `python -m pretrain_eval`."""
