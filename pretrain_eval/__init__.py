@@ -6,6 +6,7 @@ from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, 
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
 from pretrain_eval._records import Cost, Run
+from pretrain_eval._store import RunStore
 from pretrain_eval._validate import validate
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "R2Score",
     "Recall",
     "Run",
+    "RunStore",
     "StepMetric",
     "UpdateRatio",
     "functional",
