@@ -1,6 +1,6 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
-from pretrain_eval import functional
+from pretrain_eval import functional, plot
 from pretrain_eval._budget import Budget
 from pretrain_eval._cost import count_macs
 from pretrain_eval._evaluator import Evaluator
@@ -17,6 +17,8 @@ from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Comparison, Difference, Interval, Report
 from pretrain_eval._scorecard import Scorecard, scorecard
+from pretrain_eval._store import RunStore
+from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._validate import validate
 from pretrain_eval._version import __version__
@@ -42,6 +44,7 @@ __all__ = [
     "Report",
     "ReusabilityEvaluator",
     "Run",
+    "RunStore",
     "Scorecard",
     "Splits",
     "StepMetric",
@@ -54,6 +57,8 @@ __all__ = [
     "count_macs",
     "finetune",
     "functional",
+    "plot",
     "scorecard",
+    "sweep",
     "validate",
 ]
