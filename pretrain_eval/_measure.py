@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from pretrain_eval._head import headless
 from pretrain_eval._metric import Metric, MetricCollection, Value
@@ -37,12 +38,17 @@ def scores_for(task: Task) -> list[Metric]:
     return [R2Score(), MeanSquaredError()]
 
 
+def _measured(split: Split, strategy: Strategy) -> DataLoader[Any]:
+    # Without a backward pass, four times the batch fits where one trains.
+    return as_loader(split, 4 * strategy.batch_size, shuffle=False)
+
+
 def measure(
     network: nn.Module, task: Task, split: Split, strategy: Strategy
 ) -> tuple[int, dict[str, Value]]:
     """Number of samples and scores on a split."""
     counter = _Count()
-    loader = as_loader(split, strategy.batch_size, shuffle=False)
+    loader = _measured(split, strategy)
     values = validate(
         network,
         loader,
@@ -60,9 +66,7 @@ def measure_baseline(
     """Scores of a frozen evaluation of the features that the head reads."""
     forward = forward_for(task) if task.is_classification else forward_pair
     (features, targets), (queries, expected) = (
-        read_features(
-            network, path, as_loader(part, strategy.batch_size, shuffle=False), forward
-        )
+        read_features(network, path, _measured(part, strategy), forward)
         for part in (splits.train, splits.reported)
     )
     collection = MetricCollection(*scores_for(task))
