@@ -24,10 +24,10 @@ def fingerprint(parts: Iterable[object]) -> str:
             part = part.detach().cpu().resolve_conj().resolve_neg()
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
             # As bytes, since numpy has no bfloat16.
-            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         elif isinstance(part, np.ndarray):
             digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         elif isinstance(part, bytes):
             digest.update(part)
         else:

@@ -239,7 +239,7 @@ def _check_model(
                 try:
                     for strategy in strategies:
                         prepare(network, task, splits, strategy, head)
-                    inputs = first_inputs(splits, strategies[0])
+                    inputs = first_inputs(splits, strategies[0].batch_size)
                     with evaluating(network), torch.no_grad():
                         outputs = logits(network(inputs.to(choose_device(device))))
                 except Exception as error:
