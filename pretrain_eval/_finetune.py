@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -124,6 +125,7 @@ def finetune(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         shared=Shared(),
         origin="",
+        timeout=None,
     )
 
 
@@ -141,6 +143,7 @@ def finetune_sharing(
     checkpoint: Path | None,
     shared: Shared,
     origin: str,
+    timeout: float | None,
 ) -> Run:
     """The run of `finetune`, which takes from `shared` what equals in its neighbours.
 
@@ -157,7 +160,9 @@ def finetune_sharing(
         checkpoint: A file to continue from.
         shared: Where features, baselines and costs are kept.
         origin: Equal for runs of equal weights, samples and head.
+        timeout: Seconds after which the training raises TimeoutError.
     """
+    start = time.monotonic()
     splits = task.datasets[label]
     generators = [g for part in splits.parts.values() for g in own_generators(part)]
     with preserved_rng(*generators):
@@ -168,7 +173,14 @@ def finetune_sharing(
         trained, data, reading = source.to_train(strategy)
         identity = _identity(network, task, label, strategy, seed) if checkpoint else ""
         training = Training(
-            trained, task, data, strategy, seed, checkpoint=checkpoint, name=identity
+            trained,
+            task,
+            data,
+            strategy,
+            seed,
+            checkpoint=checkpoint,
+            name=identity,
+            deadline=None if timeout is None else start + timeout,
         )
         status = training.run(on_epoch)
         num_examples, scores = (

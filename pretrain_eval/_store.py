@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -395,6 +396,18 @@ class RunStore(AbstractContextManager["RunStore"]):
         connection.execute(
             "UPDATE totals SET num_runs = ?, checksum = ?",
             (num_runs + (old is None), total),
+        )
+
+
+def check_room(store: RunStore, num_steps: Sequence[int]) -> None:
+    """Raise OSError where the disk cannot take runs of so many steps each."""
+    # A run takes about 4 kB, and each step three numbers of 20 characters.
+    needed = sum(4096 + 64 * steps for steps in num_steps)
+    free = shutil.disk_usage(store.path.absolute().parent).free
+    if needed > free:
+        raise OSError(
+            f"{store.path}: the disk has {free / 1e6:.0f} MB left, the runs to come"
+            f" need about {needed / 1e6:.0f} MB"
         )
 
 

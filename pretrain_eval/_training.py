@@ -30,6 +30,7 @@ class Training:
         seed: Decides the order of samples, augmentation and dropout.
         checkpoint: Written after every epoch, read where it exists.
         name: Refuses the checkpoint of another run.
+        deadline: When, by `time.monotonic()`, it raises TimeoutError.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Training:
         *,
         checkpoint: Path | None = None,
         name: str = "",
+        deadline: float | None = None,
     ) -> None:
         self._network, self._task = network, task
         self._splits, self._strategy, self._seed = splits, strategy, seed
         self._checkpoint, self._name = checkpoint, name
+        self._deadline = deadline
         self._loader = as_loader(splits.train, strategy.batch_size, shuffle=True)
         self._generators = own_generators(splits.train)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
@@ -128,6 +131,11 @@ class Training:
 
     def _step(self, batch: Any) -> bool:
         """Take one step, unless the loss is no longer finite."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimeoutError(
+                f"not done in time; {self._num_steps} steps were taken, in epoch"
+                f" {self._epoch} of {self._strategy.epochs}"
+            )
         outputs, targets = self._forward(self._network, batch)
         loss = self._loss(outputs, targets)
         if not bool(loss.isfinite().all()):
