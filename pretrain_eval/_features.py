@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # Samples at a time; one number for all strategies, so that they share features to the
 # bit.
-_BATCH_SIZE = 32
+_BATCH_SIZE = 128
 
 
 class Shared:

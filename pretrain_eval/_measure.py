@@ -12,7 +12,7 @@ from pretrain_eval._features import Features
 from pretrain_eval._metric import Metric, MetricCollection, Value
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
-from pretrain_eval._samples import as_loader
+from pretrain_eval._samples import Batches, as_loader
 from pretrain_eval._task import Split, Strategy, Task
 from pretrain_eval._validate import Forward, forward_pair, validate
 
@@ -36,12 +36,17 @@ def scores_for(task: Task) -> list[Metric]:
     return [R2Score(), MeanSquaredError()]
 
 
+def _measured(split: Split, strategy: Strategy) -> Batches:
+    # Without a backward pass, four times the batch fits where one trains.
+    return as_loader(split, 4 * strategy.batch_size, shuffle=False)
+
+
 def measure(
     network: nn.Module, task: Task, split: Split, strategy: Strategy
 ) -> tuple[int, dict[str, Value]]:
     """Number of samples and scores on a split."""
     counter = _Count()
-    loader = as_loader(split, strategy.batch_size, shuffle=False)
+    loader = _measured(split, strategy)
     values = validate(
         network,
         loader,
