@@ -128,7 +128,7 @@ def test_usability_without_a_budget_has_no_score():
     """Without a budget the quantities are shown and no number is invented."""
     report = pe.UsabilityEvaluator().score([make_run()])
     assert report.score is None
-    assert "no budget is stated" in str(report)
+    assert "No budget is stated" in str(report)
 
 
 def test_the_scorecard_survives_json():
