@@ -1,27 +1,64 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
-from pretrain_eval import functional
+from pretrain_eval import functional, plot
+from pretrain_eval._budget import Budget
+from pretrain_eval._cost import count_macs
+from pretrain_eval._evaluator import Evaluator
+from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
+from pretrain_eval._evaluators.persistence import PersistenceEvaluator
+from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
+from pretrain_eval._evaluators.usability import UsabilityEvaluator
+from pretrain_eval._evaluators.variability import VariabilityEvaluator
+from pretrain_eval._finetune import finetune
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
 from pretrain_eval._records import Cost, Run
+from pretrain_eval._report import Comparison, Difference, Interval, Report
+from pretrain_eval._scorecard import Scorecard, scorecard
+from pretrain_eval._store import RunStore
+from pretrain_eval._sweep import sweep
+from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._validate import validate
+from pretrain_eval._version import __version__
 
 __all__ = [
     "Accuracy",
+    "Budget",
+    "Comparison",
     "Cost",
+    "Difference",
+    "Evaluator",
     "F1Score",
     "GradNorm",
+    "Interval",
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
+    "OptimizabilityEvaluator",
+    "PersistenceEvaluator",
     "Precision",
     "R2Score",
     "Recall",
+    "Report",
+    "ReusabilityEvaluator",
     "Run",
+    "RunStore",
+    "Scorecard",
+    "Splits",
     "StepMetric",
+    "Strategy",
+    "Task",
     "UpdateRatio",
+    "UsabilityEvaluator",
+    "VariabilityEvaluator",
+    "__version__",
+    "count_macs",
+    "finetune",
     "functional",
+    "plot",
+    "scorecard",
+    "sweep",
     "validate",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,8 +11,13 @@ import torch
 
 
 @contextmanager
-def preserved_rng() -> Iterator[None]:
-    """Give torch's, numpy's and Python's global generators back as they were."""
+def preserved_rng(*generators: torch.Generator) -> Iterator[None]:
+    """Give torch's, numpy's and Python's global generators back as they were.
+
+    Args:
+        generators: Other generators to give back too.
+    """
+    states = [generator.get_state() for generator in generators]
     python, numpy = random.getstate(), np.random.get_state()
     # Forks the CPU's generator and that of every initialised CUDA device.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
@@ -22,11 +27,20 @@ def preserved_rng() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
-def seed_all(*entropy: int) -> None:
-    """Seed every global generator from the same integers, each differently."""
+def seed_all(*entropy: int, generators: Sequence[torch.Generator] = ()) -> None:
+    """Seed every global generator from the same integers, each differently.
+
+    Args:
+        entropy: Integers of at least 0.
+        generators: Other generators to seed too.
+    """
     words = np.random.SeedSequence(entropy).generate_state(3, np.uint64)
+    for generator in generators:
+        generator.manual_seed(int(words[0]))
     torch.manual_seed(int(words[0]))
     np.random.seed(int(words[1]) % 2**32)
     random.seed(int(words[2]))

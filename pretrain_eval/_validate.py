@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 from pretrain_eval._metric import Metric, MetricCollection, Value
 from pretrain_eval._rng import preserved_rng
 
+Forward = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
+
 
 def validate(
     model: nn.Module,
-    loader: Iterable[Sequence[Tensor]],
+    loader: Iterable[Any],
     metrics: Metric | MetricCollection | Sequence[Metric],
     *,
-    device: torch.device | str | None = None,
+    forward: Forward | None = None,
 ) -> dict[str, Value]:
     """Measure `model` on `loader` and leave model and randomness as they were.
 
@@ -28,8 +31,8 @@ def validate(
         model: Called with a batch's inputs.
         loader: Gives `(inputs, targets)`.
         metrics: Reset first, then updated with every batch.
-        device: Where inputs and targets are moved; by default where the model's
-            parameters are.
+        forward: Called with model and batch, returns `(outputs, targets)`; by default
+            a batch is `(inputs, targets)`, moved to where the model is.
 
     Returns:
         Each metric's value by key.
@@ -39,12 +42,12 @@ def validate(
     """
     collection = as_collection(metrics)
     collection.reset()
-    device = torch.device(device) if device is not None else device_of(model)
+    forward = forward or forward_pair
     empty = True
     with preserved_rng(), evaluating(model), torch.inference_mode():
-        for inputs, targets in loader:
+        for batch in loader:
             empty = False
-            collection.update(logits(model(inputs.to(device))), targets.to(device))
+            collection.update(*forward(model, batch))
     if empty:
         raise ValueError("validate expects a loader with at least one batch, got none")
     return collection.compute()
@@ -57,6 +60,13 @@ def as_collection(
     if isinstance(metrics, MetricCollection):
         return metrics
     return MetricCollection(*([metrics] if isinstance(metrics, Metric) else metrics))
+
+
+def forward_pair(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    """The outputs and targets of a batch `(inputs, targets)`, where the model is."""
+    inputs, targets = batch
+    device = device_of(model)
+    return logits(model(inputs.to(device))), targets.to(device)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -1,0 +1,81 @@
+"""What a user can afford, and how desirable a cost is within it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from pretrain_eval._records import Record
+from pretrain_eval._statistics import Array
+
+COSTS = {
+    "parameters": "num_parameters",
+    "macs": "macs",
+    "peak_memory": "peak_memory",
+    "seconds": "seconds",
+}
+
+
+@dataclass(frozen=True)
+class Budget(Record):
+    """A target and a limit for each cost that matters: at the target it is as good as 0.
+
+    d(x) = (ln B − ln x) / (ln B − ln L), held in [0, 1], for target L and limit B.
+
+    Attributes:
+        parameters: (target, limit) of the parameters of the whole model.
+        macs: (target, limit) of the multiply-accumulates of one forward pass.
+        peak_memory: (target, limit) in bytes.
+        seconds: (target, limit) of one adaptation.
+
+    Raises:
+        ValueError: A target is not positive, or not below its limit.
+
+    >>> round(Budget(parameters=(1e6, 1e8)).desirability("parameters", 1e7), 12)
+    0.5
+    """
+
+    _: KW_ONLY
+    parameters: tuple[float, float] | None = None
+    macs: tuple[float, float] | None = None
+    peak_memory: tuple[float, float] | None = None
+    seconds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            ends = getattr(self, field.name)
+            if ends is None:
+                continue
+            ends = tuple(ends)
+            if len(ends) != 2 or not 0 < ends[0] < ends[1] < math.inf:
+                raise ValueError(
+                    f"Budget expects {field.name} as (target, limit) with 0 < target"
+                    f" < limit, got {ends}"
+                )
+            object.__setattr__(self, field.name, ends)
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """The costs that have a target and a limit."""
+        return tuple(name for name in COSTS if getattr(self, name) is not None)
+
+    def desirability(self, cost: str, amount: float) -> float:
+        """d(amount): 1 up to the target, 0 from the limit on."""
+        return float(self.desirabilities(cost, np.array(amount)))
+
+    def desirabilities(self, cost: str, amounts: Array) -> Array:
+        """The desirability of each amount."""
+        target, limit = getattr(self, cost)
+        with np.errstate(divide="ignore"):
+            share = (math.log(limit) - np.log(amounts)) / math.log(limit / target)
+        result: Array = np.clip(share, 0.0, 1.0)
+        return result
+
+
+def cost_row(cost: object) -> dict[str, float]:
+    """The costs of one run that were measured, by the budget's names."""
+    row = {name: getattr(cost, field) for name, field in COSTS.items()}
+    return {name: float(value) for name, value in row.items() if value is not None}

@@ -1,0 +1,92 @@
+"""Which process does which run: claims that die with their process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import final
+
+STALE_SECONDS = 60.0
+
+
+@final
+class Claims:
+    """The claims of one open store, in the table `claims`."""
+
+    def __init__(self) -> None:
+        self.owner = uuid.uuid4().hex
+        self._host = _host()
+        self._process = _process(os.getpid())
+        self.taken = False
+
+    def take(self, connection: sqlite3.Connection, key: str) -> bool:
+        """Hold the claim on `key` unless another live owner does."""
+        query = "SELECT owner, host, process, heartbeat FROM claims WHERE key = ?"
+        row = connection.execute(query, (key,)).fetchone()
+        if row is not None and row[0] != self.owner and self._lives(*row[1:]):
+            return False
+        self.taken = True
+        connection.execute(
+            "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
+            (key, self.owner, self._host, self._process, time.time()),
+        )
+        return True
+
+    def refresh(self, connection: sqlite3.Connection) -> None:
+        """Date all claims of this owner now."""
+        connection.execute(
+            "UPDATE claims SET heartbeat = ? WHERE owner = ?", (time.time(), self.owner)
+        )
+
+    def remove(
+        self, connection: sqlite3.Connection, key: str | None, *, own: bool = False
+    ) -> None:
+        """Drop the claim on `key` (None: on all), of this owner only where `own`."""
+        connection.execute(
+            "DELETE FROM claims WHERE (? IS NULL OR key = ?) AND (NOT ? OR owner = ?)",
+            (key, key, own, self.owner),
+        )
+
+    def _lives(self, host: str, process: str, heartbeat: float) -> bool:
+        if time.time() - heartbeat > STALE_SECONDS:
+            return False
+        # Elsewhere only the heartbeat can tell.
+        return host != self._host or _runs(process)
+
+
+def _host() -> str:
+    # A container has process numbers of its own, so its name space is part of it.
+    namespace = ""
+    with suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return f"{socket.gethostname()} {namespace}"
+
+
+def _process(pid: int) -> str:
+    # Process numbers are used again; with the start time, where the system tells it,
+    # they are not.
+    start = ""
+    with suppress(OSError, IndexError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *fields = stat.rpartition(")")[2].split()
+        # A zombie has died; only its parent has not asked yet.
+        start = "dead" if state == "Z" else fields[18]
+    return f"{pid} {start}"
+
+
+def _runs(process: str) -> bool:
+    pid = int(process.split()[0])
+    if os.name != "posix":  # elsewhere signal 0 is not a question but an order
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _process(pid) == process

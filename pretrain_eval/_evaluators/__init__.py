@@ -1,0 +1,1 @@
+"""The five protocols, one a file."""

@@ -1,0 +1,75 @@
+"""Which content decides a run's result, as one short key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from pretrain_eval._describe import describe
+from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._task import Split, Splits
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """32 hexadecimal digits that differ where any part differs in content."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = part.detach().cpu().resolve_conj().resolve_neg()
+            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            # As bytes, since numpy has no bfloat16.
+            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy())
+        elif isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part))
+        elif isinstance(part, bytes):
+            digest.update(part)
+        else:
+            digest.update(describe(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def fingerprint_model(network: nn.Module) -> str:
+    """The architecture, module by module, and every parameter and buffer."""
+    modules = [
+        f"{name}:{type(module).__module__}.{type(module).__qualname__}"
+        f"({module.extra_repr()})"
+        for name, module in network.named_modules()
+    ]
+    state: Mapping[str, Any] = network.state_dict()
+    return fingerprint([*modules, *(part for item in state.items() for part in item)])
+
+
+def fingerprint_splits(splits: Splits) -> str:
+    """Every sample of every part, as it is read, and how it is read."""
+    return fingerprint(
+        each
+        for name, split in splits.parts.items()
+        for each in (name, *_split_content(split))
+    )
+
+
+def _split_content(split: Split) -> Iterable[object]:
+    dataset: Any = split
+    if isinstance(split, DataLoader):
+        dataset = split.dataset
+        yield (split.batch_size, split.drop_last, type(split.sampler).__name__)
+        yield list(getattr(split.sampler, "indices", ()))
+    if isinstance(dataset, TensorDataset):
+        yield from dataset.tensors
+        return
+    yield describe(getattr(dataset, "transform", None))
+    for index in range(len(dataset)):
+        # Random augmentation is read with one randomness, whoever asks.
+        with preserved_rng():
+            seed_all(index)
+            sample = dataset[index]
+        for part in sample:
+            yield part if isinstance(part, Tensor) else np.asarray(part)

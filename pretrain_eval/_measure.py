@@ -1,0 +1,146 @@
+"""What a network scores on a task: frozen, before any training, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pretrain_eval._head import headless
+from pretrain_eval._metric import Metric, MetricCollection, Value
+from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
+from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
+from pretrain_eval._samples import as_loader
+from pretrain_eval._task import Split, Splits, Strategy, Task
+from pretrain_eval._validate import Forward, evaluating, forward_pair, validate
+
+
+def forward_for(task: Task) -> Forward:
+    """How a batch becomes outputs and targets of the shapes that the loss reads."""
+    if task.is_classification:
+        return forward_pair
+
+    def forward(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        outputs, targets = forward_pair(model, batch)
+        return outputs, targets.to(outputs.dtype).reshape(outputs.shape)
+
+    return forward
+
+
+def scores_for(task: Task) -> list[Metric]:
+    """The metrics that a run reports: macro averages for classes, r2 for numbers."""
+    if task.is_classification:
+        return [Accuracy(), Precision(), Recall(), F1Score()]
+    return [R2Score(), MeanSquaredError()]
+
+
+def measure(
+    network: nn.Module, task: Task, split: Split, strategy: Strategy
+) -> tuple[int, dict[str, Value]]:
+    """Number of samples and scores on a split."""
+    counter = _Count()
+    loader = as_loader(split, strategy.batch_size, shuffle=False)
+    values = validate(
+        network,
+        loader,
+        MetricCollection(*scores_for(task), counter),
+        forward=forward_for(task),
+    )
+    return int(counter.compute()), {
+        key: value for key, value in values.items() if key != counter.key
+    }
+
+
+def measure_baseline(
+    network: nn.Module, path: str, task: Task, splits: Splits, strategy: Strategy
+) -> dict[str, Value]:
+    """Scores of a frozen evaluation of the features that the head reads."""
+    forward = forward_for(task) if task.is_classification else forward_pair
+    (features, targets), (queries, expected) = (
+        read_features(
+            network, path, as_loader(part, strategy.batch_size, shuffle=False), forward
+        )
+        for part in (splits.train, splits.reported)
+    )
+    collection = MetricCollection(*scores_for(task))
+    if task.num_classes is not None:
+        nearest = nearest_class_mean(features, targets, queries, task.num_classes)
+        outputs = F.one_hot(nearest, task.num_classes).float()
+    else:
+        outputs = ridge(features, targets.flatten(1), queries)
+        expected = expected.to(outputs.dtype).reshape(outputs.shape)
+    collection.update(outputs, expected)
+    return collection.compute()
+
+
+class _Count(Metric):
+    """How many samples were measured."""
+
+    key = "num_samples"
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self._count += len(targets)
+
+    def compute(self) -> float:
+        return self._count
+
+    def reset(self) -> None:
+        self._count = 0
+
+
+def read_features(
+    network: nn.Module, path: str, loader: Iterable[Any], forward: Forward
+) -> tuple[Tensor, Tensor]:
+    """Features that the head at `path` reads, `(num_samples, width)`, and targets."""
+    features, targets = [], []
+    with headless(network, path), evaluating(network), torch.inference_mode():
+        for batch in loader:
+            outputs, target = forward(network, batch)
+            features.append(outputs.flatten(1).float())
+            targets.append(target)
+    return torch.cat(features), torch.cat(targets)
+
+
+def nearest_class_mean(
+    features: Tensor, targets: Tensor, queries: Tensor, num_classes: int
+) -> Tensor:
+    """The class whose mean feature is nearest, argmin_c ‖x − μ_c‖₂.
+
+    Args:
+        features: `(num_samples, width)`, what the means are taken of.
+        targets: `(num_samples,)`, their classes.
+        queries: `(num_queries, width)`.
+        num_classes: A class without samples is never predicted.
+
+    Returns:
+        Class indices, `(num_queries,)`.
+
+    Source: Mensink et al., Distance-Based Image Classification, TPAMI 2013.
+
+    >>> points = torch.tensor([[0.0], [1.0], [10.0]])
+    >>> classes = torch.tensor([0, 0, 1])
+    >>> nearest_class_mean(points, classes, torch.tensor([[2.0], [9.0]]), 2)
+    tensor([0, 1])
+    """
+    members = F.one_hot(targets, num_classes).to(features.dtype)
+    counts = members.sum(0)
+    means = members.T @ features / counts.clamp(min=1)[:, None]
+    distances = torch.cdist(queries, means)
+    return distances.masked_fill(counts == 0, torch.inf).argmin(1)
+
+
+def ridge(features: Tensor, targets: Tensor, queries: Tensor) -> Tensor:
+    """Ridge regression on standardised features, penalty 1; `(num_queries, ...)`."""
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
+    model.fit(features.cpu().numpy(), targets.cpu().numpy())
+    return torch.as_tensor(model.predict(queries.cpu().numpy()), device=queries.device)

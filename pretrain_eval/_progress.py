@@ -1,0 +1,50 @@
+"""A progress bar where tqdm is installed and the user wants one."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+
+class Progress:
+    """Counts what is done; shows it with tqdm, or not at all.
+
+    Args:
+        total: How many steps there are.
+        label: What the steps are.
+        show: Quiet where False, and where tqdm is not installed.
+    """
+
+    def __init__(self, total: int, label: str, *, show: bool = True) -> None:
+        self._bar: Any = None
+        if not show:
+            return
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:  # the extra pretrain-eval[progress]
+            return
+        self._bar = tqdm(total=total, desc=label, dynamic_ncols=True)
+
+    def advance(self) -> None:
+        """One step is done."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def note(self, text: str) -> None:
+        """Say what is under way."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,219 @@
+"""One table in every form that people read or paste: text, HTML, Markdown, LaTeX, CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words with a title above and sentences below.
+
+    Attributes:
+        title: What the table shows.
+        header: Names of the columns; the first column is left-aligned.
+        rows: The cells, as they are to be read.
+        notes: Sentences below the table.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_text(self) -> str:
+        """Aligned columns for a terminal."""
+        lines = [tuple(_printable(word) for word in row) for row in self._lines()]
+        widths = [max(_width(row[i]) for row in lines) for i in range(len(lines[0]))]
+        rule = "  ".join("-" * width for width in widths)
+        body = [_aligned(row, widths) for row in lines]
+        head = [body[0], rule] if any(self.header) else []
+        notes = [_printable(note) for note in self.notes]
+        parts = [_printable(self.title), *head, *body[1:], *notes]
+        return "\n".join(part.rstrip() for part in parts)
+
+    def to_html(self) -> str:
+        """A table for a notebook; every word is escaped."""
+        head = "".join(f"<th>{html.escape(word)}</th>" for word in self.header)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>"
+            for row in self.rows
+        )
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        title = html.escape(self.title)
+        return (
+            f"<div><table><caption>{title}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>{notes}</div>"
+        )
+
+    def to_markdown(self) -> str:
+        """A pipe table of GitHub's dialect."""
+        rule = ["---", *["---:"] * (len(self.header) - 1)]
+        lines = [_pipes(self.header), _pipes(rule, raw=True), *map(_pipes, self.rows)]
+        notes = "".join(f"\n\n{_one_line(note)}" for note in self.notes)
+        return "\n".join(lines) + notes
+
+    def to_latex(self) -> str:
+        """A table for the package booktabs."""
+        columns = "l" + "r" * (len(self.header) - 1)
+        lines = [" & ".join(map(_latex, row)) + r" \\" for row in self._lines()]
+        return "\n".join(
+            [
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                lines[0],
+                r"\midrule",
+                *lines[1:],
+                r"\bottomrule",
+                r"\end{tabular}",
+                *(f"% {_one_line(note)}" for note in self.notes),
+            ]
+        )
+
+    def _lines(self) -> tuple[tuple[str, ...], ...]:
+        return self.header, *self.rows
+
+
+class Tabular:
+    """What a record with a `table` can be turned into."""
+
+    def table(self) -> Table:
+        """The record as words in rows."""
+        raise NotImplementedError
+
+    def records(self) -> list[dict[str, str | float | int | None]]:
+        """The record as rows of plain values, for CSV and pandas."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.table().to_text()
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def to_markdown(self) -> str:
+        """The printed table in Markdown."""
+        return self.table().to_markdown()
+
+    def to_latex(self) -> str:
+        """The printed table in LaTeX with booktabs."""
+        return self.table().to_latex()
+
+    def to_csv(self) -> str:
+        """The values in CSV, floats to the last bit."""
+        return to_csv(self.records())
+
+
+def to_csv(records: Sequence[dict[str, str | float | int | None]]) -> str:
+    """Rows of plain values in CSV; a text that a spreadsheet would run is quoted."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+    writer.writerow({name: _inert(name) for name in names})
+    writer.writerows(
+        {name: _inert(value) for name, value in record.items()} for record in records
+    )
+    return stream.getvalue()
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number to read, "–" where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def amount(value: float | None) -> str:
+    """A count or an amount with a short unit letter.
+
+    >>> amount(11_689_512)
+    '11.7M'
+    """
+    if value is None:
+        return "–"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time to read.
+
+    >>> duration(2460)
+    '41 minutes'
+    """
+    if seconds is None:
+        return "–"
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
+
+
+def _inert(value: str | float | int | None) -> str | float | int | None:
+    # A spreadsheet runs a text that starts like this as a formula.
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return value
+
+
+def _printable(text: str) -> str:
+    # A name must not move the cursor or end the line.
+    return "".join(
+        each if unicodedata.category(each)[0] != "C" else repr(each)[1:-1]
+        for each in text
+    )
+
+
+def _width(text: str) -> int:
+    return sum(
+        0
+        if unicodedata.combining(each)
+        else 2
+        if unicodedata.east_asian_width(each) in "WF"
+        else 1
+        for each in text
+    )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        " " * (width - _width(word)) + word
+        if column
+        else word + " " * (width - _width(word))
+        for column, (word, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(padded)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _pipes(row: Sequence[str], raw: bool = False) -> str:
+    return "| " + " | ".join(row if raw else map(_markdown, row)) + " |"
+
+
+def _markdown(text: str) -> str:
+    escaped = html.escape(_one_line(text), quote=False)
+    for sign in "\\|`*_[]":
+        escaped = escaped.replace(sign, "\\" + sign)
+    return escaped
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+} | {sign: "\\" + sign for sign in "&%$#_{}"}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(each, each) for each in _one_line(text))

@@ -1,0 +1,154 @@
+"""What a split holds: samples or none, their targets, and whether two share any."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
+
+from pretrain_eval._rng import preserved_rng, seed_all
+
+
+def is_empty(split: Dataset[Any] | DataLoader[Any], what: str) -> bool:
+    """Whether one pass gives nothing.
+
+    Raises:
+        TypeError: The samples cannot be counted or read by index.
+    """
+    dataset = split.dataset if isinstance(split, DataLoader) else split
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        raise TypeError(
+            f"{what} must know its length and give samples by index, got"
+            f" {type(dataset).__name__}; make it a map-style Dataset"
+        )
+    return len(dataset) == 0 or (isinstance(split, DataLoader) and len(split) == 0)
+
+
+def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
+    """The targets of all samples, shape `(num_samples, ...)`.
+
+    Read from the dataset's own list where it has one that agrees with its samples;
+    otherwise every sample is read once, randomness restored.
+    """
+    dataset, indices = _located(split)
+    with preserved_rng():
+        seed_all(0)
+        if indices is not None:
+            listed = _listed_targets(dataset)
+            if listed is not None:
+                return listed[torch.as_tensor(indices, dtype=torch.long)]
+            return torch.stack([_target(dataset, i) for i in indices])
+        if isinstance(split, DataLoader):
+            return torch.cat([torch.as_tensor(batch[1]) for batch in split])
+        return torch.stack([_target(split, i) for i in range(len(split))])  # type: ignore[arg-type] # checked to be sized
+
+
+def as_loader(
+    split: Dataset[Any] | DataLoader[Any], batch_size: int, *, shuffle: bool
+) -> DataLoader[Any]:
+    """Batches of the split; a `DataLoader` is used as it is.
+
+    A shuffled last batch of a single sample is dropped: batch normalisation cannot
+    train on it, and the next epoch leaves out another sample.
+    """
+    if isinstance(split, DataLoader):
+        return split
+    size = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
+    lonely = shuffle and size > batch_size and size % batch_size == 1
+    return DataLoader(split, batch_size, shuffle=shuffle, drop_last=lonely)
+
+
+def own_generators(split: Dataset[Any] | DataLoader[Any]) -> list[torch.Generator]:
+    """The generators that a `DataLoader` draws from instead of the global one."""
+    if not isinstance(split, DataLoader):
+        return []
+    held = (split.generator, getattr(split.sampler, "generator", None))
+    return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
+
+
+def same_samples(
+    first: Dataset[Any] | DataLoader[Any], second: Dataset[Any] | DataLoader[Any]
+) -> bool:
+    """Whether the two share samples, as far as can be told without reading them all."""
+    (data, ours), (other, theirs) = _located(first), _located(second)
+    if ours is None or theirs is None:
+        return first is second
+    if data is other:
+        return not set(ours).isdisjoint(theirs)
+    if len(ours) != len(theirs):
+        return False
+    # Copies of one dataset: probe a few samples, drawn with the same randomness.
+    probes = sorted({0, len(ours) // 3, len(ours) // 2, len(ours) - 1})
+    return all(
+        _equal(_sample(data, ours[i]), _sample(other, theirs[i])) for i in probes
+    )
+
+
+def _located(split: Any) -> tuple[Any, list[int] | None]:
+    """The innermost dataset and the indices read from it, None where unknown."""
+    if isinstance(split, DataLoader):
+        dataset, indices = _located(split.dataset)
+        sampler = split.sampler
+        if indices is None or isinstance(sampler, SequentialSampler | RandomSampler):
+            return dataset, indices
+        if isinstance(sampler, SubsetRandomSampler):
+            return dataset, [indices[i] for i in sampler.indices]
+        return dataset, None
+    if isinstance(split, Subset):
+        dataset, indices = _located(split.dataset)
+        chosen = [int(i) for i in split.indices]
+        return dataset, None if indices is None else [indices[i] for i in chosen]
+    return split, list(range(len(split)))
+
+
+def _listed_targets(dataset: Any) -> Tensor | None:
+    """The targets as the dataset lists them, None where its list is another thing."""
+    if isinstance(dataset, TensorDataset):
+        return dataset.tensors[1]
+    if isinstance(dataset, ConcatDataset):
+        parts = [_listed_targets(part) for part in dataset.datasets]
+        known = [part for part in parts if part is not None]
+        return torch.cat(known) if len(known) == len(parts) else None
+    listed = getattr(dataset, "targets", getattr(dataset, "labels", None))
+    if listed is None or len(listed) != len(dataset):
+        return None
+    transform = getattr(dataset, "target_transform", None)
+    if transform is not None:
+        listed = [transform(target) for target in listed]
+    try:
+        targets = torch.as_tensor(listed)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    ends = (0, len(dataset) - 1)
+    agree = all(_equal(targets[i], _target(dataset, i)) for i in ends)
+    return targets if agree else None
+
+
+def _target(dataset: Any, index: int) -> Tensor:
+    return torch.as_tensor(dataset[index][1])
+
+
+def _sample(dataset: Any, index: int) -> Any:
+    with preserved_rng():
+        seed_all(0)
+        return dataset[index][0]
+
+
+def _equal(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape == second.shape and bool((first == second).all())
+    return bool(np.array_equal(np.asarray(first), np.asarray(second)))

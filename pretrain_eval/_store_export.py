@@ -1,0 +1,80 @@
+"""Runs as text: exact lines of JSON, and flat rows for tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from pretrain_eval._records import Plain, Run
+from pretrain_eval._store_file import is_database
+
+_NAMES = ("model", "task", "dataset", "strategy", "seed", "status", "message")
+_MAPPINGS = ("scores", "baseline", "chance", "settings", "versions")
+
+
+def write_lines(path: Path, items: Iterable[tuple[str, Run]]) -> None:
+    """One JSON object a line, with `key` and `run`."""
+    with _replacing(path) as file:
+        for key, run in items:
+            line = {"key": key, "run": run.to_dict()}
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, Run]]:
+    """The items that `write_lines` wrote."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                fields = json.loads(line)
+                key, run = fields["key"], Run.from_dict(fields["run"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: expected the JSON of a run and its key,"
+                    f" got {line.strip()[:80]!r}: {error}"
+                ) from error
+            yield key, run
+
+
+def flat_rows(items: Iterable[tuple[str, Run]]) -> list[dict[str, Plain]]:
+    """One flat row a run, with columns such as `scores.accuracy` and `cost.macs`."""
+    rows = []
+    for key, run in items:
+        row: dict[str, Plain] = {"key": key}
+        row.update((name, getattr(run, name)) for name in _NAMES)
+        row["num_examples"] = run.num_examples
+        row.update((f"cost.{name}", cost) for name, cost in vars(run.cost).items())
+        for mapping in _MAPPINGS:
+            values = getattr(run, mapping)
+            row.update((f"{mapping}.{name}", values[name]) for name in sorted(values))
+        rows.append(row)
+    return rows
+
+
+def write_csv(path: Path, items: Iterable[tuple[str, Run]]) -> None:
+    """The flat rows under the union of their columns; what a run lacks is empty."""
+    rows = flat_rows(items)
+    columns = {"key": None, **dict.fromkeys(_NAMES), "num_examples": None}
+    rest = {name for row in rows for name in row} - set(columns)
+    with _replacing(path) as file:
+        writer = csv.DictWriter(file, [*columns, *sorted(rest)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file that takes the place of `path` only when it is complete."""
+    if path.exists() and is_database(path):
+        raise FileExistsError(f"{path} is a database; export to another file")
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

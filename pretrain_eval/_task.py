@@ -1,0 +1,297 @@
+"""What is asked of a model: tasks with their datasets, and ways to fine-tune."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset
+
+from pretrain_eval._describe import describe
+from pretrain_eval._records import FrozenDict, Plain
+from pretrain_eval._samples import is_empty, read_targets, same_samples
+
+Split = Dataset[Any] | DataLoader[Any]
+Trainable = Literal["all", "head"] | Callable[[str, nn.Parameter], bool]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The parts of one dataset: one to train on, one to watch, one to report.
+
+    A part is a map-style `torch.utils.data.Dataset` of `(input, target)`, batched as the
+    strategy says, or a `DataLoader`, used as it is. Nothing is ever selected on the
+    reported part: no epoch, no strategy, no model.
+
+    Args:
+        train: What the model is fine-tuned on.
+        valid: Measured after every epoch, for the validation curve.
+        test: The reported part; by default it is `valid`.
+        allow_overlap: Accept a reported part that shares samples with `train`.
+
+    Raises:
+        TypeError: A part is neither a Dataset nor a DataLoader, or has no length.
+        ValueError: A part is empty, or `train` shares samples with a measured part.
+    """
+
+    train: Split
+    valid: Split
+    test: Split | None = None
+    _: KW_ONLY
+    allow_overlap: bool = False
+
+    def __post_init__(self) -> None:
+        for name, split in self.parts.items():
+            if not isinstance(split, Dataset | DataLoader):
+                raise TypeError(
+                    f"Splits.{name} must be a torch Dataset of (input, target) or a"
+                    f" DataLoader, got {type(split).__name__}"
+                )
+            if is_empty(split, f"Splits.{name}"):
+                raise ValueError(f"Splits.{name} is empty; it needs samples")
+        for name, split in self.parts.items():
+            if name == "train" or self.allow_overlap:
+                continue
+            if same_samples(self.train, split):
+                raise ValueError(
+                    f"Splits.train and Splits.{name} share samples, so that scores"
+                    " would be optimistic; split the data, or say allow_overlap=True"
+                )
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The parts that exist, by name."""
+        parts = {"train": self.train, "valid": self.valid}
+        return parts if self.test is None else parts | {"test": self.test}
+
+    @property
+    def reported(self) -> Split:
+        """The part that scores are measured on."""
+        return self.valid if self.test is None else self.test
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of problem, and the datasets that pose it.
+
+    Args:
+        name: How records name it.
+        datasets: A `Splits` by label; the labels name domains or corpora in the task.
+        num_classes: Number of classes; targets are class indices. At least 2.
+        num_outputs: Instead, for regression: numbers to predict for each sample.
+
+    Raises:
+        ValueError: No dataset, both or none of the numbers, a label outside
+            0..num_classes-1, or a training split of a single class.
+
+    >>> import torch
+    >>> from torch.utils.data import TensorDataset
+    >>> train = TensorDataset(torch.randn(8, 3), torch.arange(8) % 2)
+    >>> valid = TensorDataset(torch.randn(4, 3), torch.arange(4) % 2)
+    >>> task = Task("parity", datasets={"clean": Splits(train, valid)}, num_classes=2)
+    >>> task.chance["clean"]["accuracy"]
+    0.5
+    """
+
+    name: str
+    _: KW_ONLY
+    datasets: Mapping[str, Splits]
+    num_classes: int | None = None
+    num_outputs: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("Task", self.name)
+        if not isinstance(self.datasets, Mapping) or not self.datasets:
+            raise ValueError(
+                f"task {self.name!r} expects datasets={{label: Splits(...)}},"
+                f" got {self.datasets!r}"
+            )
+        for label, splits in self.datasets.items():
+            _check_name("a dataset label", label)
+            if not isinstance(splits, Splits):
+                raise TypeError(
+                    f"task {self.name!r} expects Splits for {label!r},"
+                    f" got {type(splits).__name__}"
+                )
+        object.__setattr__(self, "datasets", FrozenDict(self.datasets))
+        if (self.num_classes is None) == (self.num_outputs is None):
+            raise ValueError(
+                f"task {self.name!r} expects num_classes for classification or"
+                f" num_outputs for regression, got num_classes={self.num_classes!r} and"
+                f" num_outputs={self.num_outputs!r}"
+            )
+        if self.num_classes is not None:
+            _check_count(f"task {self.name!r}: num_classes", self.num_classes, 2)
+            object.__setattr__(self, "_chance", self._classification_chance())
+        else:
+            _check_count(f"task {self.name!r}: num_outputs", self.num_outputs, 1)
+            chance = FrozenDict(
+                {label: FrozenDict({"r2": 0.0}) for label in self.datasets}
+            )
+            object.__setattr__(self, "_chance", chance)
+
+    @property
+    def output_size(self) -> int:
+        """Width of the head that the task needs."""
+        return self.num_classes or self.num_outputs or 0
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether targets are class indices."""
+        return self.num_classes is not None
+
+    @property
+    def chance(self) -> Mapping[str, Mapping[str, float]]:
+        """By dataset, each metric of the best predictor that ignores its input.
+
+        For classes that is the majority class of the reported split, of share π:
+        accuracy π, macro recall 1/C, macro precision π/C, macro F1 2π/(1+π)/C.
+        """
+        chance: Mapping[str, Mapping[str, float]] = self.__dict__["_chance"]
+        return chance
+
+    def _classification_chance(self) -> FrozenDict[str, FrozenDict[str, float]]:
+        return FrozenDict(
+            {
+                label: FrozenDict(self._checked_chance(label, splits))
+                for label, splits in self.datasets.items()
+            }
+        )
+
+    def _checked_chance(self, label: str, splits: Splits) -> dict[str, float]:
+        classes = self.num_classes or 0
+        counts = {
+            part: self._class_counts(f"{self.name}/{label}: {part}", split)
+            for part, split in splits.parts.items()
+        }
+        present = int((counts["train"] > 0).sum())
+        if present < 2:
+            raise ValueError(
+                f"{self.name}/{label}: the training split holds a single class; a"
+                " classifier needs samples of at least two"
+            )
+        reported = counts["valid" if splits.test is None else "test"]
+        share = float(reported.max() / reported.sum())
+        return {
+            "accuracy": share,
+            "precision": share / classes,
+            "recall": 1 / classes,
+            "f1": 2 * share / (1 + share) / classes,
+        }
+
+    def _class_counts(self, what: str, split: Split) -> Tensor:
+        classes = self.num_classes or 0
+        targets = read_targets(split)
+        if targets.is_floating_point() or targets.ndim != 1:
+            raise ValueError(
+                f"{what} must have integer class targets, one a sample, got shape"
+                f" {tuple(targets.shape)} of {targets.dtype}; for regression give"
+                " num_outputs instead of num_classes"
+            )
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{what} holds the label {low if low < 0 else high}; num_classes="
+                f"{classes} allows 0..{classes - 1}"
+            )
+        return targets.long().bincount(minlength=classes)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to fine-tune.
+
+    Args:
+        name: How records name it.
+        optimizer: Called with the trainable parameters, for example
+            `partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-4)`.
+        epochs: Passes over the training split, at least 1.
+        batch_size: Samples a step; a split given as a DataLoader keeps its own.
+        trainable: "all"; "head", which freezes the backbone, buffers included; or a
+            function of a parameter's name and the parameter that says whether it
+            trains.
+        schedule: Called with the optimizer and the number of steps of the whole
+            training, for example `torch.optim.lr_scheduler.CosineAnnealingLR`; stepped
+            after every optimizer step.
+        loss: Called with outputs and targets; by default cross-entropy for classes,
+            the mean squared error for regression.
+        max_grad_norm: Clip the gradient to this norm before every step.
+
+    Raises:
+        TypeError: A callable is none.
+        ValueError: A number is out of range.
+
+    >>> from functools import partial
+    >>> import torch
+    >>> probe = Strategy(
+    ...     "probe",
+    ...     optimizer=partial(torch.optim.SGD, lr=0.1),
+    ...     epochs=5,
+    ...     trainable="head",
+    ... )
+    >>> probe.configuration["optimizer"]
+    'torch.optim.sgd.SGD(lr=0.1)'
+    """
+
+    name: str
+    _: KW_ONLY
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    epochs: int
+    batch_size: int = 32
+    trainable: Trainable = "all"
+    schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    max_grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("Strategy", self.name)
+        what = f"strategy {self.name!r}"
+        _check_count(f"{what}: epochs", self.epochs, 1)
+        _check_count(f"{what}: batch_size", self.batch_size, 1)
+        if isinstance(self.optimizer, Optimizer) or not callable(self.optimizer):
+            raise TypeError(
+                f"{what}: optimizer must make a new optimizer from parameters, for"
+                " example functools.partial(torch.optim.SGD, lr=0.1), got"
+                f" {type(self.optimizer).__name__}"
+            )
+        if not callable(self.trainable) and self.trainable not in ("all", "head"):
+            raise ValueError(
+                f"{what}: trainable must be 'all', 'head' or a function of name and"
+                f" parameter, got {self.trainable!r}"
+            )
+        for name in ("schedule", "loss"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{what}: {name} must be callable, got {value!r}")
+        clip = self.max_grad_norm
+        if clip is not None and not (clip > 0 and math.isfinite(clip)):
+            raise ValueError(f"{what}: max_grad_norm must be positive, got {clip!r}")
+
+    @property
+    def configuration(self) -> Mapping[str, Plain]:
+        """All that decides a result, except the name, in plain values."""
+        return FrozenDict(
+            {
+                field: value
+                if isinstance(value, int | float | str | None)
+                else describe(value)
+                for field in self.__dataclass_fields__
+                if field not in ("name", "_")
+                for value in [getattr(self, field)]
+            }
+        )
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"{what} expects a name, got {name!r}")
+
+
+def _check_count(what: str, count: object, least: int) -> None:
+    if type(count) is not int or count < least:
+        raise ValueError(f"{what} must be an int of at least {least}, got {count!r}")
