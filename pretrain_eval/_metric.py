@@ -165,11 +165,6 @@ class CountedMetric(DeferredMetric):
         counts = state["counts"]
         self.counts = None if counts is None else counts.clone()
 
-    @property
-    def place(self) -> int:
-        """The same for metrics that hold the same counts."""
-        return id(self) if self.counts is None else id(self.counts)
-
     def held(self, *, empty: bool = False) -> Tensor:
         """The counts; zeros before the first batch where `empty` is allowed."""
         if self.counts is not None:
@@ -446,16 +441,22 @@ def _fetch_all(
     distributed = sync and bool(metrics) and num_processes() > 1
     if distributed:
         _agree(metrics)
-    held = {metric.place: metric.held(empty=distributed) for metric in metrics}
-    tensors = list(held.values())
-    if distributed:
-        fetched = fetch_sums(tensors) + fetch(others)
-    else:
-        fetched = fetch([*tensors, *others])
-    by_place = dict(zip(held, fetched, strict=False))
+    tensors: dict[int, Tensor] = {}
+    places = []
     for metric in metrics:
-        metric.counter.check(by_place[metric.place])
-    counts = {id(metric): by_place[metric.place] for metric in metrics}
+        # What metrics hold together travels once; processes could differ in what they
+        # hold together, and must send alike.
+        shared = metric.counts is not None and not distributed
+        places.append(id(metric.counts) if shared else id(metric))
+        tensors.setdefault(places[-1], metric.held(empty=distributed))
+    held = list(tensors.values())
+    fetched = (
+        fetch_sums(held) + fetch(others) if distributed else fetch([*held, *others])
+    )
+    by_place = dict(zip(tensors, fetched, strict=False))
+    counts = {id(m): by_place[place] for m, place in zip(metrics, places, strict=True)}
+    for metric in metrics:
+        metric.counter.check(counts[id(metric)])
     return counts, fetched[len(held) :]
 
 

@@ -14,11 +14,6 @@ import torch
 from sklearn import metrics as sk
 
 import pretrain_eval as pe
-from pretrain_eval._metrics.class_counters import (
-    ClassCounter,
-    count_on_device,
-    kept,
-)
 
 # Random cases that each run draws; 6000 take a minute: ORACLE_CASES=6000 pytest ...
 CASES = int(os.environ.get("ORACLE_CASES", "900"))

@@ -124,6 +124,9 @@ def spread_weights(weights: Tensor, targets: Tensor) -> Tensor:
             f"expected weights of shape {tuple(targets.shape[:1])} or"
             f" {tuple(targets.shape)}, got {tuple(weights.shape)}"
         )
+    # Reading a device's weights would wait for it: there NaN shows in the value.
+    if weights.is_cpu and not bool((weights >= 0).all()):
+        raise ValueError("expected weights of at least 0, got negative ones or NaN")
     missing = targets.ndim - weights.ndim
     return (
         weights.reshape(*weights.shape, *[1] * missing).expand_as(targets).reshape(-1)

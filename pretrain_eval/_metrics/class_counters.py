@@ -81,12 +81,10 @@ class ClassCounter(PerClass):
             require_integers(outputs, "outputs of the targets' shape")
         keep, each = kept(targets, self.ignore_index, weights)
         if outputs.is_cpu:
-            predictions = (
+            predicted = (
                 _on_host(outputs) if dim is None else _argmax(outputs, dim, keep)
             )
-            return count_on_host(
-                predictions, _on_host(targets), num_classes, keep, each
-            )
+            return count_on_host(predicted, _on_host(targets), num_classes, keep, each)
         bad = None
         predictions = outputs
         if dim is not None:
@@ -410,7 +408,8 @@ def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> np.ndarray:
             raise ValueError(f"{rows} rows of scores hold NaN or infinite values")
     if dim == scores.ndim - 1:
         # numpy's is up to twenty times faster along contiguous rows.
-        return scores.numpy().argmax(-1).reshape(-1)
+        highest: np.ndarray = scores.numpy().argmax(-1)
+        return highest.reshape(-1)
     return _on_host(scores.argmax(dim))
 
 
