@@ -12,7 +12,16 @@ from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
-from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
+from pretrain_eval._metrics.optimization import (
+    Clipped,
+    GradNorm,
+    GradNormBeforeClipping,
+    LearningRate,
+    ParameterNorm,
+    Skipped,
+    UpdateNorm,
+    UpdateRatio,
+)
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Comparison, Difference, Interval, Report
@@ -26,17 +35,21 @@ from pretrain_eval._version import __version__
 __all__ = [
     "Accuracy",
     "Budget",
+    "Clipped",
     "Comparison",
     "Cost",
     "Difference",
     "Evaluator",
     "F1Score",
     "GradNorm",
+    "GradNormBeforeClipping",
     "Interval",
+    "LearningRate",
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
+    "ParameterNorm",
     "PersistenceEvaluator",
     "Precision",
     "R2Score",
@@ -46,10 +59,12 @@ __all__ = [
     "Run",
     "RunStore",
     "Scorecard",
+    "Skipped",
     "Splits",
     "StepMetric",
     "Strategy",
     "Task",
+    "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",
     "VariabilityEvaluator",
