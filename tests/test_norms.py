@@ -10,6 +10,7 @@ from pretrain_eval._snapshot import Snapshot
 
 
 def truth(tensor):
+    """The sum of squares in float64."""
     wide = tensor.detach()
     wide = wide.to_dense() if wide.layout is not torch.strided else wide
     return float(
@@ -21,6 +22,7 @@ def truth(tensor):
 
 
 def random(*shape, dtype=torch.float32, scale=1.0):
+    """Normal numbers, the same every time."""
     generator = torch.Generator().manual_seed(0)
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(
         dtype
@@ -28,6 +30,7 @@ def random(*shape, dtype=torch.float32, scale=1.0):
 
 
 def sparse(*, coalesced):
+    """A sparse matrix with an entry given twice."""
     indices = torch.tensor([[0, 3, 3, 7]])
     values = random(4, 5)
     tensor = torch.sparse_coo_tensor(indices, values, (9, 5), check_invariants=True)

@@ -28,6 +28,7 @@ def test_no_optimizer_is_forgotten():
 
 
 def modes(name):
+    """The implementations that an optimizer has."""
     signature = inspect.signature(CLASSES[name]).parameters
     return [
         mode
@@ -52,6 +53,7 @@ CASES = [
 
 
 def equals(history, table):
+    """The history is the table, and the steps are its last column."""
     assert set(table) == set(history)
     assert list(history)[-1] == "step"
     for key, values in table.items():
@@ -236,6 +238,7 @@ def test_momentum_moves_without_a_gradient():
 
 
 def labelled(name):
+    """The part that a parameter is counted to."""
     return "head" if name.startswith("4.") else "backbone"
 
 
