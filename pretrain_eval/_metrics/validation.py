@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from pretrain_eval._attach import Step
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric, Value
+from pretrain_eval._step import Step
 from pretrain_eval._validate import Forward, as_collection, validate
 
 
@@ -61,7 +60,7 @@ class Validation(StepMetric):
         autocast: torch.dtype | None = None,
         optimizer: Optimizer | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(statistic="last")
         if every < 1:
             raise ValueError(f"every counts optimizer steps, from 1, got {every}")
         self._metrics = as_collection(metrics)
@@ -97,10 +96,6 @@ class Validation(StepMetric):
             key: tuple(numbers[key] for _, numbers in self._measured) for key in keys
         }
         return table | {"step": tuple(number for number, _ in self._measured)}
-
-    @override
-    def value(self, *state: np.ndarray) -> Value:
-        return float(state[0][-1])
 
 
 def _number(key: str, value: Value) -> float:
