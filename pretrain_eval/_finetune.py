@@ -112,6 +112,8 @@ def finetune(
     >>> run.status, len(run.curve["accuracy"]), len(run.history["grad_norm"])
     ('completed', 4, 6)
     """
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"finetune expects seed as an int of at least 0, got {seed!r}")
     return finetune_sharing(
         model,
         task,
@@ -168,6 +170,8 @@ def finetune_sharing(
     with preserved_rng(*generators):
         seed_all(seed, generators=generators)
         network = build(model).to(choose_device(device))
+        # A new head is the same however the model was made.
+        seed_all(seed, generators=generators)
         path = prepare(network, task, splits, strategy, head)
         source = _Source(network, path, task, splits, shared, origin)
         trained, data, reading = source.to_train(strategy)
@@ -190,6 +194,14 @@ def finetune_sharing(
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
+        cost = Cost(
+            num_parameters=sum(p.numel() for p in network.parameters()),
+            num_trainable_parameters=training.num_parameters,
+            macs=source.macs(),
+            seconds=reading + training.seconds,
+            peak_memory=training.peak_memory() or source.step_memory(strategy),
+            num_samples=training.num_samples,
+        )
     return Run(
         model=name,
         task=task.name,
@@ -204,14 +216,7 @@ def finetune_sharing(
         num_examples=num_examples,
         curve={key: tuple(column) for key, column in training.curve.items()},
         history=training.history,
-        cost=Cost(
-            num_parameters=sum(p.numel() for p in network.parameters()),
-            num_trainable_parameters=training.num_parameters,
-            macs=source.macs(),
-            seconds=reading + training.seconds,
-            peak_memory=training.peak_memory() or source.step_memory(strategy),
-            num_samples=training.num_samples,
-        ),
+        cost=cost,
         settings={
             **strategy.configuration,
             "head": path,

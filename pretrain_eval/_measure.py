@@ -69,7 +69,9 @@ def measure_baseline(
         nearest = nearest_class_mean(features, train.targets, queries, task.num_classes)
         outputs = F.one_hot(nearest, task.num_classes).float()
     else:
-        outputs = ridge(features, train.targets.flatten(1), queries)
+        outputs = ridge(
+            features, train.targets.reshape(len(train.targets), -1), queries
+        )
         expected = expected.to(outputs.dtype).reshape(outputs.shape)
     collection.update(outputs, expected)
     return collection.compute()
