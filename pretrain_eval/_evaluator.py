@@ -19,7 +19,7 @@ from pretrain_eval._ranking import standing
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._render import listing
 from pretrain_eval._report import Interval, Report
-from pretrain_eval._statistics import Array, Cell
+from pretrain_eval._statistics import Array, Cell, Index
 
 NUM_DRAWS = 2000
 USABLE = ("completed", "diverged")
@@ -167,8 +167,10 @@ class Evaluator(ABC):
                 NUM_DRAWS // 4,
                 self._rng(runs[0].model),
             )
-            # Runs spread less around their own mean than around the truth.
-            draws = score + math.sqrt(size / (size - 1)) * (rough - score)
+            # Runs spread less around their own mean than around the truth, and how much
+            # they spread is itself estimated.
+            factor = math.sqrt(size / (size - 1)) * self._stretch(cell)
+            draws = score + factor * (rough - score)
         missing = len(runs) - len(usable) + len(holes)
         report = Report(
             protocol=self.protocol,
@@ -196,6 +198,11 @@ class Evaluator(ABC):
     def _remarks(self, measured: Sequence[Measured]) -> tuple[str, ...]:
         """Sentences of the protocol about a comparison."""
         return ()
+
+    def _stretch(self, cell: Index) -> float:
+        tail = (1 + self.confidence) / 2
+        freedom = cell.size - np.unique(cell).size
+        return t_quantile(tail, freedom) / t_quantile(tail, math.inf)
 
     def _percentiles(self, draws: Array) -> Interval:
         low, high = percentiles(draws, self.confidence)

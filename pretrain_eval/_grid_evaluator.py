@@ -30,7 +30,12 @@ from pretrain_eval._grid import (
     modes_of,
     ordered,
 )
-from pretrain_eval._intervals import resampled_means, standard_error, t_quantile
+from pretrain_eval._intervals import (
+    resampled_means,
+    standard_error,
+    stretch,
+    t_quantile,
+)
 from pretrain_eval._levels import Chance, Levels, is_loss
 from pretrain_eval._records import Run
 from pretrain_eval._report import Interval, Report
@@ -149,7 +154,9 @@ class GridEvaluator(Evaluator):
         score = self.combine(parts)
         draws, interval, new_tasks = None, None, None
         if score is not None:
-            draws, interval = self._over_seeds(pieces.own, grid)
+            draws, interval = self._over_seeds(
+                grid, score, self._rng(pieces.own[0].model)
+            )
             new_tasks = self._over_tasks(grid, score)
         missing = int(grid.lost.sum())
         runs = pieces.own
@@ -282,13 +289,13 @@ class GridEvaluator(Evaluator):
         return ends[0], ends[1]
 
     def _over_seeds(
-        self, runs: Sequence[Run], grid: Grid
+        self, grid: Grid, score: float, rng: np.random.Generator
     ) -> tuple[Array | None, Interval | None]:
-        rng = self._rng(runs[0].model)
         values = self._linear(grid)
         if values is None:
-            draws = self._drawn_scores(grid, rng)
-            return draws, None if draws is None else self._percentiles(draws)
+            draws = self._drawn_scores(grid, score, rng)
+            interval = None if draws is None else self._percentiles(draws)
+            return draws, self._clipped(interval)
         error = standard_error(values, grid.index, grid.layout.weights)
         if error is None:
             return None, None
@@ -307,14 +314,19 @@ class GridEvaluator(Evaluator):
         )
         return center + scale * noise, interval
 
-    def _drawn_scores(self, grid: Grid, rng: np.random.Generator) -> Array | None:
+    def _drawn_scores(
+        self, grid: Grid, score: float, rng: np.random.Generator
+    ) -> Array | None:
         if grid.counts.max() < 2:
             return None
         table = np.stack(list(grid.columns.values()), axis=1)
         size = grid.present.size
         drawn = resampled_means(table, grid.index, size, NUM_DRAWS, rng)
         parts = self._made_of(grid.layout, dict(zip(grid.columns, drawn, strict=True)))
-        return np.broadcast_to(self._combined(parts), NUM_DRAWS)
+        scores = np.broadcast_to(self._combined(parts), NUM_DRAWS)
+        z, weights = grid.columns["z"], grid.layout.weights
+        factor = stretch(z, grid.index, weights, self.confidence)
+        return score + factor * (scores - score)
 
     def _over_tasks(self, grid: Grid, score: float) -> Interval | None:
         values = self._linear(grid)
