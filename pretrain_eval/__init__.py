@@ -15,7 +15,16 @@ from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
 from pretrain_eval._levels import chance_levels
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
-from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
+from pretrain_eval._metrics.optimization import (
+    Clipped,
+    GradNorm,
+    GradNormBeforeClipping,
+    LearningRate,
+    ParameterNorm,
+    Skipped,
+    UpdateNorm,
+    UpdateRatio,
+)
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Interval, Report
@@ -36,17 +45,21 @@ __all__ = [
     "Accuracy",
     "Budget",
     "Change",
+    "Clipped",
     "Comparison",
     "Cost",
     "Difference",
     "Evaluator",
     "F1Score",
     "GradNorm",
+    "GradNormBeforeClipping",
     "Interval",
+    "LearningRate",
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
+    "ParameterNorm",
     "PersistenceEvaluator",
     "Precision",
     "R2Score",
@@ -56,10 +69,12 @@ __all__ = [
     "Run",
     "RunStore",
     "Scorecard",
+    "Skipped",
     "Splits",
     "StepMetric",
     "Strategy",
     "Task",
+    "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",
     "VariabilityEvaluator",

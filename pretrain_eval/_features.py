@@ -86,7 +86,7 @@ def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
     if isinstance(splits.train, DataLoader):
         return False
     inputs, _ = next(iter(as_loader(splits.train, _BATCH_SIZE, shuffle=False)))
-    inputs = inputs.to(device_of(network))
+    inputs = inputs[:2].to(device_of(network))
     head = network.get_submodule(path)
     with preserved_rng(), evaluating(network), torch.no_grad():
         outputs = logits(network(inputs))

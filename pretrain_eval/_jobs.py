@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -34,11 +35,16 @@ class Part:
 
         Raises:
             ValueError: It cannot be pickled; the message says `what` it is.
+            ImportError: cloudpickle is not installed.
         """
         # It carries functions that are defined in a script or in another function,
-        # which plain pickle refuses. joblib comes with scikit-learn.
-        from joblib.externals import cloudpickle
-
+        # which plain pickle refuses.
+        try:
+            import cloudpickle
+        except ImportError as error:
+            raise ImportError(
+                'workers and executors need: pip install "pretrain-eval[workers]"'
+            ) from error
         try:
             content: bytes = cloudpickle.dumps(value)
         except Exception as error:
@@ -70,7 +76,10 @@ class Job:
     timeout: float | None
 
 
-# In a worker process: what the jobs before have left to those that follow.
+# In a worker process: what the jobs before have left to those that follow. One job at a
+# time, since a run draws from the process's global generators; an executor may run jobs
+# in threads.
+_ALONE = threading.Lock()
 _LOADED = Shared(size=8)
 _SHARED = Shared()
 _place: dict[str, str] = {}
@@ -83,6 +92,11 @@ def use_device(device: str) -> None:
 
 def run_job(job: Job) -> Run:
     """The run of a job, whatever happens to it."""
+    with _ALONE:
+        return _run_job(job)
+
+
+def _run_job(job: Job) -> Run:
     cell = Cell(
         model_name=job.model_name,
         model=job.model.load(),

@@ -78,8 +78,8 @@ class WorkerPool(Executor):
             with suppress(queue.Empty):
                 while True:
                     call = self._calls.get_nowait()
-                    if call is not None:
-                        call[0].cancel()
+                    if call is not None and call[0].cancel():
+                        call[0].set_running_or_notify_cancel()  # tells who waits
             for worker in self._workers:
                 worker.kill()
         for _ in self._workers:
@@ -136,9 +136,10 @@ class _Worker:
         except (OSError, EOFError) as error:
             self._process = None
             _close(process)
+            code = process.wait()
             if late.is_set():
                 raise TimeoutError(f"did not end in {self._timeout} s") from error
-            raise BrokenExecutor(_obituary(process.wait())) from error
+            raise BrokenExecutor(_obituary(code)) from error
         finally:
             timer.cancel()
         if not returned:
