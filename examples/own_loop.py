@@ -39,7 +39,7 @@ run = pe.Run(
     dataset="scikit-learn",
     strategy="momentum",
     seed=0,
-    scores={"accuracy": float(scores["accuracy"])},
+    scores=scores,
     history=metrics.history,
 )
 print(pe.PersistenceEvaluator().score([run]))

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, final, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._attach import Attachment, Step, watch
+from pretrain_eval._attach import Attachment, watch, watched_step
+from pretrain_eval._counter import (
+    Array,
+    Counter,
+    agree_on_sizes,
+    as_tensor,
+    fetch,
+    fetch_sums,
+    num_processes,
+)
+from pretrain_eval._history import Row, Statistic, StepLog, checked_statistic, joined
+from pretrain_eval._names import Per, checked_per
+from pretrain_eval._step import Step
 
-Value = float | tuple[float, ...]
+Value: TypeAlias = "float | tuple[Value, ...]"
 
 
 @runtime_checkable
@@ -71,17 +84,128 @@ class DeferredMetric(Metric):
         return self.value(*fetch(self.state()))
 
 
+class CountedMetric(DeferredMetric):
+    """A metric of sums over samples, whatever the batches and processes.
+
+    Sums of equal `counter`s are counted once in a collection. They are vectors that
+    never change in place, so that metrics may hold the same one and still own it.
+
+    Args:
+        counter: What is counted of a batch.
+    """
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
+        self.counts: Array | None = None
+        self.agreed_size: int | None = None
+
+    @override
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, weights: Tensor | None = None
+    ) -> None:
+        """Count one batch.
+
+        Args:
+            outputs: What the model returned.
+            targets: What is right.
+            weights: One a sample; a boolean mask keeps samples, exactly.
+        """
+        batch = self.counter.batch(outputs, targets, weights)
+        self.counts = self.counter.add(self.counts, batch)
+
+    @override
+    def compute(self, *, sync: bool = True) -> Value:
+        """The value of everything since the last reset.
+
+        Args:
+            sync: Sum over the processes of torch.distributed, where it was started;
+                every process must then call this.
+        """
+        return self.value(_fetch_all([self], [], sync)[0][id(self)])
+
+    @override
+    def reset(self) -> None:
+        self.counts = None
+
+    @override
+    def state(self) -> Sequence[Tensor]:
+        return [self.held()]
+
+    @final
+    def require_samples(self, num_samples: float) -> float:
+        """The number, unless it is zero."""
+        if num_samples > 0:
+            return num_samples
+        raise ValueError(
+            f"{self.key} has counted no sample: batches were empty, or every row was"
+            " dropped"
+        )
+
+    @final
+    def merge(self, other: CountedMetric) -> None:
+        """Count what `other` has counted, too."""
+        if type(other) is not type(self) or other.counter != self.counter:
+            raise ValueError(
+                f"{self.key} can merge what was counted alike, got {other.counter}"
+                f" for {self.counter}"
+            )
+        if other.counts is not None:
+            self.counts = self.counter.add(self.counts, other.counts)
+
+    @final
+    def state_dict(self) -> dict[str, Any]:
+        """The counts and what they count; for `torch.save` and `load_state_dict`."""
+        counts = None if self.counts is None else as_tensor(self.counts).clone()
+        return {"counter": repr(self.counter), "counts": counts}
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; a differently declared one raises."""
+        if state["counter"] != repr(self.counter):
+            raise ValueError(
+                f"{self.key} counts {self.counter!r}, the state is of"
+                f" {state['counter']}"
+            )
+        counts = state["counts"]
+        self.counts = None if counts is None else counts.clone()
+
+    def held(self, *, empty: bool = False) -> Tensor:
+        """The counts; zeros before the first batch where `empty` is allowed."""
+        if self.counts is not None:
+            return as_tensor(self.counts)
+        size = self.counter.size or self.agreed_size
+        if not empty or not size:
+            raise RuntimeError(f"{self.key} has seen no batch since its last reset")
+        return torch.zeros(size)
+
+
 class StepMetric(DeferredMetric):
     """A metric of the optimizer's step; `attach` tells it when one happens.
 
     A member overrides `before_step` or `after_step` and calls `record` once a step.
-    The value is the mean over the steps since the last reset; `history` keeps them all.
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their mean,
+            the last one's value or the largest. Steps that a gradient scaler made
+            the optimizer skip are left out.
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
+
+    Raises:
+        ValueError: The statistic is none of the three.
     """
 
-    def __init__(self) -> None:
-        self._recorded: list[Tensor] = []
-        self._steps: list[int] = []
-        self._window = 0
+    #: Whether skipped steps count in the statistic.
+    counts_skipped: ClassVar[bool] = False
+    #: Whether it needs what the handle's `clip_grad_norm_` reads.
+    reads_clipping: bool = False
+
+    def __init__(
+        self, *, statistic: Statistic = "mean", per: Per | None = None
+    ) -> None:
+        self.statistic = checked_statistic(statistic)
+        self.per = checked_per(per)
+        self.log = StepLog(counts_skipped=self.counts_skipped)
 
     def before_step(self, step: Step) -> None:
         """Gradients at θ_t are ready, the parameters have not moved."""
@@ -90,19 +214,26 @@ class StepMetric(DeferredMetric):
         """The parameters are at θ_{t+1}."""
 
     @final
-    def record(self, step: Step, value: Tensor) -> None:
-        """Keep the step's value, a scalar on its own device."""
-        self._recorded.append(value)
-        self._steps.append(step.number)
+    def record(
+        self, step: Step, values: Tensor, names: tuple[str, ...] = ("",)
+    ) -> None:
+        """Keep the step's value.
+
+        Args:
+            step: The step.
+            values: A scalar, or a vector that goes with `names`.
+            names: The total's, which is empty, and those of its parts.
+        """
+        self.log.add(Row(step.number, names, values.reshape(-1), step.skipped))
 
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
-        """Every step's value under `key`, and its number, from 1, under `step`."""
-        values = fetch(self._recorded)
-        return {
-            self.key: tuple(float(value) for value in values),
-            "step": tuple(self._steps),
-        }
+        """The measured steps' values under `key`, and their numbers under `step`.
+
+        Parts stand under `key/part`. Where there are more than 10,000 steps, every
+        second one is dropped, then every fourth, and so on.
+        """
+        return _keyed(self.key, self.log.columns())
 
     @final
     @override
@@ -111,27 +242,59 @@ class StepMetric(DeferredMetric):
 
     @override
     def state(self) -> Sequence[Tensor]:
-        if len(self._recorded) == self._window:
+        folds = self.log.folds()
+        if not folds:
             raise RuntimeError(
                 f"{self.key} has seen no optimizer step since its last reset; attach it"
                 " before training: with metric.attach(optimizer): ..."
             )
-        return [torch.stack(self._recorded[self._window :])]
+        return folds
 
     @override
     def value(self, *state: np.ndarray) -> Value:
-        return float(state[0].mean())
+        return self.parts(*state)[""]
+
+    @final
+    def parts(self, *state: np.ndarray) -> dict[str, float]:
+        """The value by name, the total's being empty, from the fetched `state`."""
+        return self.log.statistics(self.statistic, state)
 
     @override
     def reset(self) -> None:
-        self._window = len(self._recorded)
+        """Start a new window; the history stays."""
+        self.log.forget_window()
+
+    @final
+    def state_dict(self) -> dict[str, Any]:
+        """History and window, to be continued by a resumed training."""
+        return self.log.state_dict()
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue what `state_dict` holds."""
+        self.log.load_state_dict(state)
 
     @final
     def attach(
-        self, optimizer: torch.optim.Optimizer, model: nn.Module | None = None
+        self,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        model: nn.Module | None = None,
+        *,
+        every: int = 1,
     ) -> Attachment:
-        """Watch the optimizer's steps until the handle is closed."""
-        return MetricCollection(self).attach(optimizer, model)
+        """Watch the optimizer's steps until the handle is closed.
+
+        See `MetricCollection.attach`.
+        """
+        return watch(optimizer, [self], model, every=every)
+
+    @final
+    def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:
+        """Measure the step that happens inside the block.
+
+        See `MetricCollection.step`.
+        """
+        return watched_step(model, [self])
 
 
 @final
@@ -152,6 +315,8 @@ class MetricCollection:
 
     def __init__(self, *metrics: Metric, **named: Metric | SupportsUpdate) -> None:
         self._metrics: dict[str, Metric | SupportsUpdate] = {}
+        self._counted: dict[Counter, list[CountedMetric]] = {}
+        self._others: list[Metric | SupportsUpdate] = []
         for metric in metrics:
             key = getattr(metric, "key", None)
             if not isinstance(key, str):
@@ -175,7 +340,13 @@ class MetricCollection:
                 f"two metrics have the key {key!r}; name one of them:"
                 " MetricCollection(my_name=...)"
             )
+        if any(metric is other for other in self._metrics.values()):
+            raise ValueError(f"the metric {key!r} was given twice")
         self._metrics[key] = metric
+        if isinstance(metric, CountedMetric):
+            self._counted.setdefault(metric.counter, []).append(metric)
+        elif not isinstance(metric, StepMetric):
+            self._others.append(metric)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
@@ -191,26 +362,92 @@ class MetricCollection:
         """The members that read the optimizer's steps."""
         return tuple(m for m in self._metrics.values() if isinstance(m, StepMetric))
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count one batch in every member."""
-        for metric in self._metrics.values():
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, weights: Tensor | None = None
+    ) -> None:
+        """Count one batch in every member; what members count alike, once.
+
+        Args:
+            outputs: What the model returned.
+            targets: What is right.
+            weights: One a sample; a boolean mask keeps samples, exactly.
+
+        Raises:
+            TypeError: A member does not take weights.
+        """
+        if weights is not None and self._others:
+            raise TypeError(f"weights mean nothing to {self._others[0]!r}")
+        # All are counted before any is added: a batch that raises leaves no trace.
+        batches = [
+            counter.batch(outputs, targets, weights) for counter in self._counted
+        ]
+        for metrics, batch in zip(self._counted.values(), batches, strict=True):
+            _add_batch(metrics, batch)
+        for metric in self._others:
             metric.update(outputs, targets)
 
-    def compute(self) -> dict[str, Value]:
-        """Every member's value by key, fetched from the device together."""
+    def compute(self, *, sync: bool = True) -> dict[str, Value]:
+        """Every member's value by key, fetched from the device together.
+
+        Args:
+            sync: Sum over the processes of torch.distributed, where it was started, in
+                one all_reduce; every process must then call this.
+        """
+        counted = [m for m in self._metrics.values() if isinstance(m, CountedMetric)]
         deferred = {
             key: list(metric.state())
             for key, metric in self._metrics.items()
             if isinstance(metric, DeferredMetric)
+            and not isinstance(metric, CountedMetric)
         }
-        fetched = iter(fetch([t for tensors in deferred.values() for t in tensors]))
+        counts, states = _fetch_all(
+            counted, [t for tensors in deferred.values() for t in tensors], sync
+        )
+        rest = iter(states)
         values: dict[str, Value] = {}
         for key, metric in self._metrics.items():
-            if isinstance(metric, DeferredMetric):
-                values[key] = metric.value(*(next(fetched) for _ in deferred[key]))
+            if isinstance(metric, CountedMetric):
+                values[key] = metric.value(counts[id(metric)])
+            elif isinstance(metric, DeferredMetric):
+                state = [next(rest) for _ in deferred[key]]
+                values[key] = metric.value(*state)
+                if isinstance(metric, StepMetric):
+                    parts = metric.parts(*state)
+                    values |= {_part_key(key, name): parts[name] for name in parts}
             else:
                 values[key] = _plain_value(metric.compute())
         return values
+
+    def merge(self, other: MetricCollection) -> None:
+        """Count what the members of `other` have counted, too; keys must agree."""
+        if set(self) != set(other):
+            raise ValueError(f"expected members {sorted(self)}, got {sorted(other)}")
+        pairs = [(self[key], other[key]) for key in self]
+        for metric, _ in pairs:
+            if not isinstance(metric, CountedMetric):
+                raise TypeError(f"{metric!r} cannot be merged: it is no sum of samples")
+        for metric, twin in pairs:
+            if isinstance(metric, CountedMetric) and isinstance(twin, CountedMetric):
+                metric.merge(twin)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What every member has counted or recorded, by key."""
+        return {key: metric.state_dict() for key, metric in self._kept().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; other keys or declarations raise."""
+        own = self._kept()
+        if set(own) != set(state):
+            raise ValueError(
+                f"expected the state of {sorted(own)}, got {sorted(state)}"
+            )
+        for key, metric in own.items():
+            metric.load_state_dict(state[key])
+
+    def _kept(self) -> dict[str, CountedMetric | StepMetric]:
+        """The members whose state can be kept; others keep their own."""
+        kept = CountedMetric | StepMetric
+        return {k: m for k, m in self._metrics.items() if isinstance(m, kept)}
 
     def reset(self) -> None:
         """Forget everything since the last reset, in every member."""
@@ -220,50 +457,126 @@ class MetricCollection:
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
         """The step metrics' values, a column each, and their `step` numbers."""
-        table: dict[str, tuple[float, ...]] = {}
-        for metric in self.step_metrics:
-            table |= metric.history
-        # The axis comes last, so that what was asked for comes first.
-        return table | {"step": table.pop("step", ())} if table else {}
+        return joined(
+            _keyed(key, metric.log.columns())
+            for key, metric in self._metrics.items()
+            if isinstance(metric, StepMetric)
+        )
 
     def attach(
-        self, optimizer: torch.optim.Optimizer, model: nn.Module | None = None
+        self,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        model: nn.Module | None = None,
+        *,
+        every: int = 1,
     ) -> Attachment:
         """Watch the optimizer's steps until the handle is closed.
 
         Args:
-            optimizer: Watched, never changed.
-            model: Gives the parameters their names.
+            optimizer: Watched, never changed. Several ones count together: a step is
+                over when each of them has stepped, or one steps again.
+            model: Gives the parameters their names, where a metric asks for them.
+            every: Steps 1, 1 + every, 1 + 2·every, ... are measured, the others cost
+                nothing. Steps of the optimizer, not batches.
 
         Returns:
-            A context manager with `close`.
+            A context manager with `close`, and with a `clip_grad_norm_` that the
+            metrics of clipping see.
 
         Raises:
-            ValueError: The optimizer holds no parameters, or the collection holds no
-                step metric, or is attached already.
+            ValueError: The optimizer holds no parameters, the collection holds no
+                step metric or is attached already, or `every` is not positive.
+            TypeError: It is no optimizer and wraps none.
         """
-        return watch(optimizer, self.step_metrics, model)
+        return watch(optimizer, self.step_metrics, model, every=every)
+
+    def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:
+        """Measure the step that happens inside the block, where nothing can be hooked.
+
+        Gradients are read as they are when the block begins.
+
+        Args:
+            model: What the step moves: a model or its parameters.
+
+        >>> from pretrain_eval import UpdateNorm
+        >>> model = torch.nn.Linear(1, 1)
+        >>> metrics = MetricCollection(UpdateNorm())
+        >>> with metrics.step(model), torch.no_grad():
+        ...     _ = model.weight.add_(0.5)
+        >>> round(metrics.compute()["update_norm"], 6)
+        0.5
+        """
+        return watched_step(model, self.step_metrics)
 
 
-def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """The tensors on the host in float64, in one transfer a device."""
-    if not tensors:
-        return []
-    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
-    parts = flat.cpu().numpy()
-    ends = np.cumsum([tensor.numel() for tensor in tensors])
-    shapes: Sequence[torch.Size] = [tensor.shape for tensor in tensors]
-    return [
-        part.reshape(shape)
-        for part, shape in zip(np.split(parts, ends[:-1]), shapes, strict=True)
-    ]
+def _keyed(key: str, columns: Mapping[str, tuple[float, ...]]) -> dict[str, Any]:
+    return {
+        name if name == "step" else _part_key(key, name): values
+        for name, values in columns.items()
+    }
+
+
+def _part_key(key: str, name: str) -> str:
+    return f"{key}/{name}" if name else key
+
+
+def _add_batch(metrics: Sequence[CountedMetric], batch: Array) -> None:
+    """Add to every metric's counts; those that hold the same ones go on doing so."""
+    first = metrics[0].counts
+    if all(metric.counts is first for metric in metrics):
+        first = metrics[0].counter.add(first, batch)
+        for metric in metrics:
+            metric.counts = first
+        return
+    sums: dict[int, tuple[Array | None, Array]] = {}
+    for metric in metrics:
+        counts = metric.counts
+        if id(counts) not in sums:
+            sums[id(counts)] = counts, metric.counter.add(counts, batch)
+        metric.counts = sums[id(counts)][1]
+
+
+def _fetch_all(
+    metrics: Sequence[CountedMetric], others: Sequence[Tensor], sync: bool
+) -> tuple[dict[int, np.ndarray], list[np.ndarray]]:
+    """Counts by the metric's identity, summed over processes, and other states."""
+    distributed = sync and bool(metrics) and num_processes() > 1
+    if distributed:
+        _agree(metrics)
+    tensors: dict[int, Tensor] = {}
+    places = []
+    for metric in metrics:
+        # What metrics hold together travels once; processes could differ in what they
+        # hold together, and must send alike.
+        shared = metric.counts is not None and not distributed
+        places.append(id(metric.counts) if shared else id(metric))
+        tensors.setdefault(places[-1], metric.held(empty=distributed))
+    held = list(tensors.values())
+    fetched = (
+        fetch_sums(held) + fetch(others) if distributed else fetch([*held, *others])
+    )
+    by_place = dict(zip(tensors, fetched, strict=False))
+    counts = {id(m): by_place[place] for m, place in zip(metrics, places, strict=True)}
+    for metric in metrics:
+        metric.counter.check(counts[id(metric)])
+    return counts, fetched[len(held) :]
+
+
+def _agree(metrics: Sequence[CountedMetric]) -> None:
+    """Tell processes without a batch the sizes that others met, once for all."""
+    unknown = [m for m in metrics if m.counter.size is None and m.agreed_size is None]
+    if not unknown:
+        return
+    sizes = [0 if m.counts is None else len(m.counts) for m in unknown]
+    for metric, size in zip(unknown, agree_on_sizes(sizes), strict=True):
+        metric.agreed_size = size or None
 
 
 def _plain_value(value: object) -> Value:
     if isinstance(value, Tensor | np.ndarray):
         value = value.tolist()
     if isinstance(value, Sequence):
-        return tuple(float(each) for each in value)
+        return tuple(_plain_value(each) for each in value)
     if isinstance(value, Mapping):
         raise TypeError(
             f"a metric in a collection computes numbers, got {sorted(value)}; add its"
