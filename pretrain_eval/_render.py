@@ -69,7 +69,7 @@ class Table:
         """A pipe table of GitHub's dialect."""
         rule = ["---", *["---:"] * (len(self.header) - 1)]
         lines = [_pipes(self.header), _pipes(rule, raw=True), *map(_pipes, self.rows)]
-        notes = "".join(f"\n\n{_one_line(note)}" for note in self.notes)
+        notes = "".join(f"\n\n{_markdown(note)}" for note in self.notes)
         return "\n".join(lines) + notes
 
     def to_latex(self) -> str:
@@ -260,6 +260,9 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "–": "--",
     "−": "$-$",
     "×": r"$\times$",
