@@ -11,9 +11,25 @@ from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
+from pretrain_eval._metrics.agreement import (
+    BalancedAccuracy,
+    CohenKappa,
+    ConfusionMatrix,
+    MatthewsCorrCoef,
+)
+from pretrain_eval._metrics.calibration import CalibrationError
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
+from pretrain_eval._metrics.detection import MeanAveragePrecision
+from pretrain_eval._metrics.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
-from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
+from pretrain_eval._metrics.ranking import AUROC, AveragePrecision
+from pretrain_eval._metrics.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    R2Score,
+)
+from pretrain_eval._metrics.segmentation import DiceScore, MeanIoU
+from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Comparison, Difference, Interval, Report
 from pretrain_eval._scorecard import Scorecard, scorecard
@@ -24,19 +40,33 @@ from pretrain_eval._validate import validate
 from pretrain_eval._version import __version__
 
 __all__ = [
+    "AUROC",
     "Accuracy",
+    "AveragePrecision",
+    "BalancedAccuracy",
     "Budget",
+    "CalibrationError",
+    "CohenKappa",
     "Comparison",
+    "ConfusionMatrix",
     "Cost",
+    "DiceScore",
     "Difference",
     "Evaluator",
     "F1Score",
     "GradNorm",
     "Interval",
+    "LogLoss",
+    "Loss",
+    "MatthewsCorrCoef",
+    "MeanAbsoluteError",
+    "MeanAveragePrecision",
+    "MeanIoU",
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
+    "Perplexity",
     "PersistenceEvaluator",
     "Precision",
     "R2Score",
@@ -52,6 +82,7 @@ __all__ = [
     "Task",
     "UpdateRatio",
     "UsabilityEvaluator",
+    "Validation",
     "VariabilityEvaluator",
     "__version__",
     "count_macs",

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, Counter
+from pretrain_eval._counter import FLAGS, SumCounter
 from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.batches import require_one_shape, spread_weights
 
 
 @final
 @dataclass(frozen=True)
-class ResidualCounter(Counter):
+class ResidualCounter(SumCounter):
     """Entries, Σr², Σ|r|, Σt and Σt² with r = output − target, in float64."""
 
     @property
