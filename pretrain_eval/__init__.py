@@ -1,6 +1,7 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
 from pretrain_eval import functional, plot
+from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._budget import Budget
 from pretrain_eval._cost import count_macs
 from pretrain_eval._evaluator import Evaluator
@@ -85,6 +86,8 @@ __all__ = [
     "Validation",
     "VariabilityEvaluator",
     "__version__",
+    "as_ignite",
+    "as_torchmetrics",
     "count_macs",
     "finetune",
     "functional",
