@@ -3,6 +3,7 @@
 from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._budget import Budget
+from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
 from pretrain_eval._evaluator import Evaluator
 from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
@@ -11,6 +12,8 @@ from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
 from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
+from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
+from pretrain_eval._levels import chance_levels
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
 from pretrain_eval._metrics.agreement import (
     BalancedAccuracy,
@@ -22,7 +25,16 @@ from pretrain_eval._metrics.calibration import CalibrationError
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.detection import MeanAveragePrecision
 from pretrain_eval._metrics.loss import LogLoss, Loss, Perplexity
-from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
+from pretrain_eval._metrics.optimization import (
+    Clipped,
+    GradNorm,
+    GradNormBeforeClipping,
+    LearningRate,
+    ParameterNorm,
+    Skipped,
+    UpdateNorm,
+    UpdateRatio,
+)
 from pretrain_eval._metrics.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.regression import (
     MeanAbsoluteError,
@@ -32,8 +44,14 @@ from pretrain_eval._metrics.regression import (
 from pretrain_eval._metrics.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._records import Cost, Run
-from pretrain_eval._report import Comparison, Difference, Interval, Report
+from pretrain_eval._report import Interval, Report
 from pretrain_eval._scorecard import Scorecard, scorecard
+from pretrain_eval._statistics import (
+    iqm,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+)
 from pretrain_eval._store import RunStore
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
@@ -47,6 +65,8 @@ __all__ = [
     "BalancedAccuracy",
     "Budget",
     "CalibrationError",
+    "Change",
+    "Clipped",
     "CohenKappa",
     "Comparison",
     "ConfusionMatrix",
@@ -56,7 +76,9 @@ __all__ = [
     "Evaluator",
     "F1Score",
     "GradNorm",
+    "GradNormBeforeClipping",
     "Interval",
+    "LearningRate",
     "LogLoss",
     "Loss",
     "MatthewsCorrCoef",
@@ -67,6 +89,7 @@ __all__ = [
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
+    "ParameterNorm",
     "Perplexity",
     "PersistenceEvaluator",
     "Precision",
@@ -77,10 +100,12 @@ __all__ = [
     "Run",
     "RunStore",
     "Scorecard",
+    "Skipped",
     "Splits",
     "StepMetric",
     "Strategy",
     "Task",
+    "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",
     "Validation",
@@ -88,10 +113,17 @@ __all__ = [
     "__version__",
     "as_ignite",
     "as_torchmetrics",
+    "bootstrap_interval",
+    "chance_levels",
     "count_macs",
     "finetune",
     "functional",
+    "interval_of_mean",
+    "iqm",
+    "optimality_gap",
+    "performance_profile",
     "plot",
+    "probability_of_improvement",
     "scorecard",
     "sweep",
     "validate",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from types import TracebackType
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any, Protocol, final
 
 import torch
@@ -12,11 +13,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
 
-from pretrain_eval import functional
+from pretrain_eval import _norms, _sharding
+from pretrain_eval._history import StepLog
+from pretrain_eval._names import Names
+from pretrain_eval._snapshot import Memory
+from pretrain_eval._step import Clipping, Step
+
+_OPTIMIZER_FILE = sys.modules[Optimizer.__module__].__file__
 
 
 class StepEvents(Protocol):
-    """What is told of every step."""
+    """What is told of every measured step."""
+
+    log: StepLog
+    reads_clipping: bool
 
     def before_step(self, step: Step) -> None:
         """Gradients at θ_t are ready, the parameters have not moved."""
@@ -26,66 +36,54 @@ class StepEvents(Protocol):
 
 
 @final
-class Step:
-    """One optimizer step; what several metrics ask for is computed once.
-
-    Attributes:
-        number: Counts the steps since `attach`, from 1.
-    """
-
-    def __init__(self, optimizer: Optimizer, number: int) -> None:
-        self.number = number
-        self._optimizer = optimizer
-        self._snapshot: list[Tensor] | None = None
-
-    @cached_property
-    def parameters(self) -> list[Tensor]:
-        """What the optimizer holds, each once, also where groups repeat one."""
-        groups = self._optimizer.param_groups
-        return list({id(p): p for group in groups for p in group["params"]}.values())
-
-    @cached_property
-    def gradient_norm(self) -> Tensor:
-        """‖g‖₂ as the optimizer consumes it; ask for it in `before_step`."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        total = functional.norm(gradients)
-        # A fused optimizer under GradScaler holds scaled gradients until its step.
-        scale = getattr(self._optimizer, "grad_scale", None)
-        return total if scale is None else total / scale.to(total)
-
-    def keep_parameters(self) -> None:
-        """Keep θ_t until the step is over; ask for it in `before_step`."""
-        if self._snapshot is None:
-            self._snapshot = [p.detach().clone() for p in self.parameters]
-
-    @cached_property
-    def update_ratio(self) -> Tensor:
-        """‖θ_{t+1} − θ_t‖₂ / ‖θ_t‖₂; ask for it in `after_step`."""
-        if self._snapshot is None:
-            raise RuntimeError("call step.keep_parameters() in before_step first")
-        return functional.update_ratio(self._snapshot, self.parameters)
-
-
-@final
 class Attachment:
-    """Watches an optimizer until it is closed; a context manager."""
+    """Watches optimizers until it is closed; a context manager."""
 
-    def __init__(self, optimizer: Optimizer, watchers: Sequence[StepEvents]) -> None:
-        self._optimizer = optimizer
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        watchers: Sequence[StepEvents],
+        model: nn.Module | None,
+        every: int,
+    ) -> None:
+        self._optimizers = optimizers
         self._watchers = watchers
-        self._number = 0
-        self._depth = 0
+        self._every = every
+        self._first = max(watcher.log.last_step for watcher in watchers)
+        self._number = self._first
+        self._names = Names(optimizers, model)
+        # On the CPU fresh memory costs more time than the copy; an accelerator's
+        # allocator hands the same memory out again. Rare steps keep none.
+        self._memory: dict[int, Memory] | None = {} if every == 1 else None
         self._step: Step | None = None
-        self._handles = (
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-        )
+        self._under_way = False
+        self._begun: set[int] = set()
+        self._done: set[int] = set()
+        self._clippings: list[Clipping] = []
+        self._handles = []
+        for watcher in watchers:
+            watcher.log.attached = True
+        for optimizer in optimizers:
+            hooks = _Hooks(self._begin, self._end)
+            self._handles += [
+                optimizer.register_step_pre_hook(hooks.before),
+                optimizer.register_step_post_hook(hooks.after),
+            ]
 
     def close(self) -> None:
         """Stop watching; closing twice is harmless."""
+        if not self._handles:
+            return
         for handle in self._handles:
             handle.remove()
-        self._step = None
+        self._handles = []
+        try:
+            if self._done:
+                self._finish()
+        finally:
+            self._step = self._memory = None
+            for watcher in self._watchers:
+                watcher.log.attached = False
 
     def __enter__(self) -> Self:
         return self
@@ -98,72 +96,235 @@ class Attachment:
     ) -> None:
         self.close()
 
+    @torch.no_grad()
+    def clip_grad_norm_(
+        self,
+        parameters: Tensor | Iterable[Tensor],
+        max_norm: float,
+        *,
+        error_if_nonfinite: bool = False,
+        foreach: bool | None = None,
+    ) -> Tensor:
+        """`torch.nn.utils.clip_grad_norm_`, which the metrics of clipping see.
+
+        Args:
+            parameters: Their gradients are clipped.
+            max_norm: Largest norm that the gradients keep.
+            error_if_nonfinite: Raise where the norm is not finite.
+            foreach: As in torch.
+
+        Returns:
+            The norm before clipping, as torch returns it.
+        """
+        given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        reads = self._measures_next and any(w.reads_clipping for w in self._watchers)
+        gradients = [_sharding.local(p.grad) for p in given] if reads else []
+        squares = _norms.square_sums(gradients) if reads else None
+        total = torch.nn.utils.clip_grad_norm_(
+            given, max_norm, error_if_nonfinite=error_if_nonfinite, foreach=foreach
+        )
+        if squares is not None:
+            clipped = _is_clipped(total, max_norm)
+            self._clippings.append(Clipping(given, squares, clipped))
+        return total
+
+    @torch.no_grad()
+    def hand_over(self, total_norm: Tensor | float, max_norm: float) -> None:
+        """Tell the metrics of clipping what clipping of one's own has read.
+
+        Args:
+            total_norm: The gradient's norm before clipping.
+            max_norm: What it was clipped to.
+        """
+        total = torch.as_tensor(total_norm)
+        clipped = _is_clipped(total, max_norm)
+        wide = getattr(total, "full_tensor", lambda: total)().reshape(1)
+        squares = wide.to(_norms.wide_dtype(wide.device)).square()
+        self._clippings.append(Clipping([wide], squares, clipped))
+
+    @property
+    def _measures_next(self) -> bool:
+        number = self._number + (0 if self._under_way else 1)
+        return (number - self._first - 1) % self._every == 0
+
+    def _begin(self, optimizer: Optimizer) -> None:
+        if id(optimizer) in self._done:
+            self._finish()  # it steps again: another joint step begins
+        if not self._under_way:
+            measures = self._measures_next
+            self._number += 1
+            self._under_way = True
+            if measures:
+                self._step = Step(self._number, self._names, self._memory)
+        self._begun.add(id(optimizer))
+        if self._step is not None:
+            self._step.begin(optimizer)
+            self._step.clippings += self._clippings
+            for watcher in self._watchers:
+                watcher.before_step(self._step)
+            self._step.read()
+        self._clippings = []
+
+    def _end(self, optimizer: Optimizer) -> None:
+        if id(optimizer) not in self._begun:
+            return  # it was given a closure and never called it
+        if self._step is not None:
+            self._step.end(optimizer)
+        self._done.add(id(optimizer))
+        if len(self._done) == len(self._optimizers):
+            self._finish()
+
+    def _finish(self) -> None:
+        step, self._step = self._step, None
+        self._under_way = False
+        self._begun.clear()
+        self._done.clear()
+        if step is not None:
+            for watcher in self._watchers:
+                watcher.after_step(step)
+
+
+@final
+class _Hooks:
+    """Says when one optimizer begins and ends a step."""
+
+    def __init__(
+        self, begin: Callable[[Optimizer], None], end: Callable[[Optimizer], None]
+    ) -> None:
+        self._begin = begin
+        self._end = end
+        self._frames: list[FrameType | None] = []
+
     @torch.compiler.disable  # type: ignore[untyped-decorator] # torch ships no type
-    def _before(
+    def before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        # An exception leaves a step without its end; what runs no more is forgotten.
+        running = list(_running_steps())
+        self._frames = [frame for frame in self._frames if frame in running]
+        self._frames.append(next(iter(running), None))
         # A subclass whose step calls super().step() fires the hooks twice.
-        self._depth += 1
-        if self._depth > 1:
+        if len(self._frames) > 1:
             return None
-        self._number += 1
-        self._step = Step(optimizer, self._number)
         # The hook's first argument is the optimizer itself.
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
-            self._tell_before()
+            with torch.no_grad():
+                self._begin(optimizer)
             return None
         # With a closure, forward and backward run inside the step: gradients are
         # ready after its first evaluation, and not before.
-        wrapped = self._then_tell_before(closure)
+        wrapped = self._then_begin(closure, optimizer)
         if "closure" in kwargs:
             return args, {**kwargs, "closure": wrapped}
         return (args[0], wrapped, *args[2:]), kwargs
 
-    def _then_tell_before(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        told = False
+    def _then_begin(
+        self, closure: Callable[[], Any], optimizer: Optimizer
+    ) -> Callable[[], Any]:
+        begun = False
 
         def evaluate() -> Any:
-            nonlocal told
+            nonlocal begun
             loss = closure()
-            if not told:
-                told = True
-                self._tell_before()
+            if not begun:
+                begun = True
+                with torch.no_grad():
+                    self._begin(optimizer)
             return loss
 
         return evaluate
 
-    @torch.no_grad()
-    def _tell_before(self) -> None:
-        for watcher in self._watchers:
-            watcher.before_step(self._current())
-
     @torch.compiler.disable  # type: ignore[untyped-decorator] # torch ships no type
     @torch.no_grad()
-    def _after(
+    def after(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        self._depth -= 1
-        if self._depth > 0:
-            return
-        for watcher in self._watchers:
-            watcher.after_step(self._current())
-        self._step = None
+        self._frames.pop()
+        if not self._frames:
+            self._end(optimizer)
 
-    def _current(self) -> Step:
-        if self._step is None:
-            raise RuntimeError("the step was left by an exception before it ended")
-        return self._step
+
+def _running_steps() -> Iterator[FrameType]:
+    """The calls of an optimizer's step that are under way, innermost first."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename == _OPTIMIZER_FILE:
+            yield frame
+        frame = frame.f_back
+
+
+def _is_clipped(total: Tensor, max_norm: float) -> Tensor:
+    # As torch decides it.
+    whole: Tensor = getattr(total, "full_tensor", lambda: total)()
+    return whole + 1e-6 > max_norm
 
 
 def watch(
-    optimizer: Optimizer,
+    optimizers: Optimizer | Sequence[Optimizer],
     watchers: Sequence[StepEvents],
     model: nn.Module | None = None,
+    *,
+    every: int = 1,
 ) -> Attachment:
-    """Tell `watchers` of every step that `optimizer` takes."""
+    """Tell `watchers` of every `every`-th step, from the first."""
+    _check(watchers)
+    if type(every) is not int or every < 1:
+        raise ValueError(f"attach expects every to be an int >= 1, got {every!r}")
+    several = optimizers if isinstance(optimizers, Sequence) else [optimizers]
+    hooked = list({id(o): o for o in map(_hookable, several)}.values())
+    if not any(group["params"] for o in hooked for group in o.param_groups):
+        raise ValueError("attach expects an optimizer with parameters, got none")
+    return Attachment(hooked, watchers, model, every)
+
+
+@contextmanager
+def watched_step(
+    model: nn.Module | Iterable[Tensor], watchers: Sequence[StepEvents]
+) -> Iterator[None]:
+    """Tell `watchers` of one step, which happens inside the block."""
+    _check(watchers)
+    named = model if isinstance(model, nn.Module) else None
+    parameters = list(model.parameters() if isinstance(model, nn.Module) else model)
+    if not parameters:
+        raise ValueError("a step is measured on parameters, got none")
+    optimizer: Any = SimpleNamespace(param_groups=[{"params": parameters}])
+    step = Step(1 + max(w.log.last_step for w in watchers), Names([optimizer], named))
+    with torch.no_grad():
+        step.begin(optimizer)
+        for watcher in watchers:
+            watcher.before_step(step)
+        step.read()
+    yield
+    with torch.no_grad():
+        step.end(optimizer)
+        for watcher in watchers:
+            watcher.after_step(step)
+
+
+def _check(watchers: Sequence[StepEvents]) -> None:
     if not watchers:
         raise ValueError("attach expects at least one step metric, got none")
-    if not any(group["params"] for group in optimizer.param_groups):
-        raise ValueError("attach expects an optimizer with parameters, got none")
-    return Attachment(optimizer, watchers)
+    if any(watcher.log.attached for watcher in watchers):
+        raise ValueError("the metrics are attached already; close that handle first")
+
+
+def _hookable(optimizer: object) -> Optimizer:
+    """The optimizer itself, or the one inside of a wrapper that has no hooks."""
+    inner: Any = optimizer
+    while inner is not None:
+        try:
+            inner.register_step_pre_hook(_nothing).remove()
+        except AttributeError:  # a wrapper that never called Optimizer.__init__
+            inner = getattr(inner, "optimizer", None)
+        else:
+            return inner  # type: ignore[no-any-return]
+    raise TypeError(
+        "attach expects a torch.optim.Optimizer or a wrapper of one, got"
+        f" {type(optimizer).__name__}; where nothing can be hooked, measure each step by:"
+        " with metrics.step(model): ..."
+    )
+
+
+def _nothing(*_: object) -> None:
+    """A hook that is removed at once."""

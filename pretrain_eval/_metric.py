@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, final, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._attach import Attachment, Step, watch
+from pretrain_eval._attach import Attachment, watch, watched_step
 from pretrain_eval._counter import Counter, Held
+from pretrain_eval._history import Row, Statistic, StepLog, checked_statistic, joined
+from pretrain_eval._names import Per, checked_per
+from pretrain_eval._step import Step
 from pretrain_eval._sync import fetch, fetch_counts
 
 Value: TypeAlias = "float | tuple[Value, ...]"
@@ -169,13 +173,29 @@ class StepMetric(DeferredMetric):
     """A metric of the optimizer's step; `attach` tells it when one happens.
 
     A member overrides `before_step` or `after_step` and calls `record` once a step.
-    The value is the mean over the steps since the last reset; `history` keeps them all.
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their mean,
+            the last one's value or the largest. Steps that a gradient scaler made
+            the optimizer skip are left out.
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
+
+    Raises:
+        ValueError: The statistic is none of the three.
     """
 
-    def __init__(self) -> None:
-        self._recorded: list[Tensor] = []
-        self._steps: list[int] = []
-        self._window = 0
+    #: Whether skipped steps count in the statistic.
+    counts_skipped: ClassVar[bool] = False
+    #: Whether it needs what the handle's `clip_grad_norm_` reads.
+    reads_clipping: bool = False
+
+    def __init__(
+        self, *, statistic: Statistic = "mean", per: Per | None = None
+    ) -> None:
+        self.statistic = checked_statistic(statistic)
+        self.per = checked_per(per)
+        self.log = StepLog(counts_skipped=self.counts_skipped)
 
     def before_step(self, step: Step) -> None:
         """Gradients at θ_t are ready, the parameters have not moved."""
@@ -184,19 +204,26 @@ class StepMetric(DeferredMetric):
         """The parameters are at θ_{t+1}."""
 
     @final
-    def record(self, step: Step, value: Tensor) -> None:
-        """Keep the step's value, a scalar on its own device."""
-        self._recorded.append(value)
-        self._steps.append(step.number)
+    def record(
+        self, step: Step, values: Tensor, names: tuple[str, ...] = ("",)
+    ) -> None:
+        """Keep the step's value.
+
+        Args:
+            step: The step.
+            values: A scalar, or a vector that goes with `names`.
+            names: The total's, which is empty, and those of its parts.
+        """
+        self.log.add(Row(step.number, names, values.reshape(-1), step.skipped))
 
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
-        """Every step's value under `key`, and its number, from 1, under `step`."""
-        values = fetch(self._recorded)
-        return {
-            self.key: tuple(float(value) for value in values),
-            "step": tuple(self._steps),
-        }
+        """The measured steps' values under `key`, and their numbers under `step`.
+
+        Parts stand under `key/part`. Where there are more than 10,000 steps, every
+        second one is dropped, then every fourth, and so on.
+        """
+        return _keyed(self.key, self.log.columns())
 
     @final
     @override
@@ -205,27 +232,59 @@ class StepMetric(DeferredMetric):
 
     @override
     def state(self) -> Sequence[Tensor]:
-        if len(self._recorded) == self._window:
+        folds = self.log.folds()
+        if not folds:
             raise RuntimeError(
                 f"{self.key} has seen no optimizer step since its last reset; attach it"
                 " before training: with metric.attach(optimizer): ..."
             )
-        return [torch.stack(self._recorded[self._window :])]
+        return folds
 
     @override
     def value(self, *state: np.ndarray) -> Value:
-        return float(state[0].mean())
+        return self.parts(*state)[""]
+
+    @final
+    def parts(self, *state: np.ndarray) -> dict[str, float]:
+        """The value by name, the total's being empty, from the fetched `state`."""
+        return self.log.statistics(self.statistic, state)
 
     @override
     def reset(self) -> None:
-        self._window = len(self._recorded)
+        """Start a new window; the history stays."""
+        self.log.forget_window()
+
+    @final
+    def state_dict(self) -> dict[str, Any]:
+        """History and window, to be continued by a resumed training."""
+        return self.log.state_dict()
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue what `state_dict` holds."""
+        self.log.load_state_dict(state)
 
     @final
     def attach(
-        self, optimizer: torch.optim.Optimizer, model: nn.Module | None = None
+        self,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        model: nn.Module | None = None,
+        *,
+        every: int = 1,
     ) -> Attachment:
-        """Watch the optimizer's steps until the handle is closed."""
-        return MetricCollection(self).attach(optimizer, model)
+        """Watch the optimizer's steps until the handle is closed.
+
+        See `MetricCollection.attach`.
+        """
+        return watch(optimizer, [self], model, every=every)
+
+    @final
+    def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:
+        """Measure the step that happens inside the block.
+
+        See `MetricCollection.step`.
+        """
+        return watched_step(model, [self])
 
 
 @final
@@ -340,7 +399,11 @@ class MetricCollection:
             if isinstance(metric, CountedMetric):
                 values[key] = metric.value(next(sums))
             elif isinstance(metric, DeferredMetric):
-                values[key] = metric.value(*(next(rest) for _ in deferred[key]))
+                state = [next(rest) for _ in deferred[key]]
+                values[key] = metric.value(*state)
+                if isinstance(metric, StepMetric):
+                    parts = metric.parts(*state)
+                    values |= {_part_key(key, name): parts[name] for name in parts}
             else:
                 values[key] = _plain_value(metric.compute())
         return values
@@ -358,22 +421,23 @@ class MetricCollection:
                 metric.merge(twin)
 
     def state_dict(self) -> dict[str, Any]:
-        """What every counted member has counted, by key."""
-        return {
-            key: metric.state_dict()
-            for key, metric in self._metrics.items()
-            if isinstance(metric, CountedMetric)
-        }
+        """What every member has counted or recorded, by key."""
+        return {key: metric.state_dict() for key, metric in self._kept().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave; other keys or declarations raise."""
-        own = {k: m for k, m in self._metrics.items() if isinstance(m, CountedMetric)}
+        own = self._kept()
         if set(own) != set(state):
             raise ValueError(
                 f"expected the state of {sorted(own)}, got {sorted(state)}"
             )
         for key, metric in own.items():
             metric.load_state_dict(state[key])
+
+    def _kept(self) -> dict[str, CountedMetric | StepMetric]:
+        """The members whose state can be kept; others keep their own."""
+        kept = CountedMetric | StepMetric
+        return {k: m for k, m in self._metrics.items() if isinstance(m, kept)}
 
     def reset(self) -> None:
         """Forget everything since the last reset, in every member."""
@@ -383,29 +447,67 @@ class MetricCollection:
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
         """The step metrics' values, a column each, and their `step` numbers."""
-        table: dict[str, tuple[float, ...]] = {}
-        for metric in self.step_metrics:
-            table |= metric.history
-        # The axis comes last, so that what was asked for comes first.
-        return table | {"step": table.pop("step", ())} if table else {}
+        return joined(
+            _keyed(key, metric.log.columns())
+            for key, metric in self._metrics.items()
+            if isinstance(metric, StepMetric)
+        )
 
     def attach(
-        self, optimizer: torch.optim.Optimizer, model: nn.Module | None = None
+        self,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        model: nn.Module | None = None,
+        *,
+        every: int = 1,
     ) -> Attachment:
         """Watch the optimizer's steps until the handle is closed.
 
         Args:
-            optimizer: Watched, never changed.
-            model: Gives the parameters their names.
+            optimizer: Watched, never changed. Several ones count together: a step is
+                over when each of them has stepped, or one steps again.
+            model: Gives the parameters their names, where a metric asks for them.
+            every: Steps 1, 1 + every, 1 + 2·every, ... are measured, the others cost
+                nothing. Steps of the optimizer, not batches.
 
         Returns:
-            A context manager with `close`.
+            A context manager with `close`, and with a `clip_grad_norm_` that the
+            metrics of clipping see.
 
         Raises:
-            ValueError: The optimizer holds no parameters, or the collection holds no
-                step metric, or is attached already.
+            ValueError: The optimizer holds no parameters, the collection holds no
+                step metric or is attached already, or `every` is not positive.
+            TypeError: It is no optimizer and wraps none.
         """
-        return watch(optimizer, self.step_metrics, model)
+        return watch(optimizer, self.step_metrics, model, every=every)
+
+    def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:
+        """Measure the step that happens inside the block, where nothing can be hooked.
+
+        Gradients are read as they are when the block begins.
+
+        Args:
+            model: What the step moves: a model or its parameters.
+
+        >>> from pretrain_eval import UpdateNorm
+        >>> model = torch.nn.Linear(1, 1)
+        >>> metrics = MetricCollection(UpdateNorm())
+        >>> with metrics.step(model), torch.no_grad():
+        ...     _ = model.weight.add_(0.5)
+        >>> round(metrics.compute()["update_norm"], 6)
+        0.5
+        """
+        return watched_step(model, self.step_metrics)
+
+
+def _keyed(key: str, columns: Mapping[str, tuple[float, ...]]) -> dict[str, Any]:
+    return {
+        name if name == "step" else _part_key(key, name): values
+        for name, values in columns.items()
+    }
+
+
+def _part_key(key: str, name: str) -> str:
+    return f"{key}/{name}" if name else key
 
 
 def _add_batch(metrics: Sequence[CountedMetric], batch: Held) -> None:

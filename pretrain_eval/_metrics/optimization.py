@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from typing_extensions import override
 
-from pretrain_eval._attach import Step
 from pretrain_eval._metric import StepMetric
+from pretrain_eval._step import Step
 
 
 @final
 class GradNorm(StepMetric):
     """Norm of the gradient that the optimizer reads, ‖g‖₂ over all its parameters.
 
-    After clipping, where the loop clips; the mean over the steps since the last reset.
+    After clipping and unscaling, where the loop clips and scales. Parameters without
+    a gradient count as zero. With a closure, the gradient of its first evaluation,
+    which is the one at θ_t.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -30,15 +33,74 @@ class GradNorm(StepMetric):
 
     @override
     def before_step(self, step: Step) -> None:
-        self.record(step, step.gradient_norm)
+        step.keep("gradient")
+
+    @override
+    def after_step(self, step: Step) -> None:
+        split = step.split(self.per)
+        self.record(step, split.sums(step.gradient_squares).sqrt(), split.names)
+
+
+@final
+class UpdateNorm(StepMetric):
+    """Size of one update, ‖θ_{t+1} − θ_t‖₂ over all parameters.
+
+    The real movement of the weights: momentum, weight decay and the optimizer's
+    preconditioning count.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := UpdateNorm()).attach(optimizer):
+    ...     weight.square().sum().backward()
+    ...     optimizer.step()
+    >>> round(metric.compute(), 6)
+    1.0
+    """
+
+    key = "update_norm"
+
+    @override
+    def before_step(self, step: Step) -> None:
+        step.keep("update")
+
+    @override
+    def after_step(self, step: Step) -> None:
+        split = step.split(self.per)
+        self.record(step, split.sums(step.update_squares).sqrt(), split.names)
+
+
+@final
+class ParameterNorm(StepMetric):
+    """Size of what the step started from, ‖θ_t‖₂ over all parameters.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := ParameterNorm()).attach(optimizer):
+    ...     weight.square().sum().backward()
+    ...     optimizer.step()
+    >>> metric.compute()
+    5.0
+    """
+
+    key = "param_norm"
+
+    @override
+    def before_step(self, step: Step) -> None:
+        step.keep("parameter")
+
+    @override
+    def after_step(self, step: Step) -> None:
+        split = step.split(self.per)
+        self.record(step, split.sums(step.parameter_squares).sqrt(), split.names)
 
 
 @final
 class UpdateRatio(StepMetric):
     """Relative size of one update, ‖θ_{t+1} − θ_t‖₂ / ‖θ_t‖₂.
 
-    The real movement of the weights: momentum, weight decay and the optimizer's
-    preconditioning count. The mean over the steps since the last reset.
+    Infinite where all parameters were zero and one moved, NaN where none moved.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -54,8 +116,128 @@ class UpdateRatio(StepMetric):
 
     @override
     def before_step(self, step: Step) -> None:
-        step.keep_parameters()
+        step.keep("update", "parameter")
 
     @override
     def after_step(self, step: Step) -> None:
-        self.record(step, step.update_ratio)
+        split = step.split(self.per)
+        moved = split.sums(step.update_squares)
+        were = split.sums(step.parameter_squares)
+        self.record(step, (moved / were).sqrt(), split.names)
+
+
+@final
+class GradNormBeforeClipping(StepMetric):
+    """Norm of the gradient before it was clipped, ‖g‖₂ over what was clipped.
+
+    Clip by the handle's `clip_grad_norm_`, or hand the norm over by its `hand_over`.
+
+    Raises:
+        RuntimeError: In the step, where neither was called before it.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := GradNormBeforeClipping()).attach(optimizer) as steps:
+    ...     weight.square().sum().backward()
+    ...     _ = steps.clip_grad_norm_([weight], max_norm=1.0)
+    ...     optimizer.step()
+    >>> metric.compute()
+    10.0
+    """
+
+    key = "grad_norm_before_clipping"
+    reads_clipping = True
+
+    @override
+    def after_step(self, step: Step) -> None:
+        _require_clipping(self, step)
+        self.record(step, step.clipping_squares.sum().sqrt())
+
+
+@final
+class Clipped(StepMetric):
+    """Share of the steps whose gradient was made smaller by clipping, in [0, 1].
+
+    Clip by the handle's `clip_grad_norm_`, or hand the norm over by its `hand_over`.
+
+    Raises:
+        RuntimeError: In the step, where neither was called before it.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := Clipped()).attach(optimizer) as steps:
+    ...     weight.square().sum().backward()
+    ...     _ = steps.clip_grad_norm_([weight], max_norm=1.0)
+    ...     optimizer.step()
+    >>> metric.compute()
+    1.0
+    """
+
+    key = "clipped"
+    reads_clipping = True
+
+    @override
+    def after_step(self, step: Step) -> None:
+        _require_clipping(self, step)
+        flags = [clipping.clipped.reshape(()) for clipping in step.clippings]
+        self.record(step, torch.stack(flags).amax().double())
+
+
+def _require_clipping(metric: StepMetric, step: Step) -> None:
+    if not step.clippings:
+        raise RuntimeError(
+            f"{metric.key} has seen no clipping before this step; clip by the handle"
+            " that attach returns: steps.clip_grad_norm_(parameters, max_norm)"
+        )
+
+
+@final
+class Skipped(StepMetric):
+    """Share of the steps that a gradient scaler made the optimizer skip, in [0, 1].
+
+    Only fused optimizers skip by themselves; GradScaler does not even call another
+    one's `step`, and what is not called is no step here.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := Skipped()).attach(optimizer):
+    ...     weight.square().sum().backward()
+    ...     optimizer.step()
+    >>> metric.compute()
+    0.0
+    """
+
+    key = "skipped"
+    counts_skipped = True
+
+    @override
+    def after_step(self, step: Step) -> None:
+        flag = torch.zeros(()) if step.skipped is None else step.skipped
+        self.record(step, flag.double())
+
+
+@final
+class LearningRate(StepMetric):
+    """The first parameter group's learning rate; the others' as parts `group 1`, ....
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.5)
+    >>> with (metric := LearningRate()).attach(optimizer):
+    ...     weight.square().sum().backward()
+    ...     optimizer.step()
+    >>> metric.compute()
+    0.5
+    """
+
+    key = "learning_rate"
+
+    @override
+    def after_step(self, step: Step) -> None:
+        groups = [group for o in step.optimizers for group in o.param_groups]
+        rates = [torch.as_tensor(group["lr"], dtype=torch.float64) for group in groups]
+        names = ("", *(f"group {index}" for index in range(1, len(groups))))
+        self.record(step, torch.stack([rate.reshape(()) for rate in rates]), names)

@@ -1,0 +1,119 @@
+"""What parameters are called, and how a norm is split among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Per = Literal["parameter", "module"] | Callable[[str], str]
+
+
+@final
+class Split:
+    """The total of several parameters, and its parts by name.
+
+    Attributes:
+        names: The total's, which is empty, and those of the parts.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        parts = list(dict.fromkeys(labels))
+        self.names = ("", *parts)
+        places = {part: place for place, part in enumerate(parts, start=1)}
+        self._places = torch.tensor([places[label] for label in labels])
+
+    def sums(self, squares: Tensor) -> Tensor:
+        """Sums over all parameters and over each part, shape `(len(names),)`."""
+        total = squares.sum()[None]
+        if len(self.names) == 1:
+            return total
+        self._places = self._places.to(squares.device)
+        parts = squares.new_zeros(len(self.names)).index_add_(0, self._places, squares)
+        return torch.cat([total, parts[1:]])
+
+
+@final
+class Names:
+    """Names of an optimizer's parameters.
+
+    Args:
+        optimizers: Those made with named parameters know their names.
+        model: Gives the names; a parameter that it has twice gets the first one.
+    """
+
+    def __init__(
+        self, optimizers: Sequence[Optimizer], model: nn.Module | None = None
+    ) -> None:
+        self._optimizers = optimizers
+        self._model = model
+        self._splits: dict[object, Split] = {}
+
+    def split(self, parameters: Sequence[Tensor], per: Per | None) -> Split:
+        """How to split sums over `parameters`; remembered from step to step."""
+        if per is None:
+            return _TOTAL
+        key = per, tuple(map(id, parameters))
+        if key not in self._splits:
+            self._splits[key] = Split(
+                [_label(per, name) for name in self.of(parameters)]
+            )
+        return self._splits[key]
+
+    def of(self, parameters: Sequence[Tensor]) -> list[str]:
+        """The name of each parameter."""
+        known = self._known()
+        unknown = [tuple(p.shape) for p in parameters if id(p) not in known]
+        if unknown and self._model is None:
+            raise ValueError(
+                "per= needs names, which attach(optimizer, model) or an optimizer made"
+                " with model.named_parameters() gives"
+            )
+        if unknown:
+            raise ValueError(
+                f"the optimizer holds parameters that the model lacks, of shapes"
+                f" {unknown}"
+            )
+        return [known[id(parameter)] for parameter in parameters]
+
+    def _known(self) -> dict[int, str]:
+        known: dict[int, str] = {}
+        if self._model is not None:
+            for name, parameter in self._model.named_parameters():
+                # Wrappers of torch.compile and DistributedDataParallel.
+                short = name.replace("_orig_mod.", "").removeprefix("module.")
+                known.setdefault(id(parameter), short)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                for named, name in _named(group):
+                    known.setdefault(id(named), name)
+        return known
+
+
+_TOTAL = Split(())
+
+
+def _named(group: dict[str, Any]) -> list[tuple[Tensor, str]]:
+    names = group.get("param_names", ())
+    return list(zip(group["params"], names, strict=False))
+
+
+def _label(per: Per, name: str) -> str:
+    if per == "parameter":
+        return name
+    if per == "module":
+        return name.rpartition(".")[0] or "(root)"
+    return per(name)
+
+
+def checked_per(per: Per | None) -> Per | None:
+    """What parts are asked for, or an error that lists what can be."""
+    if per is None or per in ("parameter", "module") or callable(per):
+        return per
+    raise ValueError(
+        'per must be None, "parameter", "module" or a function that labels names of'
+        f" parameters, got {per!r}"
+    )

@@ -1,0 +1,172 @@
+"""Norms are exact for every dtype, layout and size."""
+
+import math
+
+import pytest
+import torch
+
+from pretrain_eval import _norms, _snapshot, functional
+from pretrain_eval._snapshot import Snapshot
+
+
+def truth(tensor):
+    """The sum of squares in float64."""
+    wide = tensor.detach()
+    wide = wide.to_dense() if wide.layout is not torch.strided else wide
+    return float(
+        wide.to(torch.complex128 if wide.is_complex() else torch.float64)
+        .abs()
+        .square()
+        .sum()
+    )
+
+
+def random(*shape, dtype=torch.float32, scale=1.0):
+    """Normal numbers, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(
+        dtype
+    )
+
+
+def sparse(*, coalesced):
+    """A sparse matrix with an entry given twice."""
+    indices = torch.tensor([[0, 3, 3, 7]])
+    values = random(4, 5)
+    tensor = torch.sparse_coo_tensor(indices, values, (9, 5), check_invariants=True)
+    return tensor.coalesce() if coalesced else tensor
+
+
+TENSORS = {
+    "scalar": random(),
+    "one row": random(512),
+    "a row and a rest": random(513),
+    "many windows": random(300_001),
+    "constant": torch.full((1_000_003,), 0.73),
+    "float64": random(1000, dtype=torch.float64),
+    "float64 beyond float32": random(1000, dtype=torch.float64, scale=1e200),
+    "float16 beyond its range": torch.full((1_000_000,), 6e4).half(),
+    "bfloat16": random(300_000, dtype=torch.bfloat16),
+    "complex64": torch.complex(random(700), random(700)),
+    "conjugated": torch.complex(random(700), random(700)).conj(),
+    "imaginary part": torch.complex(random(700), random(700)).conj().imag,
+    "squares underflow in float32": random(5000, scale=1e-25),
+    "squares overflow in float32": random(5000, scale=1e25),
+    "zero": torch.zeros(3000),
+    "channels last": random(8, 16, 3, 3).to(memory_format=torch.channels_last),
+    "transposed": random(30, 70).t(),
+    "every second": random(1000)[::2],
+    "expanded": random(1, 50).expand(20, 50),
+    "sparse": sparse(coalesced=True),
+    "sparse, uncoalesced": sparse(coalesced=False),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+@pytest.mark.parametrize("kernel", ["rows", "foreach"])
+def test_square_sum_is_exact(name, kernel, monkeypatch):
+    """A sum of squares equals that in float64, whatever the tensor."""
+    if kernel == "foreach":
+        monkeypatch.setattr(_norms, "row_square_sums", _norms.foreach_square_sums)
+    tensor = TENSORS[name]
+    assert float(functional.square_sums([tensor])) == pytest.approx(
+        truth(tensor), rel=1e-6
+    )
+
+
+def test_large_tensor_is_exact():
+    """On 38 million elements, where torch's own norm is 2e-3 off, it is exact."""
+    tensor = random(38_597_376)
+    assert float(functional.norm([tensor])) == pytest.approx(
+        math.sqrt(truth(tensor)), rel=1e-7
+    )
+
+
+def test_sums_keep_the_tensors_order():
+    """Mixed dtypes, missing and empty tensors: each sum stands at its tensor's place."""
+    tensors = [
+        random(3),
+        None,
+        random(4).double(),
+        random(0),
+        random(5),
+        random(2).half(),
+    ]
+    expected = [0.0 if tensor is None else truth(tensor) for tensor in tensors]
+    assert _norms.square_sums(tensors).tolist() == pytest.approx(expected, rel=1e-6)
+    assert _norms.square_sums([]).shape == (0,)
+    assert _norms.square_sums([None, None]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_what_is_not_finite_stays_so(bad):
+    """An infinite or undefined entry makes its own tensor's sum so, and no other's."""
+    first, second = functional.square_sums(
+        [torch.tensor([1.0, bad]), random(3)]
+    ).tolist()
+    assert first == math.inf if math.isinf(bad) else math.isnan(first)
+    assert math.isfinite(second)
+
+
+STEPS = {
+    "small": 1e-5,
+    "large": 3.0,
+    "tiny": 1e-30,
+    "none": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64],
+)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("kernel", ["rows", "foreach"])
+def test_comparison_is_exact(dtype, step, kernel, monkeypatch):
+    """Movement and size of all tensors equal those of float64 copies."""
+    if kernel == "foreach":
+        monkeypatch.setattr(_snapshot, "_compare_rows", _snapshot._compare_foreach)
+    shapes = [(), (5,), (512,), (40, 7, 3, 3), (300_007,), (0,)]
+    before = [random(*shape, dtype=dtype) for shape in shapes]
+    before[3] = before[3].to(memory_format=torch.channels_last)
+    now = [tensor.clone() for tensor in before]
+    snapshot = Snapshot(now)
+    for tensor in now:
+        tensor += STEPS[step] * torch.randn_like(tensor).sgn()
+    moved, were = snapshot.compare(now)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    expected = [
+        truth(new.to(wide) - old.to(wide)) for old, new in zip(before, now, strict=True)
+    ]
+    assert moved.tolist() == pytest.approx(expected, rel=1e-6)
+    assert were.tolist() == pytest.approx(
+        [truth(tensor) for tensor in before], rel=1e-6
+    )
+
+
+def test_equal_movement_of_all_weights_is_exact():
+    """Adam's first step moves every weight alike; rounding errors do not add up."""
+    before = torch.zeros(2_000_000)
+    after = before + 0.73
+    sums = Snapshot([before]).compare([after])
+    assert float(sums[0]) == pytest.approx(truth(after), rel=1e-6)
+
+
+def test_layout_of_memory_may_change():
+    """A tensor whose strides change between the two moments is compared by index."""
+    before = random(4, 6)
+    tensor = before.clone()
+    snapshot = Snapshot([tensor])
+    tensor.data = (before + 1).t().contiguous().t()
+    assert float(snapshot.compare([tensor])[0]) == pytest.approx(24)
+
+
+def test_memory_is_reused_and_holds_nothing_old():
+    """Buffers kept from step to step give the same as fresh ones, also for new sizes."""
+    memory = {}
+    for sizes in ([5, 700], [5, 700], [700, 5, 3]):
+        tensors = [random(size) for size in sizes]
+        snapshot = Snapshot(tensors, memory)
+        sums = snapshot.compare([tensor * 2 for tensor in tensors])
+        assert sums[0].tolist() == pytest.approx(list(map(truth, tensors)), rel=1e-6)
+    assert len(memory) == 1
