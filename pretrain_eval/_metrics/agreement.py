@@ -153,7 +153,8 @@ class PairCounter(SumCounter):
         predicted, actual, num_classes, keep, each, bad = self.classes.decided(
             outputs, targets, weights
         )
-        predicted, actual = predicted.reshape(-1).long(), actual.reshape(-1).long()
+        predicted = torch.as_tensor(predicted).reshape(-1).long()
+        actual = actual.reshape(-1).long()
         keep = torch.ones_like(actual, dtype=torch.bool) if keep is None else keep
         each = torch.ones_like(actual) if each is None else each
         fits = (actual >= 0) & (actual < num_classes)

@@ -26,7 +26,7 @@ _HALVES = frozenset({torch.float16, torch.bfloat16})
 
 
 # Predictions, targets, number of classes, what is kept, weights, bad scores.
-Decided = tuple[Tensor, Tensor, int, Tensor | None, Tensor | None, Tensor | None]
+Decided = tuple[Array, Tensor, int, Tensor | None, Tensor | None, Tensor | None]
 
 
 class PerClass(SumCounter):
@@ -300,7 +300,7 @@ def kept(
 
 
 def count_on_host(
-    predictions: Tensor,
+    predictions: Array,
     targets: Tensor,
     num_classes: int,
     keep: Tensor | None,
@@ -345,12 +345,13 @@ def _bincount(
     )
 
 
-def _on_host(classes: Tensor) -> np.ndarray:
-    return classes.numpy() if classes.ndim == 1 else classes.reshape(-1).numpy()
+def _on_host(classes: Array) -> np.ndarray:
+    array = classes.numpy() if isinstance(classes, Tensor) else classes
+    return array if array.ndim == 1 else array.reshape(-1)
 
 
 def count_on_device(
-    predictions: Tensor,
+    predictions: Array,
     targets: Tensor,
     num_classes: int,
     keep: Tensor | None,
@@ -358,7 +359,8 @@ def count_on_device(
     bad: Tensor | None,
 ) -> Tensor:
     """The same without waiting for the device: what is out of range is flagged."""
-    predictions, targets = predictions.reshape(-1).long(), targets.reshape(-1).long()
+    predictions = torch.as_tensor(predictions).reshape(-1).long()
+    targets = targets.reshape(-1).long()
     keep = torch.ones_like(targets, dtype=torch.bool) if keep is None else keep
     each = torch.ones_like(targets) if each is None else each
     fits = (targets >= 0) & (targets < num_classes)
@@ -412,7 +414,7 @@ def label_matrices(
     return (predictions == 1) & judged, (targets == 1) & judged, judged, each, flags
 
 
-def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> Tensor:
+def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> Array:
     """The class of the highest score, the first of equal ones; NaN and ∞ raise."""
     scores = outputs.detach() if outputs.requires_grad else outputs
     if scores.dtype in _HALVES:
@@ -427,7 +429,8 @@ def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> Tensor:
             raise ValueError(f"{num_bad} rows of scores hold NaN or infinite values")
     if dim == rows.ndim - 1:
         # numpy's is up to twenty times faster along contiguous rows.
-        return torch.from_numpy(rows.argmax(-1))
+        highest: np.ndarray = rows.argmax(-1)
+        return highest
     return scores.argmax(dim)
 
 

@@ -219,11 +219,11 @@ class LossCounter(MeanCounter):
             raise TypeError("a criterion gives one mean, which weights cannot enter")
         with torch.no_grad():
             loss = self.criterion(outputs, targets).double()
-        num_entries = torch.tensor(len(targets), device=loss.device)
+        num_entries = torch.full_like(loss.sum(), len(targets))
         if loss.ndim == 0 and self.ignore_index is not None:
             num_entries = (targets != self.ignore_index).sum()
         if loss.ndim > 0:
-            num_entries = torch.tensor(loss.numel(), device=loss.device)
+            num_entries = torch.full_like(num_entries, loss.numel())
             loss = loss.mean() if loss.numel() else loss.sum()
         # The mean of no entry is 0/0, and nothing is to be counted.
         loss = loss.where(num_entries > 0, 0.0)
