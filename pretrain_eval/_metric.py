@@ -468,6 +468,29 @@ class MetricCollection:
             if isinstance(metric, StepMetric)
         )
 
+    def step_values(self, prefix: str = "") -> dict[str, float]:
+        """The step metrics' values since the last call; their window starts anew.
+
+        Args:
+            prefix: Before each key.
+
+        Returns:
+            Nothing, where no step was measured since.
+        """
+        metrics = {
+            key: metric
+            for key, metric in self._metrics.items()
+            if isinstance(metric, StepMetric)
+        }
+        states = {key: metric.log.folds() for key, metric in metrics.items()}
+        fetched = iter(fetch([t for tensors in states.values() for t in tensors]))
+        values: dict[str, float] = {}
+        for key, metric in metrics.items():
+            parts = metric.parts(*(next(fetched) for _ in states[key]))
+            values |= {prefix + _part_key(key, name): parts[name] for name in parts}
+            metric.reset()
+        return values
+
     def attach(
         self,
         optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],

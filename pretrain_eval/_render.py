@@ -160,7 +160,9 @@ def quantity(value: float) -> str:
     >>> quantity(0.00012), quantity(0.5), quantity(11_689_512)
     ('0.00012', '0.500', '11.7M')
     """
-    if value == 0 or 0.001 <= abs(value) < 1000:
+    if abs(value) < 1e-12:  # what rounding leaves of 0
+        return number(0.0)
+    if 0.001 <= abs(value) < 1000:
         return number(value)
     return f"{value:.3g}" if abs(value) < 1 else amount(value)
 
