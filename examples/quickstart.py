@@ -1,1 +1,12 @@
-"""The same as `python -m pretrain_eval`."""
+"""Which pretraining helps to read digits? The same as `python -m pretrain_eval`.
+
+The job is written with the public interface alone; read it in
+`pretrain_eval/__main__.py` and change it into yours.
+"""
+
+import sys
+
+from pretrain_eval.__main__ import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,9 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
 from pretrain_eval import functional, plot
+from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._budget import Budget
+from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
 from pretrain_eval._evaluator import Evaluator
 from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
@@ -10,8 +12,19 @@ from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
 from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
+from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
+from pretrain_eval._levels import chance_levels
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
+from pretrain_eval._metrics.agreement import (
+    BalancedAccuracy,
+    CohenKappa,
+    ConfusionMatrix,
+    MatthewsCorrCoef,
+)
+from pretrain_eval._metrics.calibration import CalibrationError
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
+from pretrain_eval._metrics.detection import MeanAveragePrecision
+from pretrain_eval._metrics.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
@@ -22,10 +35,23 @@ from pretrain_eval._metrics.optimization import (
     UpdateNorm,
     UpdateRatio,
 )
-from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
+from pretrain_eval._metrics.ranking import AUROC, AveragePrecision
+from pretrain_eval._metrics.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    R2Score,
+)
+from pretrain_eval._metrics.segmentation import DiceScore, MeanIoU
+from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._records import Cost, Run
-from pretrain_eval._report import Comparison, Difference, Interval, Report
+from pretrain_eval._report import Interval, Report
 from pretrain_eval._scorecard import Scorecard, scorecard
+from pretrain_eval._statistics import (
+    iqm,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+)
 from pretrain_eval._store import RunStore
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
@@ -33,11 +59,19 @@ from pretrain_eval._validate import validate
 from pretrain_eval._version import __version__
 
 __all__ = [
+    "AUROC",
     "Accuracy",
+    "AveragePrecision",
+    "BalancedAccuracy",
     "Budget",
+    "CalibrationError",
+    "Change",
     "Clipped",
+    "CohenKappa",
     "Comparison",
+    "ConfusionMatrix",
     "Cost",
+    "DiceScore",
     "Difference",
     "Evaluator",
     "F1Score",
@@ -45,11 +79,18 @@ __all__ = [
     "GradNormBeforeClipping",
     "Interval",
     "LearningRate",
+    "LogLoss",
+    "Loss",
+    "MatthewsCorrCoef",
+    "MeanAbsoluteError",
+    "MeanAveragePrecision",
+    "MeanIoU",
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
     "ParameterNorm",
+    "Perplexity",
     "PersistenceEvaluator",
     "Precision",
     "R2Score",
@@ -67,12 +108,22 @@ __all__ = [
     "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",
+    "Validation",
     "VariabilityEvaluator",
     "__version__",
+    "as_ignite",
+    "as_torchmetrics",
+    "bootstrap_interval",
+    "chance_levels",
     "count_macs",
     "finetune",
     "functional",
+    "interval_of_mean",
+    "iqm",
+    "optimality_gap",
+    "performance_profile",
     "plot",
+    "probability_of_improvement",
     "scorecard",
     "sweep",
     "validate",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from pretrain_eval._records import Record
+from pretrain_eval._records import Cost, Record
 from pretrain_eval._statistics import Array
 
 COSTS = {
@@ -63,19 +64,35 @@ class Budget(Record):
         return tuple(name for name in COSTS if getattr(self, name) is not None)
 
     def desirability(self, cost: str, amount: float) -> float:
-        """d(amount): 1 up to the target, 0 from the limit on."""
-        return float(self.desirabilities(cost, np.array(amount)))
+        """How good an amount is: 1 up to the target, 0 from the limit on."""
+        return float(self._desirabilities(cost, np.array(amount)))
 
-    def desirabilities(self, cost: str, amounts: Array) -> Array:
-        """The desirability of each amount."""
-        target, limit = getattr(self, cost)
+    def geometric_mean(
+        self, name: str, amounts: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """The desirabilities of several costs as one part; empty where there is none.
+
+        Args:
+            name: Of the part.
+            amounts: The amounts of stated costs, of any one shape.
+        """
+        if not amounts:
+            return {}
+        each = [self._desirabilities(cost, amount) for cost, amount in amounts.items()]
+        return {name: np.prod(each, axis=0) ** (1 / len(each))}
+
+    def _desirabilities(self, cost: str, amounts: Array) -> Array:
+        ends = getattr(self, cost)
+        if ends is None:
+            raise ValueError(f"the budget states no {cost}; it states {self.stated}")
+        target, limit = ends
         with np.errstate(divide="ignore"):
             share = (math.log(limit) - np.log(amounts)) / math.log(limit / target)
         result: Array = np.clip(share, 0.0, 1.0)
         return result
 
 
-def cost_row(cost: object) -> dict[str, float]:
+def measured_costs(cost: Cost) -> dict[str, float]:
     """The costs of one run that were measured, by the budget's names."""
-    row = {name: getattr(cost, field) for name, field in COSTS.items()}
-    return {name: float(value) for name, value in row.items() if value is not None}
+    found = {name: getattr(cost, field) for name, field in COSTS.items()}
+    return {name: float(value) for name, value in found.items() if value is not None}

@@ -54,9 +54,26 @@ def _function(function: types.FunctionType) -> str:
     return f"{_qualified(function)}#{_digest(code)}"
 
 
+def _constant(value: object) -> str:
+    # A set's order changes from one process to the next.
+    return (
+        str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
+    )
+
+
+def describe_class(cls: type) -> str:
+    """The class's name and a digest of the code of its own methods."""
+    functions = [
+        value.__code__
+        for _, value in sorted(vars(cls).items())
+        if isinstance(value, types.FunctionType)
+    ]
+    return f"{_qualified(cls)}#{_digest(b'|'.join(map(_code, functions)))}"
+
+
 def _code(code: types.CodeType) -> bytes:
     constants = [
-        _code(c) if isinstance(c, types.CodeType) else repr(c).encode()
+        _code(c) if isinstance(c, types.CodeType) else _constant(c).encode()
         for c in code.co_consts
     ]
     return b"|".join([code.co_code, repr(code.co_names).encode(), *constants])

@@ -7,28 +7,49 @@ import itertools
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from pretrain_eval._grid import cell_of, crossed, ordered
+from pretrain_eval._comparison import Comparison, Difference
+from pretrain_eval._grid import Grid, cell_of, crossed, ordered, with_chance
+from pretrain_eval._intervals import percentiles, resampled_scores, t_quantile
+from pretrain_eval._ranking import standing
 from pretrain_eval._records import Cost, Run
-from pretrain_eval._report import Comparison, Difference, Interval, Report
-from pretrain_eval._statistics import Array, Cell, resampled_scores
+from pretrain_eval._render import listing
+from pretrain_eval._report import Interval, Report
+from pretrain_eval._statistics import Array, Cell, Index
 
-NUM_DRAWS = 4000
+NUM_DRAWS = 2000
+USABLE = ("completed", "diverged")
 
 
 class Measured(NamedTuple):
-    """A report with the draws from which a comparison is made."""
+    """A report with what a comparison needs beyond it.
+
+    Attributes:
+        report: The report.
+        draws: Draws of the score over new seeds; None with one seed a cell.
+        tasks: What each task adds to the score, if the score is their mean.
+        grid: The rows that were read, where the evaluator lays them out so.
+    """
 
     report: Report
-    draws: Array | None
+    draws: Array | None = None
+    tasks: Mapping[str, float] = {}
+    grid: Grid | None = None
+
+
+class Pieces(NamedTuple):
+    """The runs of one model and those of its twin from random weights."""
+
+    own: tuple[Run, ...]
+    twin: tuple[Run, ...]
 
 
 class Evaluator(ABC):
-    """Turns finished runs into one score per model; subclasses give two functions.
+    """Turns finished runs into one score a model; subclasses give two functions.
 
     Attributes:
         protocol: Name of the protocol.
@@ -90,14 +111,7 @@ class Evaluator(ABC):
             ValueError: There is no run, a run stands twice, the runs are of several
                 models, or no run holds what the protocol reads.
         """
-        runs = ordered(runs)
-        models = self._candidates(runs)
-        if len(models) > 1:
-            raise ValueError(
-                f"{type(self).__name__}.score expects the runs of one model, got"
-                f" {models}; use compare() for several"
-            )
-        return self._measure(*self._split(runs, models[0])).report
+        return self._measure(self._of_one_model(ordered(runs), "score")).report
 
     def compare(self, runs: Iterable[Run]) -> Comparison:
         """The models ranked, with what these runs cannot tell apart.
@@ -109,230 +123,256 @@ class Evaluator(ABC):
             ValueError: As `score`, for any of the models.
         """
         runs = ordered(runs)
-        models = sorted({run.model for run in runs})
-        pieces = {model: self._split(runs, model) for model in models}
-        holes = self._holes({model: own for model, (own, _) in pieces.items()})
+        pieces = self._pieces(runs)
+        holes = _holes({model: each.own for model, each in pieces.items()})
         measured = {
-            model: self._measure(own, twin, holes[model])
-            for model, (own, twin) in pieces.items()
+            model: self._measure(each, holes[model]) for model, each in pieces.items()
         }
-        ranked = sorted(models, key=lambda m: _rank_key(measured[m].report))
-        pairs = self._pairs(ranked, pieces, measured)
-        p_best, regret, limit = _chances(ranked, measured, self.confidence)
+        ranked = sorted(measured, key=lambda model: _rank(measured[model].report))
+        field = [measured[model] for model in ranked]
+        reports = tuple(each.report for each in field)
         return Comparison(
             protocol=self.protocol,
-            reports=tuple(measured[model].report for model in ranked),
-            p_best=p_best,
-            differences=pairs,
-            regret=regret,
-            regret_limit=limit,
+            reports=reports,
+            differences=self._differences(ranked, pieces, measured),
             confidence=self.confidence,
-            acceptability=self._acceptability([measured[m].report for m in ranked]),
-            cost=total_cost(runs, per_model=False),
-            notes=_comparison_notes([measured[m].report for m in ranked], runs),
+            acceptability=self._acceptability(reports),
+            cost=total_cost(runs, sizes=False),
+            notes=_notes(reports, runs) + self._remarks(field),
+            **self._standing(field),  # type: ignore[arg-type]
         )
 
-    def _measure(
-        self, runs: Sequence[Run], twin: Sequence[Run] = (), holes: Sequence[Cell] = ()
-    ) -> Measured:
+    def _measure(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Measured:
         # The way for any parts and combine: runs are drawn anew within their cells.
-        usable = [_at_chance(run) for run in runs if run.status in USABLE]
+        runs = pieces.own
+        usable = [
+            dataclasses.replace(run, scores=run.chance)
+            if run.status == "diverged"
+            else run
+            for run in runs
+            if run.status in USABLE
+        ]
         if not usable:
             raise ValueError(f"no run of {runs[0].model} has a result")
         parts = dict(self.parts(usable))
         score = self.combine(parts)
-        cells = [cell_of(run) for run in usable]
-        codes = {cell: index for index, cell in enumerate(sorted(set(cells)))}
-        cell = np.array([codes[each] for each in cells])
-        largest = np.bincount(cell).mean()
+        codes = {cell: i for i, cell in enumerate(sorted(set(map(cell_of, usable))))}
+        cell = np.array([codes[cell_of(run)] for run in usable])
+        size = float(np.bincount(cell).mean())
         draws = None
-        if score is not None and largest > 1:
-            point = score
+        if score is not None and size > 1:
             rough = resampled_scores(
                 cell,
                 lambda drawn: self.combine(self.parts([usable[i] for i in drawn])) or 0,
-                NUM_DRAWS // 8,
+                NUM_DRAWS // 4,
                 self._rng(runs[0].model),
             )
-            scale = math.sqrt(largest / (largest - 1))
-            draws = point + scale * (rough - point)
-        return Measured(
-            Report(
-                protocol=self.protocol,
-                model=runs[0].model,
-                score=score,
-                parts=parts,
-                interval=None if draws is None else self._percentiles(draws),
-                num_runs=len(runs),
-                num_scored=len(usable),
-                num_diverged=sum(run.status == "diverged" for run in runs),
-                num_missing=len(runs) - len(usable) + len(holes),
-                cost=total_cost(runs),
-            ),
-            draws,
+            # Runs spread less around their own mean than around the truth, and how much
+            # they spread is itself estimated.
+            factor = math.sqrt(size / (size - 1)) * self._stretch(cell)
+            draws = score + factor * (rough - score)
+        missing = len(runs) - len(usable) + len(holes)
+        report = Report(
+            protocol=self.protocol,
+            model=runs[0].model,
+            score=score,
+            parts=parts,
+            # Nothing is known of these parts but that a score lies in [0, 1].
+            bounds=(0.0, 1.0) if missing else None,
+            interval=None if draws is None else self._percentiles(draws),
+            num_runs=len(runs),
+            num_scored=len(usable),
+            num_diverged=sum(run.status == "diverged" for run in runs),
+            num_missing=missing,
+            cost=total_cost(runs),
+            notes=ONE_SEED if size == 1 else (),
         )
+        return Measured(report, draws)
 
-    def _percentiles(self, draws: Array, over: str = "seeds") -> Interval:
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail]).tolist()
+    def _acceptability(
+        self, reports: Sequence[Report]
+    ) -> Mapping[str, tuple[float, ...]]:
+        """Share of random weights under which each model takes each rank."""
+        return {}
+
+    def _remarks(self, measured: Sequence[Measured]) -> tuple[str, ...]:
+        """Sentences of the protocol about a comparison."""
+        return ()
+
+    def _stretch(self, cell: Index) -> float:
+        tail = (1 + self.confidence) / 2
+        freedom = cell.size - np.unique(cell).size
+        return t_quantile(tail, freedom) / t_quantile(tail, math.inf)
+
+    def _percentiles(self, draws: Array) -> Interval:
+        low, high = percentiles(draws, self.confidence)
+        return self._interval(low, high, "seeds", "stratified bootstrap")
+
+    def _interval(self, low: float, high: float, over: str, method: str) -> Interval:
         return Interval(
-            low=low,
-            high=high,
+            low=float(low),
+            high=float(high),
             confidence=self.confidence,
             over=over,
-            method="stratified bootstrap",
+            method=method,
         )
 
     def _rng(self, model: str) -> np.random.Generator:
         # By model, so that no score depends on which others are compared.
         return np.random.default_rng([self.seed, zlib.crc32(model.encode())])
 
-    def _acceptability(self, reports: Sequence[Report]) -> Mapping[str, float]:
-        return {}
-
     def _twin_of(self, model: str) -> str | None:
         if isinstance(self.scratch, Mapping):
             return self.scratch.get(model)
         return None if self.scratch == model else self.scratch
 
-    def _candidates(self, runs: Sequence[Run]) -> list[str]:
-        models = sorted({run.model for run in runs})
-        twins = {self._twin_of(model) for model in models}
-        return [model for model in models if model not in twins] or models
-
-    def _split(
-        self, runs: Sequence[Run], model: str
-    ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-        twin = self._twin_of(model)
-        own = tuple(run for run in runs if run.model == model)
-        return own, tuple(run for run in runs if run.model == twin)
-
-    def _holes(self, owned: Mapping[str, Sequence[Run]]) -> dict[str, list[Cell]]:
-        # What a model lacks of the grid that the others were run on.
-        found = {model: {cell_of(r) for r in own} for model, own in owned.items()}
-        full = set(crossed(itertools.chain.from_iterable(found.values())))
+    def _pieces(self, runs: Sequence[Run]) -> dict[str, Pieces]:
+        owned: dict[str, list[Run]] = {}
+        for run in runs:
+            owned.setdefault(run.model, []).append(run)
         return {
-            model: sorted(full - set(crossed(cells))) for model, cells in found.items()
+            model: Pieces(
+                with_chance(own), with_chance(owned.get(self._twin_of(model) or "", ()))
+            )
+            for model, own in owned.items()
         }
 
-    def _pairs(
+    def _of_one_model(self, runs: Sequence[Run], method: str) -> Pieces:
+        pieces = self._pieces(runs)
+        twins = {self._twin_of(model) for model in pieces}
+        models = [model for model in pieces if model not in twins] or list(pieces)
+        if len(models) > 1:
+            raise ValueError(
+                f"{type(self).__name__}.{method} expects the runs of one model, got"
+                f" {models}; use compare() for several"
+            )
+        return pieces[models[0]]
+
+    def _standing(self, field: Sequence[Measured]) -> dict[str, object]:
+        draws = [each.draws for each in field if each.draws is not None]
+        reports = [each.report for each in field]
+        if len(field) < 2 or len(draws) < len(field):
+            return {}
+        floors = np.array([report.floor for report in reports])
+        shifts = floors - np.array([report.score for report in reports])
+        found = standing(
+            floors,
+            np.stack(draws) + shifts[:, None],
+            self.confidence,
+            ceilings=np.array([report.ceiling for report in reports]),
+        )
+        names = [report.model for report in reports]
+        pairs = zip(names[1:], found.separable[1:], strict=True)
+        return {
+            "p_best": dict(zip(names, found.p_best.tolist(), strict=True)),
+            "regret": found.regret,
+            "regret_limit": found.regret_limit,
+            "not_separable": tuple(name for name, told in pairs if not told),
+        }
+
+    def _differences(
         self,
         ranked: Sequence[str],
-        pieces: Mapping[str, tuple[tuple[Run, ...], tuple[Run, ...]]],
+        pieces: Mapping[str, Pieces],
         measured: Mapping[str, Measured],
     ) -> tuple[Difference, ...]:
         usable = {
-            m: {cell_of(r) for r in p[0] if r.status in USABLE}
-            for m, p in pieces.items()
+            model: frozenset(cell_of(run) for run in each.own if run.status in USABLE)
+            for model, each in pieces.items()
         }
         known: dict[tuple[str, frozenset[Cell]], Measured] = {}
 
-        def on(model: str, common: set[Cell]) -> Measured:
+        def on(model: str, common: frozenset[Cell]) -> Measured:
             if common == usable[model]:
                 return measured[model]
-            key = model, frozenset(common)
-            if key not in known:
-                own, twin = pieces[model]
-                kept = [run for run in own if cell_of(run) in common]
-                known[key] = self._measure(kept, twin)
-            return known[key]
+            if (model, common) not in known:
+                own = (run for run in pieces[model].own if cell_of(run) in common)
+                kept = Pieces(tuple(own), pieces[model].twin)
+                known[model, common] = self._measure(kept)
+            return known[model, common]
 
-        pairs = []
+        found = []
         for first, second in itertools.combinations(ranked, 2):
             common = usable[first] & usable[second]
             if common:
-                pair = on(first, common), on(second, common)
-                if pair[0].report.score is not None is not pair[1].report.score:
-                    pairs.append(self._difference(*pair, len(common)))
-        return tuple(pairs)
+                pair = self._difference(on(first, common), on(second, common))
+                if pair is not None:
+                    found.append(dataclasses.replace(pair, num_cells=len(common)))
+        return tuple(found)
 
-    def _difference(self, first: Measured, second: Measured, cells: int) -> Difference:
+    def _difference(self, first: Measured, second: Measured) -> Difference | None:
+        scores = first.report.score, second.report.score
+        if scores[0] is None or scores[1] is None:
+            return None
         interval, p_better = None, None
         if first.draws is not None and second.draws is not None:
-            size = min(first.draws.size, second.draws.size)
-            gaps = first.draws[:size] - second.draws[:size]
+            gaps = first.draws - second.draws
             interval = self._percentiles(gaps)
             p_better = float((gaps > 0).mean() + (gaps == 0).mean() / 2)
+        common = sorted(set(first.tasks) & set(second.tasks))
+        gaps = np.array([first.tasks[task] - second.tasks[task] for task in common])
         return Difference(
             first=first.report.model,
             second=second.report.model,
-            difference=(first.report.score or 0.0) - (second.report.score or 0.0),
+            difference=scores[0] - scores[1],
             interval=interval,
+            new_tasks=self._over_values(gaps),
             p_better=p_better,
-            num_cells=cells,
         )
 
+    def _over_values(self, values: Array) -> Interval | None:
+        # Mean ± t · s / √n over tasks, as drawn from many like them.
+        if values.size < 2:
+            return None
+        error = float(values.std(ddof=1)) / math.sqrt(values.size)
+        half = t_quantile((1 + self.confidence) / 2, values.size - 1) * error
+        center = math.fsum(values) / values.size
+        return self._interval(center - half, center + half, "tasks", "t over tasks")
 
-USABLE = ("completed", "diverged")
+
+ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
 
-def total_cost(runs: Sequence[Run], *, per_model: bool = True) -> Cost:
-    """Times and samples added up; sizes of the one model, if there is one."""
-
-    def known(name: str) -> list[float]:
-        values = [getattr(run.cost, name) for run in runs]
-        return [value for value in values if value is not None]
-
-    sums = {
-        name: math.fsum(known(name)) if known(name) else None
-        for name in ("seconds", "num_samples")
+def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
+    """Times and samples added up; and the sizes of the one model, if there is one."""
+    costs = [run.cost for run in runs]
+    ways: dict[str, Callable[[list[float]], float]] = {
+        "seconds": math.fsum,
+        "num_samples": sum,
     }
-    if sums["num_samples"] is not None:
-        sums["num_samples"] = int(sums["num_samples"])
-    names = ("num_parameters", "num_trainable_parameters", "macs", "peak_memory")
-    sizes = {name: max(known(name), default=None) for name in names if per_model}
-    return Cost(**sums, **sizes)  # type: ignore[arg-type]
+    if sizes:
+        names = ("num_parameters", "num_trainable_parameters", "macs", "peak_memory")
+        ways |= dict.fromkeys(names, max)
+    found: dict[str, Any] = {}
+    for name, way in ways.items():
+        known = [x for cost in costs if (x := getattr(cost, name)) is not None]
+        found[name] = way(known) if known else None
+    return Cost(**found)
 
 
-def _at_chance(run: Run) -> Run:
-    if run.status != "diverged":
-        return run
-    return dataclasses.replace(run, scores=run.chance)
+def _rank(report: Report) -> tuple[bool, float, bool, str]:
+    # A model with missing runs stands where its lower bound puts it.
+    return report.score is None, -report.floor, report.num_missing > 0, report.model
 
 
-def _rank_key(report: Report) -> tuple[bool, float, str]:
-    # A model with missing cells stands where its lower bound puts it.
-    if report.score is None:
-        return True, 0.0, report.model
-    standing = report.score
-    if report.num_missing and report.bounds is not None:
-        standing = report.bounds[0]
-    return False, -standing, report.model
+def _holes(owned: Mapping[str, Sequence[Run]]) -> dict[str, list[Cell]]:
+    # What a model lacks of the grid that the others were run on.
+    found = {model: set(map(cell_of, own)) for model, own in owned.items()}
+    full = set(crossed(itertools.chain.from_iterable(found.values())))
+    return {model: sorted(full - set(crossed(cells))) for model, cells in found.items()}
 
 
-def _chances(
-    ranked: Sequence[str], measured: Mapping[str, Measured], confidence: float
-) -> tuple[dict[str, float], float | None, float | None]:
-    kept = [measured[model] for model in ranked]
-    if len(kept) < 2 or any(each.draws is None for each in kept):
-        return {}, None, None
-    size = min(each.draws.size for each in kept if each.draws is not None)
-    columns = []
-    for each in kept:
-        if each.draws is not None:
-            standing = -_rank_key(each.report)[1]
-            columns.append(each.draws[:size] + (standing - (each.report.score or 0.0)))
-    joint = np.stack(columns)
-    top = joint.max(axis=0)
-    first = joint == top
-    share = (first / first.sum(axis=0)).mean(axis=1)
-    regret = top - joint[0]
-    limit = float(np.quantile(regret, confidence))
-    return dict(zip(ranked, share.tolist(), strict=True)), float(regret.mean()), limit
-
-
-def _comparison_notes(
-    reports: Sequence[Report], runs: Sequence[Run]
-) -> tuple[str, ...]:
+def _notes(reports: Sequence[Report], runs: Sequence[Run]) -> tuple[str, ...]:
     notes = []
-    diverged = sum(report.num_diverged for report in reports)
+    diverged = [report for report in reports if report.num_diverged]
     if diverged:
-        notes.append(f"{diverged} of {len(runs)} runs diverged and count as chance.")
-    partial = [report.model for report in reports if report.num_missing]
+        counts = listing([f"{each.num_diverged} of {each.model}" for each in diverged])
+        notes.append(f"Diverged runs: {counts}.")
+    partial = [report for report in reports if report.num_missing]
     if partial:
-        notes.append(
-            f"Runs are missing for {', '.join(partial)}: ranked by the lower bound."
-        )
+        counts = listing([f"{each.num_missing} of {each.model}" for each in partial])
+        how = "it is ranked by its lower bound and held against others by its upper one"
+        notes.append(f"Missing runs: {counts}; {how}.")
     unknown = sum(run.cost.seconds is None for run in runs)
     if unknown:
         notes.append(f"The time of {unknown} of {len(runs)} runs was not measured.")

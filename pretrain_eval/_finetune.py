@@ -1,34 +1,44 @@
-"""One fine-tuning, measured: the only training loop in the house."""
+"""One fine-tuning, measured."""
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pretrain_eval._cost import count_macs, step_memory
+from pretrain_eval._features import (
+    Features,
+    Shared,
+    as_splits,
+    features_suffice,
+    read_features,
+)
+from pretrain_eval._fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._head import find_head, replace_head, select_trainable
-from pretrain_eval._measure import forward_for, measure, measure_baseline
-from pretrain_eval._metric import MetricCollection, Value
-from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
+from pretrain_eval._measure import measure, measure_baseline
+from pretrain_eval._metric import Value
 from pretrain_eval._models import Model, build, model_name
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, own_generators
 from pretrain_eval._task import Splits, Strategy, Task
+from pretrain_eval._training import Training, as_number
 from pretrain_eval._version import __version__
 
+T = TypeVar("T")
 log = logging.getLogger("pretrain_eval")
 
 # Part of a run's key: change it when the same call would train another model.
-TRAINING_SEMANTICS = 1
+TRAINING_SEMANTICS = 2
 
 
 def finetune(
@@ -42,6 +52,7 @@ def finetune(
     head: str | None = None,
     device: torch.device | str | None = None,
     on_epoch: Callable[[int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Run:
     """Fine-tune a fresh copy of `model` once, and record what was measured.
 
@@ -50,6 +61,10 @@ def finetune(
     ridge regression. Validation is measured before training and after every epoch, the
     gradient norm and the update ratio at every step, the scores once, at the end, on
     the reported split. The last weights are scored; no epoch is selected.
+
+    Where only the head trains, and no sample changes from one reading to the next, the
+    frozen backbone reads every sample once; that pass over the training split is part
+    of the cost.
 
     The model, the data and the global random generators are left as they were. The same
     call gives the same run: `seed` decides the head, the order of samples, augmentation
@@ -65,7 +80,10 @@ def finetune(
         name: How the record names the model; by default what `model` is called.
         head: Dotted path of the layer to replace, where it cannot be told.
         device: Where to train; by default CUDA if there is one, otherwise the CPU.
-        on_epoch: Called after each epoch with the number of epochs done.
+        on_epoch: Called after each epoch with the number of epochs done; what it raises
+            ends the run.
+        checkpoint: A file that is written after every epoch and continued from where it
+            exists, to the same bits as without a pause; removed when the run ends.
 
     Returns:
         The run; `status` is "diverged" where the loss or a weight became NaN or
@@ -73,7 +91,7 @@ def finetune(
 
     Raises:
         ValueError: The head cannot be told, the dataset is unknown, or the strategy
-            trains no parameter.
+            trains no parameter; or the checkpoint is of another run.
 
     >>> from functools import partial
     >>> from torch.utils.data import TensorDataset
@@ -94,23 +112,98 @@ def finetune(
     >>> run.status, len(run.curve["accuracy"]), len(run.history["grad_norm"])
     ('completed', 4, 6)
     """
-    label = choose_dataset(task, dataset)
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"finetune expects seed as an int of at least 0, got {seed!r}")
+    return finetune_sharing(
+        model,
+        task,
+        strategy,
+        seed=seed,
+        label=choose_dataset(task, dataset),
+        name=name or model_name(model),
+        head=head,
+        device=device,
+        on_epoch=on_epoch,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        shared=Shared(),
+        origin="",
+        timeout=None,
+    )
+
+
+def finetune_sharing(
+    model: Model,
+    task: Task,
+    strategy: Strategy,
+    *,
+    seed: int,
+    label: str,
+    name: str,
+    head: str | None,
+    device: torch.device | str | None,
+    on_epoch: Callable[[int], None] | None,
+    checkpoint: Path | None,
+    shared: Shared,
+    origin: str,
+    timeout: float | None,
+) -> Run:
+    """The run of `finetune`, which takes from `shared` what equals in its neighbours.
+
+    Args:
+        model: As in `finetune`, like all that follows.
+        task: What to learn.
+        strategy: How.
+        seed: At least 0.
+        label: The dataset's.
+        name: The model's.
+        head: Path of the layer to replace.
+        device: Where to train.
+        on_epoch: Called after each epoch.
+        checkpoint: A file to continue from.
+        shared: Where features, baselines and costs are kept.
+        origin: Equal for runs of equal weights, samples and head.
+        timeout: Seconds after which the training raises TimeoutError.
+    """
+    start = time.monotonic()
     splits = task.datasets[label]
     generators = [g for part in splits.parts.values() for g in own_generators(part)]
     with preserved_rng(*generators):
         seed_all(seed, generators=generators)
         network = build(model).to(choose_device(device))
+        # A new head is the same however the model was made.
+        seed_all(seed, generators=generators)
         path = prepare(network, task, splits, strategy, head)
-        baseline = measure_baseline(network, path, task, splits, strategy)
-        training = _Training(network, task, splits, strategy, seed)
+        source = _Source(network, path, task, splits, shared, origin)
+        trained, data, reading = source.to_train(strategy)
+        identity = _identity(network, task, label, strategy, seed) if checkpoint else ""
+        training = Training(
+            trained,
+            task,
+            data,
+            strategy,
+            seed,
+            checkpoint=checkpoint,
+            name=identity,
+            deadline=None if timeout is None else start + timeout,
+        )
         status = training.run(on_epoch)
         num_examples, scores = (
-            measure(network, task, splits.reported, strategy)
+            measure(trained, task, data.reported, strategy)
             if status == "completed"
             else (None, {})
         )
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        cost = Cost(
+            num_parameters=sum(p.numel() for p in network.parameters()),
+            num_trainable_parameters=training.num_parameters,
+            macs=source.macs(),
+            seconds=reading + training.seconds,
+            peak_memory=training.peak_memory() or source.step_memory(strategy),
+            num_samples=training.num_samples,
+        )
     return Run(
-        model=name or model_name(model),
+        model=name,
         task=task.name,
         dataset=label,
         strategy=strategy.name,
@@ -118,12 +211,12 @@ def finetune(
         status=status,
         message=training.message,
         scores=_finite(scores),
-        baseline=_finite(baseline),
+        baseline=_finite(source.baseline()),
         chance=task.chance[label],
         num_examples=num_examples,
         curve={key: tuple(column) for key, column in training.curve.items()},
-        history=training.metrics.history,
-        cost=training.cost(),
+        history=training.history,
+        cost=cost,
         settings={
             **strategy.configuration,
             "head": path,
@@ -135,6 +228,90 @@ def finetune(
             "python": platform.python_version(),
         },
     )
+
+
+class _Source:
+    """What a prepared network and its samples tell before any training."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str,
+        task: Task,
+        splits: Splits,
+        shared: Shared,
+        origin: str,
+    ) -> None:
+        self._network, self._path = network, path
+        self._task, self._splits = task, splits
+        self._shared, self._origin = shared, origin
+
+    def to_train(self, strategy: Strategy) -> tuple[nn.Module, Splits, float]:
+        """What is trained, on what, and the seconds that this saves later."""
+        if strategy.trainable != "head" or not self._suffice():
+            self.baseline()  # before the weights change
+            return self._network, self._splits, 0.0
+        features = {part: self._features(part) for part in self._splits.parts}
+        head = self._network.get_submodule(self._path)
+        return head, as_splits(features), features["train"].seconds
+
+    def baseline(self) -> dict[str, Value]:
+        """Scores of a frozen evaluation."""
+        reported = "valid" if self._splits.test is None else "test"
+        return self._once(
+            "baseline",
+            lambda: measure_baseline(
+                self._features("train"), self._features(reported), self._task
+            ),
+        )
+
+    def macs(self) -> int | None:
+        """Multiply-accumulates of one sample."""
+        return self._once(
+            "macs", lambda: _counted(lambda: count_macs(self._network, self._inputs(1)))
+        )
+
+    def step_memory(self, strategy: Strategy) -> int | None:
+        """Bytes of one training step."""
+        return self._once(
+            f"memory {dict(strategy.configuration)}",
+            lambda: _counted(
+                lambda: step_memory(
+                    self._network,
+                    self._inputs(strategy.batch_size),
+                    strategy.optimizer,
+                )
+            ),
+        )
+
+    def _inputs(self, batch_size: int) -> Tensor:
+        return first_inputs(self._splits, batch_size)[:batch_size]
+
+    def _features(self, part: str) -> Features:
+        split = self._splits.parts[part]
+        return self._once(
+            f"features of {part}",
+            lambda: read_features(self._network, self._path, split),
+        )
+
+    def _suffice(self) -> bool:
+        return self._once(
+            "suffice",
+            lambda: features_suffice(self._network, self._path, self._splits),
+        )
+
+    def _once(self, what: str, compute: Callable[[], T]) -> T:
+        return self._shared.once((self._origin, what), compute)
+
+
+def _identity(
+    network: nn.Module, task: Task, label: str, strategy: Strategy, seed: int
+) -> str:
+    """Tells the checkpoints of different runs apart."""
+    sizes = [len(split) for split in task.datasets[label].parts.values()]  # type: ignore[arg-type] # checked to be sized
+    configuration = dict(strategy.configuration)
+    parts = [fingerprint_model(network), task.name, label, sizes, configuration, seed]
+    return fingerprint(parts)
 
 
 def choose_dataset(task: Task, label: str | None) -> str:
@@ -171,16 +348,15 @@ def prepare(
     """
     path = find_head(network, head)
     device = next(network.parameters()).device
-    replace_head(
-        network, path, task.output_size, first_inputs(splits, strategy).to(device)
-    )
+    inputs = first_inputs(splits, strategy.batch_size).to(device)
+    replace_head(network, path, task.output_size, inputs)
     select_trainable(network, path, strategy)
     return path
 
 
-def first_inputs(splits: Splits, strategy: Strategy) -> Tensor:
+def first_inputs(splits: Splits, batch_size: int) -> Tensor:
     """The inputs of one batch, as the training reads them."""
-    batch = next(iter(as_loader(splits.train, strategy.batch_size, shuffle=False)))
+    batch = next(iter(as_loader(splits.train, batch_size, shuffle=False)))
     if not (isinstance(batch, list | tuple) and len(batch) == 2):
         raise ValueError(
             "finetune expects batches (inputs, targets), got"
@@ -188,119 +364,6 @@ def first_inputs(splits: Splits, strategy: Strategy) -> Tensor:
         )
     inputs: Tensor = batch[0]
     return inputs
-
-
-def default_loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
-    """Cross-entropy for classes, the mean squared error for numbers."""
-    return F.cross_entropy if task.is_classification else F.mse_loss
-
-
-class _Training:
-    """The loop, and what it has measured so far."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        task: Task,
-        splits: Splits,
-        strategy: Strategy,
-        seed: int,
-    ) -> None:
-        self._network, self._task = network, task
-        self._splits, self._strategy, self._seed = splits, strategy, seed
-        self._loader = as_loader(splits.train, strategy.batch_size, shuffle=True)
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
-        self._optimizer = strategy.optimizer(self._parameters)
-        self._schedule = (
-            strategy.schedule(self._optimizer, strategy.epochs * len(self._loader))
-            if strategy.schedule
-            else None
-        )
-        self._loss = strategy.loss or default_loss(task)
-        self._forward = forward_for(task)
-        self._device = self._parameters[0].device
-        self._seconds, self._num_steps, self._num_samples = 0.0, 0, 0
-        self.metrics = MetricCollection(GradNorm(), UpdateRatio())
-        self.curve: dict[str, list[float]] = {"step": []}
-        self.message = ""
-
-    def run(
-        self, on_epoch: Callable[[int], None] | None
-    ) -> Literal["completed", "diverged"]:
-        """Train all epochs, or until the loss or a weight is no longer finite."""
-        generators = own_generators(self._loader)
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        self._validate()
-        with self.metrics.attach(self._optimizer, self._network):
-            for epoch in range(1, self._strategy.epochs + 1):
-                # Every epoch draws from a seed of its own, so that one can be resumed.
-                seed_all(self._seed, epoch, generators=generators)
-                self._train_epoch(epoch)
-                if self.message:
-                    return "diverged"
-                self._validate()
-                if on_epoch:
-                    on_epoch(epoch)
-        return "completed"
-
-    def _train_epoch(self, epoch: int) -> None:
-        start = time.perf_counter()
-        finite = all(self._step(batch) for batch in self._loader)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self._seconds += time.perf_counter() - start
-        if not finite:
-            self.message = (
-                f"the loss was not finite after {self._num_steps} steps,"
-                f" in epoch {epoch}"
-            )
-        elif not all(bool(p.isfinite().all()) for p in self._parameters):
-            self.message = f"a weight was not finite after epoch {epoch}"
-
-    def _step(self, batch: Any) -> bool:
-        """Take one step, unless the loss is no longer finite."""
-        outputs, targets = self._forward(self._network, batch)
-        loss = self._loss(outputs, targets)
-        if not bool(loss.isfinite().all()):
-            return False
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        if self._strategy.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self._strategy.max_grad_norm)
-        self._optimizer.step()
-        if self._schedule is not None:
-            self._schedule.step()
-        self._num_steps += 1
-        self._num_samples += len(targets)
-        return True
-
-    def _validate(self) -> None:
-        _, values = measure(
-            self._network, self._task, self._splits.valid, self._strategy
-        )
-        self.curve["step"].append(self._num_steps)
-        for key, value in values.items():
-            self.curve.setdefault(key, []).append(_number(value))
-
-    def cost(self) -> Cost:
-        """What the training has cost so far."""
-        inputs = first_inputs(self._splits, self._strategy)
-        return Cost(
-            num_parameters=sum(p.numel() for p in self._network.parameters()),
-            num_trainable_parameters=sum(p.numel() for p in self._parameters),
-            macs=_counted(lambda: count_macs(self._network, inputs[:1])),
-            seconds=self._seconds,
-            peak_memory=self._peak_memory(inputs),
-            num_samples=self._num_samples,
-        )
-
-    def _peak_memory(self, inputs: Tensor) -> int | None:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
-        return _counted(
-            lambda: step_memory(self._network, inputs, self._strategy.optimizer)
-        )
 
 
 def _counted(count: Callable[[], int]) -> int | None:
@@ -311,13 +374,7 @@ def _counted(count: Callable[[], int]) -> int | None:
         return None
 
 
-def _number(value: Value) -> float:
-    if not isinstance(value, float | int):
-        raise TypeError(f"a run's scores are numbers, got {value!r}")
-    return float(value)
-
-
 def _finite(scores: Mapping[str, Value]) -> dict[str, float]:
     """The scores that are defined; a record leaves out the others."""
-    numbers = {key: _number(value) for key, value in scores.items()}
+    numbers = {key: as_number(value) for key, value in scores.items()}
     return {key: value for key, value in numbers.items() if math.isfinite(value)}

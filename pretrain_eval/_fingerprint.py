@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._describe import describe
+from pretrain_eval._describe import describe, describe_class
 from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._task import Split, Splits
 
@@ -24,10 +24,10 @@ def fingerprint(parts: Iterable[object]) -> str:
             part = part.detach().cpu().resolve_conj().resolve_neg()
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
             # As bytes, since numpy has no bfloat16.
-            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         elif isinstance(part, np.ndarray):
             digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         elif isinstance(part, bytes):
             digest.update(part)
         else:
@@ -39,12 +39,22 @@ def fingerprint(parts: Iterable[object]) -> str:
 def fingerprint_model(network: nn.Module) -> str:
     """The architecture, module by module, and every parameter and buffer."""
     modules = [
-        f"{name}:{type(module).__module__}.{type(module).__qualname__}"
-        f"({module.extra_repr()})"
+        f"{name}:{_architecture(type(module))}({module.extra_repr()})"
         for name, module in network.named_modules()
     ]
     state: Mapping[str, Any] = network.state_dict()
     return fingerprint([*modules, *(part for item in state.items() for part in item)])
+
+
+def _architecture(cls: type) -> str:
+    """The classes' names, and the code of those that torch does not bring."""
+    return " ".join(
+        f"{each.__module__}.{each.__qualname__}"
+        if each.__module__.startswith("torch.")
+        else describe_class(each)
+        for each in cls.__mro__
+        if issubclass(each, nn.Module)
+    )
 
 
 def fingerprint_splits(splits: Splits) -> str:
@@ -62,6 +72,7 @@ def _split_content(split: Split) -> Iterable[object]:
         dataset = split.dataset
         yield (split.batch_size, split.drop_last, type(split.sampler).__name__)
         yield list(getattr(split.sampler, "indices", ()))
+        yield describe(split.collate_fn)
     if isinstance(dataset, TensorDataset):
         yield from dataset.tensors
         return

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from pretrain_eval._records import Run
-from pretrain_eval._statistics import Array, Cell, exact_dot, macro_weights
+from pretrain_eval._statistics import (
+    Array,
+    Cell,
+    Index,
+    exact_dot,
+    macro_weights,
+    members_of,
+)
 
 
 def cell_of(run: Run) -> Cell:
@@ -32,17 +40,34 @@ def ordered(runs: Iterable[Run]) -> tuple[Run, ...]:
             raise TypeError(f"scores are made of Run records, got {run!r}")
     if not runs:
         raise ValueError("scores need at least one run, got none")
-    keyed = sorted(
-        ((r.model, r.task, r.dataset, r.strategy, r.seed), i)
-        for i, r in enumerate(runs)
-    )
-    for (first, _), (second, index) in itertools.pairwise(keyed):
-        if first == second:
+    keys = [(run.model, run.task, run.dataset, run.strategy, run.seed) for run in runs]
+    order = sorted(range(len(runs)), key=keys.__getitem__)
+    for first, second in itertools.pairwise(order):
+        if keys[first] == keys[second]:
             raise ValueError(
-                f"{runs[index].name} stands twice; give each model, task, dataset,"
+                f"{runs[second].name} stands twice; give each model, task, dataset,"
                 " strategy and seed once"
             )
-    return tuple(runs[index] for _, index in keyed)
+    return tuple(runs[index] for index in order)
+
+
+def with_chance(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs; one that knows no chance level takes those of its dataset.
+
+    Chance belongs to the reported split, so that what one run knows holds for all.
+    """
+    if all(run.chance for run in runs):
+        return tuple(runs)
+    known: dict[tuple[str, str], Mapping[str, float]] = {}
+    for run in runs:
+        if run.chance:
+            known.setdefault((run.task, run.dataset), run.chance)
+    return tuple(
+        dataclasses.replace(run, chance=known[run.task, run.dataset])
+        if not run.chance and (run.task, run.dataset) in known
+        else run
+        for run in runs
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +76,7 @@ class Layout:
 
     Attributes:
         cells: (task, dataset, strategy), sorted.
-        modes: "head" where a strategy trains the head alone, by strategy.
+        modes: "head" where a strategy trains the head alone, else "all", by strategy.
     """
 
     cells: tuple[Cell, ...]
@@ -62,37 +87,48 @@ class Layout:
         """The macro weight of each cell."""
         return macro_weights(self.cells)
 
+    @cached_property
+    def tasks(self) -> dict[tuple[str], list[int]]:
+        """Indices of the cells of each task."""
+        return members_of([cell[:1] for cell in self.cells])
+
+    @cached_property
+    def datasets(self) -> dict[tuple[str, str], list[int]]:
+        """Indices of the cells of each dataset of a task."""
+        return members_of([cell[:2] for cell in self.cells])
+
     def macro(self, means: Array) -> Array:
         """Macro mean over the last axis; a cell that is NaN is left out."""
-        table = means.reshape(-1, means.shape[-1])
-        missing = np.isnan(table.sum(axis=0))
+        missing = np.isnan(means.reshape(-1, means.shape[-1]).sum(axis=0))
         if missing.all():
             return np.full(means.shape[:-1], np.nan)
-        weights = self.weights
+        kept, weights = means, self.weights
         if missing.any():
-            weights = macro_weights(
-                [c for c, gone in zip(self.cells, missing, strict=True) if not gone]
-            )
-        kept = means[..., ~missing]
+            kept = means[..., ~missing]
+            weights = self.only(np.flatnonzero(~missing).tolist()).weights
         if means.ndim == 1:
             return np.array(exact_dot(weights, kept))
         return np.asarray(kept @ weights)
 
-    def by(self, means: Array, depth: int) -> dict[tuple[str, ...], Array]:
-        """Macro mean in each task (`depth` 1) or dataset of a task (`depth` 2)."""
-        members: dict[tuple[str, ...], list[int]] = {}
-        for index, cell in enumerate(self.cells):
-            members.setdefault(cell[:depth], []).append(index)
+    def by_task(self, means: Array) -> dict[str, Array]:
+        """Macro mean of each task."""
         return {
-            name: self.only(index).macro(means[..., index])
-            for name, index in members.items()
+            task: self.only(index).macro(means[..., index])
+            for (task,), index in self.tasks.items()
+        }
+
+    def by_dataset(self, means: Array) -> dict[tuple[str, str], Array]:
+        """Macro mean of each dataset of a task."""
+        return {
+            place: self.only(index).macro(means[..., index])
+            for place, index in self.datasets.items()
         }
 
     def only(self, index: Sequence[int]) -> Layout:
         """Some of the cells."""
         return Layout(tuple(self.cells[i] for i in index), self.modes)
 
-    def mode(self, mode: str) -> list[int]:
+    def of_mode(self, mode: str) -> list[int]:
         """Indices of the cells whose strategy is of a mode."""
         return [i for i, c in enumerate(self.cells) if self.modes.get(c[2]) == mode]
 
@@ -102,49 +138,103 @@ class Grid:
     """What an evaluator read from each run, by cell.
 
     Attributes:
-        layout: Every cell that the runs name, and the holes of the crossed grid.
-        cell: Index of the cell of each row, increasing.
+        full: Every cell that the runs name, and the holes of the crossed grid.
+        cell: Index in `full` of the cell of each row, increasing.
+        seeds: The seed of each row.
         columns: One value a usable run, by name; NaN where it is not measured.
-        lost: Runs without a usable result, by cell.
+        lost: Runs without a usable result, by cell of `full`.
         diverged: Number of diverged runs.
     """
 
-    layout: Layout
-    cell: npt.NDArray[np.intp]
+    full: Layout
+    cell: Index
+    seeds: Index
     columns: Mapping[str, Array]
-    lost: npt.NDArray[np.intp]
+    lost: Index
     diverged: int
 
     @cached_property
-    def counts(self) -> npt.NDArray[np.intp]:
-        """Usable runs, by cell."""
-        return np.bincount(self.cell, minlength=len(self.layout.cells))
+    def counts(self) -> Index:
+        """Usable runs, by cell of `full`."""
+        return np.bincount(self.cell, minlength=len(self.full.cells))
 
     @cached_property
-    def present(self) -> list[int]:
-        """Indices of the cells with a usable run."""
-        return np.flatnonzero(self.counts).tolist()
+    def present(self) -> Index:
+        """The cells of `full` that have a usable run."""
+        return np.flatnonzero(self.counts)
 
-    def means(self, fill: Mapping[str, float] | None = None) -> dict[str, Array]:
-        """Mean of each column in each present cell.
+    @cached_property
+    def layout(self) -> Layout:
+        """The cells that have a usable run."""
+        return self.full.only(self.present.tolist())
+
+    @cached_property
+    def index(self) -> Index:
+        """Index in `layout` of the cell of each row."""
+        return np.searchsorted(self.present, self.cell)
+
+    @cached_property
+    def means(self) -> dict[str, Array]:
+        """Mean of each column in each cell of `layout`."""
+        size = len(self.layout.cells)
+        return {
+            name: mean_by_cell(values, self.index, size)
+            for name, values in self.columns.items()
+        }
+
+    def filled(self, fill: Mapping[str, float]) -> dict[str, Array]:
+        """Mean of each column in each cell of `full`, if every lost run had a value.
 
         Args:
-            fill: The value that every lost run takes, by column; then all cells are
-                there. A column without one keeps the mean of what was measured.
+            fill: The value of a lost run, by column; a column that is not here keeps
+                the mean of what was measured.
         """
-        size = len(self.layout.cells)
+        size = len(self.full.cells)
         result = {}
         for name, values in self.columns.items():
             known = ~np.isnan(values)
             total = np.bincount(self.cell[known], values[known], size)
             count = np.bincount(self.cell[known], minlength=size).astype(float)
-            if fill is not None and name in fill:
-                total = total + self.lost * fill[name]
-                count = count + self.lost
+            if name in fill:
+                total, count = total + self.lost * fill[name], count + self.lost
             with np.errstate(invalid="ignore"):
-                mean = total / count
-            result[name] = mean if fill is not None else mean[self.present]
+                result[name] = total / count
         return result
+
+    def macro(self, column: str) -> float | None:
+        """Macro mean of a column over the cells where it is measured, if any."""
+        if column not in self.columns or np.isnan(self.means[column]).all():
+            return None
+        return float(self.layout.macro(self.means[column]))
+
+
+def mean_by_cell(values: Array, cell: Index, num_cells: int) -> Array:
+    """Mean of the values that are not NaN in each cell; NaN where there is none."""
+    known = ~np.isnan(values)
+    total = np.bincount(cell[known], values[known], num_cells)
+    with np.errstate(invalid="ignore"):
+        mean: Array = total / np.bincount(cell[known], minlength=num_cells)
+    return mean
+
+
+def effective_examples(runs: Iterable[Run], layout: Layout) -> float | None:
+    """The size of one sample whose share is as uncertain as the mean over datasets.
+
+    1 / Σ_d (w_d² / n_d). Seeds and strategies are measured on the same examples of a
+    dataset and add none. None where the size of a dataset is unknown.
+    """
+    sizes: dict[tuple[str, str], int] = {}
+    for run in runs:
+        if run.num_examples is not None:
+            place = run.task, run.dataset
+            sizes[place] = min(run.num_examples, sizes.get(place, run.num_examples))
+    if not set(layout.datasets) <= set(sizes):
+        return None
+    shares = {
+        place: math.fsum(layout.weights[index].tolist())
+        for place, index in layout.datasets.items()
+    }
+    return 1 / math.fsum(share**2 / sizes[place] for place, share in shares.items())
 
 
 def modes_of(runs: Iterable[Run]) -> dict[str, str]:
@@ -165,9 +255,9 @@ def crossed(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     >>> crossed([("t", "a", "full"), ("t", "b", "probe")])[1]
     ('t', 'a', 'probe')
     """
-    cells = list(cells)
-    datasets = sorted({cell[:2] for cell in cells})
-    strategies = sorted({cell[2] for cell in cells})
+    found = set(cells)
+    datasets = sorted({cell[:2] for cell in found})
+    strategies = sorted({cell[2] for cell in found})
     return tuple(
         (*dataset, strategy) for dataset in datasets for strategy in strategies
     )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._head import headless
+from pretrain_eval._features import Features
 from pretrain_eval._metric import Metric, MetricCollection, Value
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
-from pretrain_eval._samples import as_loader
-from pretrain_eval._task import Split, Splits, Strategy, Task
-from pretrain_eval._validate import Forward, evaluating, forward_pair, validate
+from pretrain_eval._samples import Batches, as_loader
+from pretrain_eval._task import Split, Strategy, Task
+from pretrain_eval._validate import Forward, forward_pair, validate
 
 
 def forward_for(task: Task) -> Forward:
@@ -37,12 +36,17 @@ def scores_for(task: Task) -> list[Metric]:
     return [R2Score(), MeanSquaredError()]
 
 
+def _measured(split: Split, strategy: Strategy) -> Batches:
+    # Without a backward pass, four times the batch fits where one trains.
+    return as_loader(split, 4 * strategy.batch_size, shuffle=False)
+
+
 def measure(
     network: nn.Module, task: Task, split: Split, strategy: Strategy
 ) -> tuple[int, dict[str, Value]]:
     """Number of samples and scores on a split."""
     counter = _Count()
-    loader = as_loader(split, strategy.batch_size, shuffle=False)
+    loader = _measured(split, strategy)
     values = validate(
         network,
         loader,
@@ -55,22 +59,19 @@ def measure(
 
 
 def measure_baseline(
-    network: nn.Module, path: str, task: Task, splits: Splits, strategy: Strategy
+    train: Features, reported: Features, task: Task
 ) -> dict[str, Value]:
     """Scores of a frozen evaluation of the features that the head reads."""
-    forward = forward_for(task) if task.is_classification else forward_pair
-    (features, targets), (queries, expected) = (
-        read_features(
-            network, path, as_loader(part, strategy.batch_size, shuffle=False), forward
-        )
-        for part in (splits.train, splits.reported)
-    )
+    features, queries = (each.inputs.flatten(1).float() for each in (train, reported))
+    expected = reported.targets
     collection = MetricCollection(*scores_for(task))
     if task.num_classes is not None:
-        nearest = nearest_class_mean(features, targets, queries, task.num_classes)
+        nearest = nearest_class_mean(features, train.targets, queries, task.num_classes)
         outputs = F.one_hot(nearest, task.num_classes).float()
     else:
-        outputs = ridge(features, targets.flatten(1), queries)
+        outputs = ridge(
+            features, train.targets.reshape(len(train.targets), -1), queries
+        )
         expected = expected.to(outputs.dtype).reshape(outputs.shape)
     collection.update(outputs, expected)
     return collection.compute()
@@ -92,19 +93,6 @@ class _Count(Metric):
 
     def reset(self) -> None:
         self._count = 0
-
-
-def read_features(
-    network: nn.Module, path: str, loader: Iterable[Any], forward: Forward
-) -> tuple[Tensor, Tensor]:
-    """Features that the head at `path` reads, `(num_samples, width)`, and targets."""
-    features, targets = [], []
-    with headless(network, path), evaluating(network), torch.inference_mode():
-        for batch in loader:
-            outputs, target = forward(network, batch)
-            features.append(outputs.flatten(1).float())
-            targets.append(target)
-    return torch.cat(features), torch.cat(targets)
 
 
 def nearest_class_mean(

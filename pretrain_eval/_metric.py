@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Protocol, final, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,11 +15,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain_eval._attach import Attachment, watch, watched_step
+from pretrain_eval._counter import Counter, Held
 from pretrain_eval._history import Row, Statistic, StepLog, checked_statistic, joined
 from pretrain_eval._names import Per, checked_per
 from pretrain_eval._step import Step
+from pretrain_eval._sync import fetch, fetch_counts
 
-Value = float | tuple[float, ...]
+Value: TypeAlias = "float | tuple[Value, ...]"
 
 
 @runtime_checkable
@@ -73,6 +77,111 @@ class DeferredMetric(Metric):
     @override
     def compute(self) -> Value:
         return self.value(*fetch(self.state()))
+
+
+class CountedMetric(DeferredMetric):
+    """A metric of sums over samples, whatever the batches and processes.
+
+    Sums of equal `counter`s are counted once in a collection. They are vectors that
+    never change in place, so that metrics may hold the same one and still own it.
+
+    Args:
+        counter: What is counted of a batch.
+    """
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
+        self.counts: Held | None = None
+        self.agreed_size: int | None = None
+
+    @override
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, weights: Tensor | None = None
+    ) -> None:
+        """Count one batch.
+
+        Args:
+            outputs: What the model returned.
+            targets: What is right.
+            weights: One a sample; a boolean mask keeps samples, exactly.
+        """
+        batch = self.counter.batch(outputs, targets, weights)
+        self.counts = self.counter.add(self.counts, batch)
+
+    @override
+    def compute(self, *, sync: bool = True) -> Value:
+        """The value of everything since the last reset.
+
+        Args:
+            sync: Sum over the processes of torch.distributed, where it was started;
+                every process must then call this.
+        """
+        (counts,), _ = fetch_counts([self], [], sync=sync)
+        return self.reported(counts)
+
+    @final
+    def reported(self, counts: np.ndarray) -> Value:
+        """The value of fetched counts; NaN, with a warning, where it is unknown."""
+        num_unknown = self.counter.num_unknown(counts)
+        if not num_unknown:
+            return self.value(counts)
+        warnings.warn(
+            f"{self.key} is NaN: {num_unknown} of the model's outputs are NaN or"
+            " infinite",
+            stacklevel=3,
+        )
+        return _unknown(self.value(counts))
+
+    @override
+    def reset(self) -> None:
+        self.counts = None
+
+    @override
+    def state(self) -> Sequence[Tensor]:
+        if self.counts is None:
+            raise RuntimeError(f"{self.key} has seen no batch since its last reset")
+        return [self.counter.whole(self.counts)]
+
+    @final
+    def require_samples(self, num_samples: float) -> float:
+        """The number, unless it is zero."""
+        if num_samples > 0:
+            return num_samples
+        raise ValueError(
+            f"{self.key} has counted no sample: batches were empty, or every row was"
+            " dropped"
+        )
+
+    @final
+    def merge(self, other: CountedMetric) -> None:
+        """Count what `other` has counted, too."""
+        if type(other) is not type(self) or other.counter != self.counter:
+            raise ValueError(
+                f"{self.key} can merge what was counted alike, got {other.counter}"
+                f" for {self.counter}"
+            )
+        if other.counts is not None:
+            self.counts = self.counter.add(self.counts, other.counts)
+
+    @final
+    def state_dict(self) -> dict[str, Any]:
+        """The counts and what they count; for `torch.save` and `load_state_dict`."""
+        counts = None if self.counts is None else self.counter.whole(self.counts)
+        return {
+            "counter": repr(self.counter),
+            "counts": None if counts is None else counts.clone(),
+        }
+
+    @final
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; a differently declared one raises."""
+        if state["counter"] != repr(self.counter):
+            raise ValueError(
+                f"{self.key} counts {self.counter!r}, the state is of"
+                f" {state['counter']}"
+            )
+        counts: Tensor | None = state["counts"]
+        self.counts = None if counts is None else self.counter.kept(counts.clone())
 
 
 class StepMetric(DeferredMetric):
@@ -211,6 +320,8 @@ class MetricCollection:
 
     def __init__(self, *metrics: Metric, **named: Metric | SupportsUpdate) -> None:
         self._metrics: dict[str, Metric | SupportsUpdate] = {}
+        self._counted: dict[Counter, list[CountedMetric]] = {}
+        self._others: list[Metric | SupportsUpdate] = []
         for metric in metrics:
             key = getattr(metric, "key", None)
             if not isinstance(key, str):
@@ -234,7 +345,13 @@ class MetricCollection:
                 f"two metrics have the key {key!r}; name one of them:"
                 " MetricCollection(my_name=...)"
             )
+        if any(metric is other for other in self._metrics.values()):
+            raise ValueError(f"the metric {key!r} was given twice")
         self._metrics[key] = metric
+        if isinstance(metric, CountedMetric):
+            self._counted.setdefault(metric.counter, []).append(metric)
+        elif not isinstance(metric, StepMetric):
+            self._others.append(metric)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
@@ -250,23 +367,54 @@ class MetricCollection:
         """The members that read the optimizer's steps."""
         return tuple(m for m in self._metrics.values() if isinstance(m, StepMetric))
 
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Count one batch in every member."""
-        for metric in self._metrics.values():
+    def update(
+        self, outputs: Tensor, targets: Tensor, *, weights: Tensor | None = None
+    ) -> None:
+        """Count one batch in every member; what members count alike, once.
+
+        Args:
+            outputs: What the model returned.
+            targets: What is right.
+            weights: One a sample; a boolean mask keeps samples, exactly.
+
+        Raises:
+            TypeError: A member does not take weights.
+        """
+        if weights is not None and self._others:
+            raise TypeError(f"weights mean nothing to {self._others[0]!r}")
+        # All are counted before any is added: a batch that raises leaves no trace.
+        batches = [
+            counter.batch(outputs, targets, weights) for counter in self._counted
+        ]
+        for metrics, batch in zip(self._counted.values(), batches, strict=True):
+            _add_batch(metrics, batch)
+        for metric in self._others:
             metric.update(outputs, targets)
 
-    def compute(self) -> dict[str, Value]:
-        """Every member's value by key, fetched from the device together."""
+    def compute(self, *, sync: bool = True) -> dict[str, Value]:
+        """Every member's value by key, fetched from the device together.
+
+        Args:
+            sync: Sum over the processes of torch.distributed, where it was started, in
+                one all_reduce; every process must then call this.
+        """
+        counted = [m for m in self._metrics.values() if isinstance(m, CountedMetric)]
         deferred = {
             key: list(metric.state())
             for key, metric in self._metrics.items()
             if isinstance(metric, DeferredMetric)
+            and not isinstance(metric, CountedMetric)
         }
-        fetched = iter(fetch([t for tensors in deferred.values() for t in tensors]))
+        counts, states = fetch_counts(
+            counted, [t for tensors in deferred.values() for t in tensors], sync=sync
+        )
+        sums, rest = iter(counts), iter(states)
         values: dict[str, Value] = {}
         for key, metric in self._metrics.items():
-            if isinstance(metric, DeferredMetric):
-                state = [next(fetched) for _ in deferred[key]]
+            if isinstance(metric, CountedMetric):
+                values[key] = metric.reported(next(sums))
+            elif isinstance(metric, DeferredMetric):
+                state = [next(rest) for _ in deferred[key]]
                 values[key] = metric.value(*state)
                 if isinstance(metric, StepMetric):
                     parts = metric.parts(*state)
@@ -274,6 +422,37 @@ class MetricCollection:
             else:
                 values[key] = _plain_value(metric.compute())
         return values
+
+    def merge(self, other: MetricCollection) -> None:
+        """Count what the members of `other` have counted, too; keys must agree."""
+        if set(self) != set(other):
+            raise ValueError(f"expected members {sorted(self)}, got {sorted(other)}")
+        pairs = [(self[key], other[key]) for key in self]
+        for metric, _ in pairs:
+            if not isinstance(metric, CountedMetric):
+                raise TypeError(f"{metric!r} cannot be merged: it is no sum of samples")
+        for metric, twin in pairs:
+            if isinstance(metric, CountedMetric) and isinstance(twin, CountedMetric):
+                metric.merge(twin)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What every member has counted or recorded, by key."""
+        return {key: metric.state_dict() for key, metric in self._kept().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; other keys or declarations raise."""
+        own = self._kept()
+        if set(own) != set(state):
+            raise ValueError(
+                f"expected the state of {sorted(own)}, got {sorted(state)}"
+            )
+        for key, metric in own.items():
+            metric.load_state_dict(state[key])
+
+    def _kept(self) -> dict[str, CountedMetric | StepMetric]:
+        """The members whose state can be kept; others keep their own."""
+        kept = CountedMetric | StepMetric
+        return {k: m for k, m in self._metrics.items() if isinstance(m, kept)}
 
     def reset(self) -> None:
         """Forget everything since the last reset, in every member."""
@@ -311,20 +490,6 @@ class MetricCollection:
             values |= {prefix + _part_key(key, name): parts[name] for name in parts}
             metric.reset()
         return values
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of the step metrics by key."""
-        return {
-            key: metric.state_dict()
-            for key, metric in self._metrics.items()
-            if isinstance(metric, StepMetric)
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue what `state_dict` holds."""
-        for key, metric in self._metrics.items():
-            if isinstance(metric, StepMetric):
-                metric.load_state_dict(state[key])
 
     def attach(
         self,
@@ -383,25 +548,30 @@ def _part_key(key: str, name: str) -> str:
     return f"{key}/{name}" if name else key
 
 
-def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """The tensors on the host in float64, in one transfer a device."""
-    if not tensors:
-        return []
-    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
-    parts = flat.cpu().numpy()
-    ends = np.cumsum([tensor.numel() for tensor in tensors])
-    shapes: Sequence[torch.Size] = [tensor.shape for tensor in tensors]
-    return [
-        part.reshape(shape)
-        for part, shape in zip(np.split(parts, ends[:-1]), shapes, strict=True)
-    ]
+def _add_batch(metrics: Sequence[CountedMetric], batch: Held) -> None:
+    """Add to every metric's counts; those that hold the same ones go on doing so."""
+    before, after = metrics[0].counts, metrics[0].counter.add(metrics[0].counts, batch)
+    others: dict[int, tuple[Held | None, Held]] = {}
+    for metric in metrics:
+        counts = metric.counts
+        if counts is before:
+            metric.counts = after
+            continue
+        if id(counts) not in others:
+            # The old vector is kept too, so that nothing else takes its identity.
+            others[id(counts)] = counts, metric.counter.add(counts, batch)
+        metric.counts = others[id(counts)][1]
+
+
+def _unknown(value: Value) -> Value:
+    return tuple(map(_unknown, value)) if isinstance(value, tuple) else math.nan
 
 
 def _plain_value(value: object) -> Value:
     if isinstance(value, Tensor | np.ndarray):
         value = value.tolist()
     if isinstance(value, Sequence):
-        return tuple(float(each) for each in value)
+        return tuple(_plain_value(each) for each in value)
     if isinstance(value, Mapping):
         raise TypeError(
             f"a metric in a collection computes numbers, got {sorted(value)}; add its"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -14,18 +15,28 @@ class Progress:
     Args:
         total: How many steps there are.
         label: What the steps are.
-        show: Quiet where False, and where tqdm is not installed.
+        show: Quiet where False; without tqdm only `say` is seen.
+        inner: Whether it stands under another bar and vanishes when it ends.
     """
 
-    def __init__(self, total: int, label: str, *, show: bool = True) -> None:
+    def __init__(
+        self, total: int, label: str, *, show: bool = True, inner: bool = False
+    ) -> None:
         self._bar: Any = None
+        self._show = show
         if not show:
             return
         try:
             from tqdm.auto import tqdm
         except ImportError:  # the extra pretrain-eval[progress]
             return
-        self._bar = tqdm(total=total, desc=label, dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total,
+            desc=label,
+            dynamic_ncols=True,
+            leave=not inner,
+            position=int(inner),
+        )
 
     def advance(self) -> None:
         """One step is done."""
@@ -36,6 +47,13 @@ class Progress:
         """Say what is under way."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        elif self._show:
+            print(text, file=sys.stderr)
 
     def __enter__(self) -> Self:
         return self

@@ -59,7 +59,7 @@ class Record:
                 f"{cls.__name__} has no field {unknown}; it has {sorted(known)}"
             )
         try:
-            return cls(**{name: _restored(value) for name, value in fields.items()})
+            return cls(**{name: restored(value) for name, value in fields.items()})
         except TypeError as error:
             raise ValueError(
                 f"{cls.__name__} cannot be read from {dict(fields)!r}: {error}"
@@ -92,13 +92,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _restored(value: Any) -> Any:
+def restored(value: Any) -> Any:
+    """A field as `to_dict` found it: lists as tuples, NaN and infinity as floats."""
     if isinstance(value, dict):
         if value.keys() == {"float"} and value["float"] in _NON_FINITE:
             return _NON_FINITE[value["float"]]
-        return {key: _restored(each) for key, each in value.items()}
+        return {key: restored(each) for key, each in value.items()}
     if isinstance(value, list):
-        return tuple(_restored(each) for each in value)
+        if {type(each) for each in value} <= {int, float}:
+            return tuple(value)  # nearly always, and often thousands of numbers
+        return tuple(restored(each) for each in value)
     return value
 
 

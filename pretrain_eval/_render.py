@@ -5,9 +5,20 @@ from __future__ import annotations
 import csv
 import html
 import io
+import textwrap
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+Row = dict[str, str | float | int | None]
+
+# Sentences are broken where a narrow terminal ends.
+_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,10 @@ class Table:
         rule = "  ".join("-" * width for width in widths)
         body = [_aligned(row, widths) for row in lines]
         head = [body[0], rule] if any(self.header) else []
-        notes = [_printable(note) for note in self.notes]
+        notes = [
+            textwrap.fill(_printable(note), _WIDTH, break_on_hyphens=False)
+            for note in self.notes
+        ]
         parts = [_printable(self.title), *head, *body[1:], *notes]
         return "\n".join(part.rstrip() for part in parts)
 
@@ -55,7 +69,7 @@ class Table:
         """A pipe table of GitHub's dialect."""
         rule = ["---", *["---:"] * (len(self.header) - 1)]
         lines = [_pipes(self.header), _pipes(rule, raw=True), *map(_pipes, self.rows)]
-        notes = "".join(f"\n\n{_one_line(note)}" for note in self.notes)
+        notes = "".join(f"\n\n{_markdown(note)}" for note in self.notes)
         return "\n".join(lines) + notes
 
     def to_latex(self) -> str:
@@ -79,16 +93,16 @@ class Table:
         return self.header, *self.rows
 
 
-class Tabular:
-    """What a record with a `table` can be turned into."""
+class Tabular(ABC):
+    """What a record that is a table can be turned into."""
 
+    @abstractmethod
     def table(self) -> Table:
         """The record as words in rows."""
-        raise NotImplementedError
 
-    def records(self) -> list[dict[str, str | float | int | None]]:
+    @abstractmethod
+    def rows(self) -> list[Row]:
         """The record as rows of plain values, for CSV and pandas."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.table().to_text()
@@ -101,15 +115,29 @@ class Tabular:
         return self.table().to_markdown()
 
     def to_latex(self) -> str:
-        """The printed table in LaTeX with booktabs."""
+        """The printed table in LaTeX, for the package booktabs."""
         return self.table().to_latex()
 
     def to_csv(self) -> str:
         """The values in CSV, floats to the last bit."""
-        return to_csv(self.records())
+        return to_csv(self.rows())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The values as a data frame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "to_pandas needs pandas: pip install pandas; to_csv needs nothing"
+            ) from error
+        return pandas.DataFrame(self.rows())
 
 
-def to_csv(records: Sequence[dict[str, str | float | int | None]]) -> str:
+def to_csv(records: Sequence[Row]) -> str:
     """Rows of plain values in CSV; a text that a spreadsheet would run is quoted."""
     names = list(dict.fromkeys(name for record in records for name in record))
     stream = io.StringIO()
@@ -124,6 +152,31 @@ def to_csv(records: Sequence[dict[str, str | float | int | None]]) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A number to read, "–" where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def quantity(value: float) -> str:
+    """A number of any size to read, with three digits or a unit letter.
+
+    >>> quantity(0.00012), quantity(0.5), quantity(11_689_512)
+    ('0.00012', '0.500', '11.7M')
+    """
+    if abs(value) < 1e-12:  # what rounding leaves of 0
+        return number(0.0)
+    if 0.001 <= abs(value) < 1000:
+        return number(value)
+    return f"{value:.3g}" if abs(value) < 1 else amount(value)
+
+
+def listing(names: Sequence[str], most: int = 5) -> str:
+    """Names in a sentence.
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    names = list(names)
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} others"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def amount(value: float | None) -> str:
@@ -209,6 +262,9 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "–": "--",
     "−": "$-$",
     "×": r"$\times$",

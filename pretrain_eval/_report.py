@@ -1,4 +1,4 @@
-"""What evaluators hand back: the score of one model, and the ranking of several."""
+"""The score of one model with its intervals, parts and cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
 from pretrain_eval._records import Cost, FrozenDict, Record
-from pretrain_eval._render import Table, Tabular, amount, duration, number
+from pretrain_eval._render import Row, Table, Tabular, duration, number, quantity
 
 R = TypeVar("R", bound=Record)
 
@@ -51,15 +51,16 @@ class Report(Tabular, Record):
         interval: For new seeds on the same tasks; None with one seed a cell.
         new_tasks: For new tasks of the same kind; None with fewer than two tasks.
         examples: For new examples, with these trained models; None where unknown.
-        bounds: The score if every missing run were at its worst and at its best.
+        bounds: The score if every missing run were at its worst and at its best; None
+            where nothing is missing or nothing is known of the worst and the best.
         num_runs: Runs that were given.
         num_scored: Those that the score is made of, diverged ones at chance included.
         num_diverged: Those that diverged.
         num_missing: Those without a result, and the holes of the grid.
-        cost: The sums over all runs, failed ones included.
+        cost: The sums over all runs, failed ones included, and the model's sizes.
         notes: What a reader has to know, in sentences.
 
-    >>> report = Report(protocol="worst case", model="a", score=0.75, num_runs=4)
+    >>> report = Report(protocol="worst case", model="a", score=0.75, num_scored=4)
     >>> Report.from_json(report.to_json()) == report
     True
     """
@@ -90,234 +91,87 @@ class Report(Tabular, Record):
 
     @property
     def coverage(self) -> float:
-        """Share of the expected runs that were scored."""
+        """Share of the expected runs that were scored.
+
+        >>> Report(
+        ...     protocol="p", model="a", score=0.5, num_scored=3, num_missing=1
+        ... ).coverage
+        0.75
+        """
         expected = self.num_scored + self.num_missing
         return self.num_scored / expected if expected else 0.0
+
+    @property
+    def floor(self) -> float:
+        """The score with what is missing at its worst: where the model is ranked."""
+        if self.score is None:
+            return 0.0
+        return self.score if self.bounds is None else self.bounds[0]
+
+    @property
+    def ceiling(self) -> float:
+        """The score with what is missing at its best."""
+        if self.score is None:
+            return 0.0
+        return self.score if self.bounds is None else self.bounds[1]
 
     def table(self) -> Table:
         """The score, its intervals, parts and details, one a row."""
         rows = [("score", number(self.score))]
-        if self.interval is not None:
-            rows.append((_interval_name(self.interval), str(self.interval)))
-        for interval in (self.new_tasks, self.examples):
+        for interval in (self.interval, self.new_tasks, self.examples):
             if interval is not None:
-                rows.append((_interval_name(interval), str(interval)))
-        if self.num_missing and self.bounds is not None:
+                percent = f"{100 * interval.confidence:g} %"
+                rows.append((f"{percent} for new {interval.over}", str(interval)))
+        if self.bounds is not None:
             low, high = self.bounds
             rows.append(("bounds with what is missing", f"[{low:.3f}, {high:.3f}]"))
-        rows += [(f"  {name}", _short(value)) for name, value in self.parts.items()]
-        rows += [(f"  · {name}", _short(value)) for name, value in self.details.items()]
-        rows.append(("runs", _run_counts(self)))
-        rows.append(("cost", duration(self.cost.seconds)))
+        if self.parts:
+            rows.append(("made of", ""))
+            rows += [(f"  {name}", quantity(v)) for name, v in self.parts.items()]
+        if self.details:
+            rows.append(("beside it", ""))
+            rows += [(f"  {name}", quantity(v)) for name, v in self.details.items()]
+        rows.append(("runs", self._run_counts()))
+        rows.append(("their cost", duration(self.cost.seconds)))
         title = f"{self.protocol} of {self.model}"
         return Table(title, ("", ""), tuple(rows), self.notes)
 
-    def records(self) -> list[dict[str, str | float | int | None]]:
+    def rows(self) -> list[Row]:
         """The report as one row of plain values."""
-        return [report_record(self)]
+        return [report_row(self)]
+
+    def _run_counts(self) -> str:
+        words = [str(self.num_runs)]
+        if self.num_diverged:
+            words.append(f"{self.num_diverged} diverged")
+        if self.num_missing:
+            words.append(f"{self.num_missing} missing")
+        return ", ".join(words)
 
 
-@dataclass(frozen=True)
-class Difference(Record):
-    """How much better one model is than another on the cells that both have.
-
-    Attributes:
-        first: The better-ranked model.
-        second: The other.
-        difference: Score of the first minus that of the second.
-        interval: Of the difference, for new seeds; None where a model has one seed.
-        p_better: Probability that the first is truly better; None as above.
-        num_cells: Cells that both have.
-    """
-
-    _: KW_ONLY
-    first: str
-    second: str
-    difference: float
-    interval: Interval | None = None
-    p_better: float | None = None
-    num_cells: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "interval", restored(Interval, self.interval))
-
-    @property
-    def separable(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.interval is not None and not (
-            self.interval.low <= 0 <= self.interval.high
-        )
-
-
-@dataclass(frozen=True)
-class Comparison(Tabular, Record):
-    """The models under one protocol, best first, and what cannot be told apart.
-
-    Attributes:
-        protocol: Name of the protocol.
-        reports: One a model, best first.
-        p_best: Probability that each model is the best; empty where unknown.
-        differences: Every pair, the better-ranked first.
-        regret: Expected distance of the pick from the truly best; None where unknown.
-        regret_limit: The distance that is not exceeded with `confidence`.
-        confidence: For example 0.95.
-        acceptability: Share of random weights under which each model is first, where
-            the protocol has weights.
-        cost: The sums over all runs of the decision, failed ones included.
-        notes: What a reader has to know, in sentences.
-    """
-
-    _: KW_ONLY
-    protocol: str
-    reports: tuple[Report, ...]
-    p_best: Mapping[str, float] = field(default_factory=dict)
-    differences: tuple[Difference, ...] = ()
-    regret: float | None = None
-    regret_limit: float | None = None
-    confidence: float = 0.95
-    acceptability: Mapping[str, float] = field(default_factory=dict)
-    cost: Cost = field(default_factory=Cost)
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        reports = tuple(restored(Report, each) for each in self.reports)
-        object.__setattr__(self, "reports", reports)
-        differences = tuple(restored(Difference, each) for each in self.differences)
-        object.__setattr__(self, "differences", differences)
-        for name in ("p_best", "acceptability"):
-            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
-        object.__setattr__(self, "cost", restored(Cost, self.cost))
-
-    @property
-    def best(self) -> str | None:
-        """The recommended model; None where the protocol makes no score."""
-        first = self.reports[0]
-        return None if first.score is None else first.model
-
-    @property
-    def inseparable(self) -> tuple[str, ...]:
-        """The models that these runs cannot tell from the best."""
-        return tuple(
-            each.second
-            for each in self.differences
-            if each.first == self.best and not each.separable
-        )
-
-    @property
-    def decision(self) -> str:
-        """The recommendation in one sentence, with its uncertainty and its cost."""
-        if self.best is None:
-            return f"No model is recommended: {self.protocol} makes no score."
-        parts = [f"Use {self.best}"]
-        if self.best in self.p_best:
-            parts.append(f"P(best) = {self.p_best[self.best]:.2f}")
-        if self.regret_limit is not None:
-            parts.append(
-                f"at most {self.regret_limit:.3f} worse than the best at"
-                f" {100 * self.confidence:g} %"
-            )
-        elif len(self.reports) > 1:
-            parts.append("how sure is unknown with one seed a cell")
-        if self.cost.seconds is not None:
-            parts.append(f"the whole decision cost {duration(self.cost.seconds)}")
-        if self.inseparable and self.p_best:
-            parts.append(self._alternatives())
-        return "; ".join(parts) + "."
-
-    def _alternatives(self) -> str:
-        best = self.reports[0]
-        rivals = [each for each in self.reports if each.model in self.inseparable]
-        for rival in rivals:
-            share = _ratio(rival.cost.num_parameters, best.cost.num_parameters)
-            if share is not None and share < 0.95:
-                return (
-                    f"{rival.model} has {share:.2g}× the parameters and is not"
-                    " separable from it"
-                )
-        for rival in rivals:
-            share = _ratio(rival.cost.seconds, best.cost.seconds)
-            if share is not None and share < 0.95:
-                return (
-                    f"{rival.model} takes {share:.2g}× the time and is not separable"
-                    " from it"
-                )
-        names = " and ".join(self.inseparable)
-        verb = "is" if len(self.inseparable) == 1 else "are"
-        return f"{names} {verb} not separable from it"
-
-    def table(self) -> Table:
-        """The ranking, one model a row, with the decision below."""
-        header = ["model", "score", "interval", "P(best)", "− best", "runs", "missing"]
-        first = {e.second: e for e in self.differences if e.first == self.best}
-        rows = []
-        for report in self.reports:
-            gap = first.get(report.model)
-            rows.append(
-                (
-                    report.model,
-                    number(report.score),
-                    "–" if report.interval is None else str(report.interval),
-                    number(self.p_best.get(report.model), 2),
-                    "" if gap is None else f"{-gap.difference:+.3f}",
-                    str(report.num_runs),
-                    str(report.num_missing),
-                )
-            )
-        return Table(
-            f"{self.protocol}, best first",
-            tuple(header),
-            tuple(rows),
-            (self.decision, *self.notes),
-        )
-
-    def records(self) -> list[dict[str, str | float | int | None]]:
-        """The ranking as rows of plain values."""
-        return [
-            {"rank": rank, **report_record(each), "p_best": self.p_best.get(each.model)}
-            for rank, each in enumerate(self.reports, 1)
-        ]
-
-
-def report_record(report: Report) -> dict[str, str | float | int | None]:
+def report_row(report: Report) -> Row:
     """One report as a flat row of plain values."""
-    interval = report.interval
+    interval, bounds = report.interval, report.bounds or (None, None)
     return {
         "protocol": report.protocol,
         "model": report.model,
         "score": report.score,
         "low": None if interval is None else interval.low,
         "high": None if interval is None else interval.high,
+        "confidence": None if interval is None else interval.confidence,
+        "lower_bound": bounds[0],
+        "upper_bound": bounds[1],
         "num_runs": report.num_runs,
+        "num_scored": report.num_scored,
         "num_diverged": report.num_diverged,
         "num_missing": report.num_missing,
         "seconds": report.cost.seconds,
         "num_parameters": report.cost.num_parameters,
-        **{f"part {name}": value for name, value in report.parts.items()},
-        **{f"detail {name}": value for name, value in report.details.items()},
+        **{f"part: {name}": value for name, value in report.parts.items()},
+        **{f"detail: {name}": value for name, value in report.details.items()},
     }
 
 
 def restored(kind: type[R], value: Any) -> Any:
     """A record from the plain dict that JSON gives, or the record itself."""
     return kind.from_dict(value) if isinstance(value, Mapping) else value
-
-
-def _interval_name(interval: Interval) -> str:
-    return f"{100 * interval.confidence:g} % interval, new {interval.over}"
-
-
-def _run_counts(report: Report) -> str:
-    words = [f"{report.num_runs} given"]
-    if report.num_diverged:
-        words.append(f"{report.num_diverged} diverged")
-    if report.num_missing:
-        words.append(f"{report.num_missing} missing")
-    return ", ".join(words)
-
-
-def _short(value: float) -> str:
-    return number(value) if abs(value) < 1000 else amount(value)
-
-
-def _ratio(first: float | None, second: float | None) -> float | None:
-    return None if first is None or not second else first / second

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-from typing import Any
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
 
 def as_loader(
     split: Dataset[Any] | DataLoader[Any], batch_size: int, *, shuffle: bool
-) -> DataLoader[Any]:
+) -> Batches:
     """Batches of the split; a `DataLoader` is used as it is.
 
     A shuffled last batch of a single sample is dropped: batch normalisation cannot
@@ -69,7 +69,98 @@ def as_loader(
         return split
     size = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
     lonely = shuffle and size > batch_size and size % batch_size == 1
+    tensors = _held_tensors(split)
+    if tensors is not None:
+        return TensorBatches(tensors, batch_size, shuffle=shuffle, drop_last=lonely)
     return DataLoader(split, batch_size, shuffle=shuffle, drop_last=lonely)
+
+
+class Batches(Protocol):
+    """What training and measuring need of a loader."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of one pass."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+
+@final
+class TensorBatches:
+    """The batches that a `DataLoader` gives of tensors, cut out whole.
+
+    A `DataLoader` takes sample by sample and puts them together again. The order, and
+    what is drawn of the global generator, are the same to the bit.
+
+    >>> batches = TensorBatches([torch.arange(5)], 2, shuffle=False, drop_last=False)
+    >>> [batch[0].tolist() for batch in batches]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        batch_size: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+    ) -> None:
+        self._tensors, self._batch_size = tensors, batch_size
+        self._shuffle = shuffle
+        size = len(tensors[0])
+        self._ends = range(batch_size, size + batch_size, batch_size)
+        if drop_last:
+            self._ends = range(batch_size, size + 1, batch_size)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        torch.empty((), dtype=torch.int64).random_()  # the seed of its workers
+        order = None
+        if self._shuffle:
+            seed = int(torch.empty((), dtype=torch.int64).random_().item())
+            generator = torch.Generator().manual_seed(seed)
+            order = torch.randperm(len(self._tensors[0]), generator=generator)
+        for end in self._ends:
+            cut = slice(end - self._batch_size, end)
+            if order is None:
+                yield [tensor[cut] for tensor in self._tensors]
+            else:
+                yield [tensor[order[cut].to(tensor.device)] for tensor in self._tensors]
+
+
+def _held_tensors(split: Dataset[Any]) -> list[Tensor] | None:
+    """All samples as tensors, where the split is nothing but tensors in memory."""
+    # A subclass may read its tensors in another way.
+    if type(split) is TensorDataset:
+        return list(split.tensors)
+    if type(split) is Subset:
+        held = _held_tensors(split.dataset)
+        if held is not None:
+            index = torch.as_tensor(list(split.indices), dtype=torch.long)
+            return [tensor[index.to(tensor.device)] for tensor in held]
+    return None
+
+
+def reads_alike(split: Dataset[Any] | DataLoader[Any]) -> bool:
+    """Whether every sample is the same each time it is read, as far as can be told.
+
+    Tells augmentation, by whatever source of randomness, by reading twice. A
+    `DataLoader` is not asked: it may draw its samples in a way of its own.
+    """
+    if isinstance(split, DataLoader):
+        return False
+    if _held_tensors(split) is not None:
+        return True
+    with preserved_rng():
+        for index in range(len(split)):  # type: ignore[arg-type] # checked to be sized
+            seed_all(0, index)
+            first = split[index][0]
+            seed_all(1, index)
+            if not _equal(first, split[index][0]):
+                return False
+    return True
 
 
 def own_generators(split: Dataset[Any] | DataLoader[Any]) -> list[torch.Generator]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 from pretrain_eval._budget import Budget
+from pretrain_eval._comparison import Comparison
+from pretrain_eval._evaluator import Evaluator
 from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
 from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
@@ -13,8 +15,8 @@ from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._grid import ordered
 from pretrain_eval._records import FrozenDict, Record, Run
-from pretrain_eval._render import Table, Tabular, amount, number
-from pretrain_eval._report import Comparison, Report, report_record, restored
+from pretrain_eval._render import Row, Table, Tabular, amount, number
+from pretrain_eval._report import Report, report_row, restored
 
 PROTOCOLS = (
     "optimizability",
@@ -94,11 +96,11 @@ class Scorecard(Tabular, Record):
         title = f"Five protocols, best first by {self.decided_by}"
         return Table(title, header, tuple(rows), tuple(notes))
 
-    def records(self) -> list[dict[str, str | float | int | None]]:
+    def rows(self) -> list[Row]:
         """Every report as one row of plain values."""
         return [
             {
-                **report_record(report),
+                **report_row(report),
                 "p_best": comparison.p_best.get(report.model),
                 "rank": rank,
             }
@@ -113,7 +115,7 @@ class Scorecard(Tabular, Record):
 def scorecard(
     runs: Iterable[Run],
     *,
-    metric: str = "accuracy",
+    metric: str | Mapping[str, str] = "accuracy",
     scratch: str | Mapping[str, str] | None = None,
     budget: Budget | None = None,
     decide_by: str = "persistence",
@@ -122,36 +124,48 @@ def scorecard(
 
     Args:
         runs: The runs of one or more models.
-        metric: Key of the metric that is read.
+        metric: Key of the metric that is read, or the key of each task. Variability
+            reads recall and F1 beside "accuracy".
         scratch: Name of the model from random weights, or each model's twin.
         budget: What usability and reusability hold costs against.
         decide_by: The protocol that ranks the models.
 
     Raises:
-        ValueError: The runs do not hold what `decide_by` reads.
+        ValueError: As `PersistenceEvaluator.compare`, for `decide_by`; a protocol that
+            lacks what it reads is left out, and the scorecard says why.
+
+    >>> runs = [
+    ...     Run(
+    ...         model=model,
+    ...         task="t",
+    ...         dataset="d",
+    ...         strategy="full",
+    ...         seed=seed,
+    ...         scores={"accuracy": accuracy + seed / 100},
+    ...     )
+    ...     for model, accuracy in {"a": 0.75, "b": 0.5}.items()
+    ...     for seed in range(3)
+    ... ]
+    >>> scorecard(runs).best
+    'a'
     """
     runs = ordered(runs)
-    evaluators = {
-        "optimizability": OptimizabilityEvaluator(metric=metric, scratch=scratch),
-        "usability": UsabilityEvaluator(metric=metric, scratch=scratch, budget=budget),
-        "variability": VariabilityEvaluator(
-            scratch=scratch, metrics=None if metric == "accuracy" else (metric,)
-        ),
-        "reusability": ReusabilityEvaluator(
-            metric=metric, scratch=scratch, budget=budget
-        ),
-        "persistence": PersistenceEvaluator(metric=metric, scratch=scratch),
-    }
-    if decide_by not in evaluators:
-        raise ValueError(
-            f"decide_by must be one of {list(evaluators)}, got {decide_by!r}"
-        )
+    if decide_by not in PROTOCOLS:
+        raise ValueError(f"decide_by must be one of {PROTOCOLS}, got {decide_by!r}")
+    variability = None if metric == "accuracy" else metric
+    evaluators: tuple[Evaluator, ...] = (
+        OptimizabilityEvaluator(metric=metric, scratch=scratch),
+        UsabilityEvaluator(metric=metric, scratch=scratch, budget=budget),
+        VariabilityEvaluator(metric=variability, scratch=scratch),
+        ReusabilityEvaluator(metric=metric, scratch=scratch, budget=budget),
+        PersistenceEvaluator(metric=metric, scratch=scratch),
+    )
     found, absent = [], {}
-    for protocol, evaluator in evaluators.items():
+    for evaluator in evaluators:
         try:
             found.append(evaluator.compare(runs))
         except ValueError as error:
-            if protocol == decide_by:
+            if evaluator.protocol == decide_by:
                 raise
-            absent[protocol] = str(error)
+            absent[evaluator.protocol] = str(error)
     return Scorecard(comparisons=tuple(found), absent=absent, decided_by=decide_by)

@@ -1,10 +1,11 @@
-"""Formulas on scores: aggregates, intervals and draws; nothing here knows what a run is."""
+"""Aggregates of scores: pure formulas on numbers, which know no run and no model."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,47 +15,88 @@ Index = npt.NDArray[np.intp]
 Cell = tuple[str, str, str]
 
 
-def macro_weights(cells: Sequence[Cell]) -> Array:
-    """Weight of each (task, dataset, strategy) cell, 1 / (N_T · N_D(task) · N_S(dataset)).
+def iqm(scores: npt.ArrayLike) -> float:
+    """Interquartile mean: the mean of what is left when ⌊n/4⌋ are cut at each end.
 
-    They sum to 1: every task counts the same, within it every dataset, within that
-    every strategy. On a crossed grid they all equal 1 / (N_T · N_D · N_S).
+    Undefined (an error) where a score is NaN or infinite, or there is none.
+    Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the
+    Statistical Precipice.
+
+    >>> iqm([0.0, 0.5, 0.75, 1.0])
+    0.625
     """
-    datasets: dict[str, set[str]] = {}
-    strategies: dict[tuple[str, str], int] = {}
-    for task, dataset, _ in cells:
-        datasets.setdefault(task, set()).add(dataset)
-        strategies[task, dataset] = strategies.get((task, dataset), 0) + 1
-    return np.array(
-        [
-            1 / (len(datasets) * len(datasets[task]) * strategies[task, dataset])
-            for task, dataset, _ in cells
-        ]
-    )
-
-
-def exact_dot(weights: Array, values: Array) -> float:
-    """Σ w·x, rounded once."""
-    return math.fsum((weights * values).tolist())
-
-
-def group_means(values: Array, groups: Sequence[Hashable]) -> dict[Any, Array]:
-    """Mean of `values` (..., num_values) over each group, groups in order of arrival."""
-    members: dict[Hashable, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    return {group: values[..., idx].mean(axis=-1) for group, idx in members.items()}
-
-
-def iqm(values: npt.ArrayLike) -> float:
-    """Interquartile mean: the mean of the middle half, ⌊n/4⌋ values cut at each end.
-
-    >>> iqm([0.0, 0.5, 0.7, 1.0])
-    0.6
-    """
-    ordered = np.sort(_finite("iqm", values))
+    ordered = np.sort(finite("iqm", scores), axis=None)
     cut = ordered.size // 4
     return math.fsum(ordered[cut : ordered.size - cut]) / (ordered.size - 2 * cut)
+
+
+def optimality_gap(scores: npt.ArrayLike, target: float = 1.0) -> float:
+    """How far the scores stay below a target, γ − mean(min(x, γ)); smaller is better.
+
+    Source: as `iqm`.
+
+    >>> optimality_gap([0.5, 1.25])
+    0.25
+    """
+    values = finite("optimality_gap", scores).ravel()
+    return target - math.fsum(np.minimum(values, target)) / values.size
+
+
+def probability_of_improvement(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """P(X > Y) + ½ P(X = Y) for one run each, averaged over tasks.
+
+    Args:
+        first: X, shape (num_runs, num_tasks).
+        second: Y, shape (any number of runs, num_tasks).
+
+    Source: as `iqm`; in one task it is the Mann-Whitney U over the number of pairs.
+
+    >>> probability_of_improvement([[0.5], [1.0]], [[0.5], [0.75]])
+    0.625
+    """
+    x = finite("probability_of_improvement", first)
+    y = finite("probability_of_improvement", second)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(
+            "probability_of_improvement expects (num_runs, num_tasks) twice with the"
+            f" same tasks, got shapes {x.shape} and {y.shape}"
+        )
+    shares = []
+    for one, other in zip(x.T, np.sort(y, axis=0).T, strict=True):
+        below = np.searchsorted(other, one, side="left")
+        upto = np.searchsorted(other, one, side="right")
+        shares.append(int((below + upto).sum()) / (2 * one.size * other.size))
+    return math.fsum(shares) / len(shares)
+
+
+def performance_profile(
+    scores: npt.ArrayLike,
+    thresholds: npt.ArrayLike,
+    *,
+    over: Literal["runs", "tasks"] = "runs",
+) -> Array:
+    """Share of scores above each threshold τ, P(X > τ).
+
+    Args:
+        scores: Shape (num_runs, num_tasks).
+        thresholds: The values of τ.
+        over: "runs" counts every run of every task; "tasks" counts the means of the
+            tasks.
+
+    Returns:
+        One share a threshold. A model whose profile lies above another's everywhere
+        is stochastically better. Source: as `iqm`.
+
+    >>> performance_profile([[0.5, 1.0]], [0.0, 0.5, 1.0]).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    values = finite("performance_profile", scores)
+    if over == "tasks":
+        values = values.mean(axis=0)
+    ordered = np.sort(values, axis=None)
+    upto = np.searchsorted(ordered, np.asarray(thresholds, dtype=float), side="right")
+    shares: Array = (ordered.size - upto) / ordered.size
+    return shares
 
 
 def cvar(values: Array, share: float = 0.25) -> Array:
@@ -69,11 +111,11 @@ def cvar(values: Array, share: float = 0.25) -> Array:
         worst: Array = ordered[..., 0]
         return worst
     whole = math.floor(k)
-    total = ordered[..., :whole].sum(axis=-1)
+    total: Array = ordered[..., :whole].sum(axis=-1)
     if k > whole:
         total = total + (k - whole) * ordered[..., whole]
-    result: Array = total / k
-    return result
+    mean: Array = total / k
+    return mean
 
 
 def stability(values: Array, weights: Array) -> float:
@@ -85,141 +127,89 @@ def stability(values: Array, weights: Array) -> float:
     return 1 - exact_dot(weights, (values - mean) ** 2) / most
 
 
-def rank_correlation(first: Array, second: Array) -> float | None:
-    """Spearman's ρ with average ranks for ties; None where one side is constant."""
-    a, b = _ranks(first), _ranks(second)
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / scale if scale > 0 else None
-
-
-def _ranks(values: Array) -> Array:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def standard_error(
-    values: Array, cell: Index, weights: Array
-) -> tuple[float, float] | None:
-    """Standard error and degrees of freedom of a weighted mean of cell means.
-
-    se = √Σ w_c² v_c with v_c = s_c² / K_c, and
-    df = (Σ w_c² v_c)² / Σ ((w_c² v_c)² / (K_c − 1)) (Welch and Satterthwaite).
-    A cell with one value borrows the mean variance of the other cells; where every
-    cell has one value nothing is known and the result is None.
+def rank_correlation(first: Array, second: Array, group: Index) -> float | None:
+    """Spearman's ρ within each group, ranks of ties averaged; the mean over groups.
 
     Args:
-        values: One value a run.
-        cell: Index of the run's cell.
-        weights: One weight a cell.
-    """
-    counts = np.bincount(cell, minlength=weights.size).astype(float)
-    several = counts > 1
-    if not several.any():
-        return None
-    safe = np.maximum(counts, 1)
-    means = np.bincount(cell, values, weights.size) / safe
-    squares = np.bincount(cell, (values - means[cell]) ** 2, weights.size)
-    variances = squares / np.maximum(counts - 1, 1)
-    variances = np.where(several, variances, variances[several].mean())
-    terms = weights**2 * variances / safe
-    total = math.fsum(terms)
-    if total == 0:
-        return 0.0, math.inf
-    freedom = np.where(several, counts - 1, math.inf)
-    spread = math.fsum(terms**2 / freedom)
-    return math.sqrt(total), (total**2 / spread if spread > 0 else 1.0)
-
-
-def t_quantile(probability: float, freedom: float) -> float:
-    """Quantile of Student's t."""
-    from scipy import special  # not at import: it takes 0.1 s
-
-    if math.isinf(freedom):
-        return float(special.ndtri(probability))
-    return float(special.stdtrit(freedom, probability))
-
-
-def wilson(score: float, num_examples: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share measured on `num_examples` examples.
-
-    (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n)
-    """
-    z = t_quantile((1 + confidence) / 2, math.inf)
-    n = num_examples
-    center = score + z * z / (2 * n)
-    half = z * math.sqrt(max(score * (1 - score), 0.0) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return (center - half) / scale, (center + half) / scale
-
-
-def resampled_means(
-    values: Array,
-    cell: Index,
-    num_cells: int,
-    replicates: int,
-    rng: np.random.Generator,
-) -> Array:
-    """Bootstrap means of each cell, residuals scaled by √(K / (K − 1)).
-
-    Args:
-        values: (num_runs, num_columns), runs of a cell side by side.
-        cell: Index of each run's cell, in increasing order.
-        num_cells: Number of cells.
-        replicates: Number of bootstrap replicates.
-        rng: The source of randomness.
+        first: One value a row.
+        second: The other value.
+        group: Index of the row's group, from 0.
 
     Returns:
-        (num_columns, replicates, num_cells); a cell of one run stays where it is.
+        The mean over the groups of three rows or more in which neither side is
+        constant; None where there is none.
     """
-    counts = np.bincount(cell, minlength=num_cells)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    result = np.empty((values.shape[1], replicates, num_cells))
-    for count in np.unique(counts[counts > 0]).tolist():
-        members = np.flatnonzero(counts == count)
-        rows = starts[members][:, None] + np.arange(count)
-        block = values[rows]  # (members, count, columns)
-        means = block.mean(axis=1)
-        residuals = block - means[:, None]
-        picks = rng.integers(0, count, (count, replicates, members.size))
-        scale = math.sqrt(count / (count - 1)) / count if count > 1 else 0.0
-        each = np.arange(members.size)
-        for column in range(values.shape[1]):
-            drawn = np.zeros((replicates, members.size))
-            for pick in picks:
-                drawn += residuals[each, pick, column]
-            result[column][:, members] = means[:, column] + scale * drawn
-    return result
+    size = np.bincount(group)
+    a, b = (_centred_ranks(values, group, size) for values in (first, second))
+    spread = np.bincount(group, a * a) * np.bincount(group, b * b)
+    kept = (size >= 3) & (spread > 0)
+    if not kept.any():
+        return None
+    shared = np.bincount(group, a * b)
+    return float((shared[kept] / np.sqrt(spread[kept])).mean())
 
 
-def resampled_scores(
-    cell: Index,
-    statistic: Callable[[Index], float],
-    replicates: int,
-    rng: np.random.Generator,
-) -> Array:
-    """Any statistic on runs drawn with replacement within their cells.
+def _centred_ranks(values: Array, group: Index, size: Index) -> Array:
+    order = np.lexsort((values, group))
+    v, g = values[order], group[order]
+    starts = np.concatenate([[True], (v[1:] != v[:-1]) | (g[1:] != g[:-1])])
+    tie = np.cumsum(starts) - 1
+    counts = np.bincount(tie)
+    ranks = np.empty(values.size)
+    ranks[order] = (np.cumsum(counts) - (counts - 1) / 2)[tie]
+    centred: Array = ranks - (np.bincount(group, ranks) / np.maximum(size, 1))[group]
+    return centred
 
-    Args:
-        cell: Index of each run's cell, in increasing order.
-        statistic: From the indices of the drawn runs to a number.
-        replicates: Number of bootstrap replicates.
-        rng: The source of randomness.
+
+@functools.lru_cache(maxsize=4096)  # the same grid is weighed for every model
+def macro_weights(cells: tuple[Cell, ...]) -> Array:
+    """Weight of each (task, dataset, strategy), 1 / (N_T · N_D(task) · N_S(dataset)).
+
+    They sum to 1: every task counts the same, within it every dataset, within that
+    every strategy. On a crossed grid they all equal 1 / (N_T · N_D · N_S).
     """
-    counts = np.bincount(cell)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    first, size = starts[cell], counts[cell]
-    return np.array(
+    datasets: dict[str, set[str]] = {}
+    strategies: dict[tuple[str, str], int] = {}
+    for task, dataset, _ in cells:
+        datasets.setdefault(task, set()).add(dataset)
+        strategies[task, dataset] = strategies.get((task, dataset), 0) + 1
+    weights = np.array(
         [
-            statistic(first + (rng.random(cell.size) * size).astype(np.intp))
-            for _ in range(replicates)
+            1 / (len(datasets) * len(datasets[task]) * strategies[task, dataset])
+            for task, dataset, _ in cells
         ]
     )
+    weights.flags.writeable = False
+    return weights
 
 
-def _finite(what: str, values: npt.ArrayLike) -> Array:
-    array = np.asarray(values, dtype=np.float64)
-    if array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(f"{what} expects finite values, at least one, got {array}")
+def exact_dot(weights: Array, values: Array) -> float:
+    """Σ w·x, rounded once at the end."""
+    return math.fsum((weights * values).tolist())
+
+
+def members_of(groups: Sequence[Hashable]) -> dict[Any, list[int]]:
+    """Where each group stands, groups in order of arrival.
+
+    >>> members_of("aba")
+    {'a': [0, 2], 'b': [1]}
+    """
+    members: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    return members
+
+
+def finite(what: str, scores: npt.ArrayLike) -> Array:
+    """The scores as an array, refused where one is not a finite number."""
+    array = np.asarray(scores, dtype=np.float64)
+    wrong = np.argwhere(~np.isfinite(array))
+    if array.size == 0:
+        raise ValueError(f"{what} expects at least one score, got none")
+    if wrong.size:
+        place = tuple(wrong[0].tolist())
+        raise ValueError(
+            f"{what} expects finite scores, got {array[place]} at {place}; leave out"
+            " what was not measured, or give a diverged run its chance level"
+        )
     return array

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from pretrain_eval._claims import Claims
-from pretrain_eval._records import Run, Status
+from pretrain_eval._records import Cost, FrozenDict, Run, Status, restored
 from pretrain_eval._store_errors import damaged, readable_errors
 from pretrain_eval._store_export import flat_rows, read_lines, write_csv, write_lines
 from pretrain_eval._store_file import COLUMNS, added, checksum, opened, to_json
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**63 - 1  # SQLite's largest integer
 _CHUNK = 256
+_FIELDS = {field.name for field in dataclasses.fields(Run)}
 _NAMES = ("model", "task", "dataset", "strategy", "seed", "status")
 
 
@@ -177,7 +180,9 @@ class RunStore(AbstractContextManager["RunStore"]):
         return True
 
     def merge(self, other: RunStore | str | os.PathLike[str]) -> int:
-        """Take over the runs of another store, by the rules of `add`.
+        """Take over all runs of another store, or none where that fails.
+
+        The rules are those of `add`, and of two failures this store keeps its own.
 
         Returns:
             The number of runs that this store did not hold before as they are.
@@ -187,7 +192,8 @@ class RunStore(AbstractContextManager["RunStore"]):
                 raise FileNotFoundError(f"{other}: there is no such run store")
             with RunStore(other) as opened:
                 return self.merge(opened)
-        return sum(self._take(key, run) for key, run in other.items())
+        with self._writing():
+            return sum(self._take(key, run) for key, run in other.items())
 
     @staticmethod
     def recover(path: str | os.PathLike[str], *, into: str | os.PathLike[str]) -> int:
@@ -203,7 +209,7 @@ class RunStore(AbstractContextManager["RunStore"]):
         """
         if Path(into).exists():
             raise FileExistsError(f"{into} exists; recover into a new file")
-        with RunStore(into) as store:
+        with RunStore(into) as store, store._writing():
             return sum(
                 store.add(key, _run(Path(path), key, record, history))
                 for key, record, history in salvaged(Path(path))
@@ -224,9 +230,10 @@ class RunStore(AbstractContextManager["RunStore"]):
         """Take over the runs that `write_jsonl` wrote, by the rules of `merge`.
 
         Raises:
-            ValueError: A line is no run; names it. The lines before it are kept.
+            ValueError: A line is no run; names it, and takes over none.
         """
-        return sum(self._take(key, run) for key, run in read_lines(Path(path)))
+        with self._writing():
+            return sum(self._take(key, run) for key, run in read_lines(Path(path)))
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Write one row a run: names, scores, cost, settings; no curve or history."""
@@ -295,6 +302,9 @@ class RunStore(AbstractContextManager["RunStore"]):
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, readable_errors(self.path):
+            if self._connection.in_transaction:  # one write of several
+                yield self._connection
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -389,9 +399,40 @@ class RunStore(AbstractContextManager["RunStore"]):
         )
 
 
+def check_room(store: RunStore, num_steps: Sequence[int]) -> None:
+    """Raise OSError where the disk cannot take runs of so many steps each."""
+    # A run takes about 4 kB, and each step three numbers of 20 characters.
+    needed = sum(4096 + 64 * steps for steps in num_steps)
+    free = shutil.disk_usage(store.path.absolute().parent).free
+    if needed > free:
+        raise OSError(
+            f"{store.path}: the disk has {free / 1e6:.0f} MB left, the runs to come"
+            f" need about {needed / 1e6:.0f} MB"
+        )
+
+
 def _run(path: Path, key: str, record: str, history: str) -> Run:
     try:
         fields = {**json.loads(record), "history": json.loads(history)}
-        return Run.from_dict(fields)
-    except ValueError as error:
+        if fields.keys() != _FIELDS:  # of another version of the package
+            return Run.from_dict(fields)
+        # The checksum has shown that these are the fields of a valid run; to validate
+        # them again would take most of the time of listing thousands.
+        run = object.__new__(Run)
+        for name, value in fields.items():
+            object.__setattr__(run, name, _frozen(value))
+        object.__setattr__(run, "cost", Cost(**fields["cost"]))
+    except (ValueError, TypeError) as error:
         raise damaged(path, f"the run {key!r} cannot be read: {error}") from error
+    return run
+
+
+def _frozen(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return FrozenDict(
+        {
+            name: restored(each) if isinstance(each, list) else each
+            for name, each in value.items()
+        }
+    )

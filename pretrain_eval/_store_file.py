@@ -94,7 +94,7 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
 
 def checksum(*values: object) -> str:
     """A fingerprint of stored values, 128 bits of BLAKE2b in hexadecimal."""
-    text = json.dumps(values)
+    text = "\0".join(map(str, values))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -141,8 +141,13 @@ def _check_header(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # rw: a file that vanished meanwhile is an error, not a new store.
+    mode = "mode=rw"
+    if not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
+        # Readers keep a file of locks beside the store; where none can be made and no
+        # writer has left its log, the file must be taken as it stands.
+        mode = "mode=ro&immutable=1"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{mode}",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,

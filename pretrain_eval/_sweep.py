@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from pretrain_eval._finetune import (
-    TRAINING_SEMANTICS,
-    choose_device,
-    finetune,
-    first_inputs,
-    prepare,
-)
-from pretrain_eval._fingerprint import (
-    fingerprint,
-    fingerprint_model,
-    fingerprint_splits,
-)
-from pretrain_eval._models import Model, build
+from pretrain_eval._cells import Cell, Keys, checked_cells, draws_weights
+from pretrain_eval._complete import Memory, Pending, beating, complete
+from pretrain_eval._features import Shared
+from pretrain_eval._jobs import Job, Part, attempt, run_job
+from pretrain_eval._models import Model
 from pretrain_eval._progress import Progress
-from pretrain_eval._records import Run
-from pretrain_eval._rng import preserved_rng, seed_all
-from pretrain_eval._store import RunStore
+from pretrain_eval._records import Run, Status
+from pretrain_eval._store import RunStore, check_room
 from pretrain_eval._task import Strategy, Task
-from pretrain_eval._validate import evaluating, logits
+from pretrain_eval._workers import WorkerPool
+
+Start = Callable[[Cell], "Future[Run]"]
 
 
 def sweep(
@@ -40,13 +36,23 @@ def sweep(
     store: RunStore | str | Path | None = None,
     heads: Mapping[str, str] | None = None,
     device: torch.device | str | None = None,
+    workers: int = 1,
+    devices: Sequence[str] = (),
+    executor: Executor | None = None,
+    timeout: float | None = None,
+    retry: Collection[Status] = (),
     progress: bool = True,
 ) -> tuple[Run, ...]:
     """Fine-tune every model on every task and dataset, by every strategy and seed.
 
     The whole grid is checked before the first run: names, seeds, heads, and one batch
-    through every model for every dataset. With a store each run is kept as it ends, and
-    a later call takes from the store what is there.
+    through every model for every dataset. A run that raises, runs out of memory or
+    takes too long is recorded with its status and message, and the others go on.
+
+    With a store each run is kept as it ends, and a later call takes from the store what
+    is there, by content: another weight, sample or setting is another run, another name
+    is not. Several processes of one machine may sweep into one store at the same time
+    and share the work.
 
     Args:
         models: A model by name, as `finetune` takes it; or names of torchvision models.
@@ -57,198 +63,238 @@ def sweep(
         heads: By model name, the dotted path of the layer to replace, where it cannot
             be told.
         device: Where to train; by default CUDA if there is one, otherwise the CPU.
-        progress: Show a bar, where tqdm is installed (`pretrain-eval[progress]`).
+        workers: Processes of this machine that train; 1 trains in this one.
+        devices: Instead of `device`, one for each worker in turn, for example
+            `["cuda:0", "cuda:1"]`; starts as many workers where `workers` is 1.
+        executor: Instead of workers, any `concurrent.futures.Executor`.
+        timeout: Seconds that one run may take.
+        retry: Statuses that are tried again, once: when a run ends so, and when the
+            store holds one. Of "diverged", "error", "oom" and "timeout".
+        progress: Show the plan, a bar where tqdm is installed
+            (`pretrain-eval[progress]`), and a summary.
 
     Returns:
-        All runs of the grid, in its order.
+        All runs of the grid, in its order, failed ones included.
 
     Raises:
-        ValueError: Something is empty or given twice, a head cannot be told, or a model
-            does not fit a task.
+        ValueError: Something is empty or given twice, a head cannot be told, a model
+            does not fit a task, or cannot be sent to a worker.
     """
-    cells = _checked_grid(models, tasks, strategies, tuple(seeds), heads or {}, device)
+    _check_options(workers, devices, device, executor, timeout, retry)
+    cells = checked_cells(models, tasks, strategies, tuple(seeds), heads or {}, device)
     opened: AbstractContextManager[RunStore | None]
     opened = RunStore(store) if isinstance(store, str | Path) else nullcontext(store)
-    runs = []
-    with opened as kept, Progress(len(cells), "runs", show=progress) as shown:
-        keys = _Keys() if kept is not None else None
-        for cell in cells:
-            shown.note(cell.name)
-            runs.append(_run(cell, kept, keys, device))
-            shown.advance()
-    return tuple(runs)
+    with opened as given, Progress(len(cells), "runs", show=progress) as shown:
+        kept = Memory() if given is None else given
+        pending = _planned(cells, kept, retry, shown)
+        if given is not None:
+            check_room(given, [_steps(each.cell) for each in pending if each.due])
+        start_time = time.monotonic()
+        with ExitStack() as stack:
+            stack.enter_context(beating(kept))
+            stack.enter_context(_released(kept))
+            start, window = _executor(
+                [each.cell for each in pending],
+                device=None if device is None else str(device),
+                workers=workers,
+                devices=devices,
+                executor=executor,
+                timeout=timeout,
+                show=progress,
+                stack=stack,
+            )
+            try:
+                complete(pending, start, window, kept, shown, retry)
+            except KeyboardInterrupt:
+                shown.say(f"stopped; finished runs are kept in {kept}")
+                raise
+        runs = tuple(_named(kept.get(each.key), each.cell) for each in pending)
+        shown.say(_summary(runs, time.monotonic() - start_time))
+    return runs
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One run to be."""
-
-    name: str
-    model_name: str
-    model: Model
-    head: str | None
-    task: Task
-    dataset: str
-    strategy: Strategy
-    seed: int
-
-
-def _run(
-    cell: Cell,
-    store: RunStore | None,
-    keys: _Keys | None,
+def _check_options(
+    workers: int,
+    devices: Sequence[str],
     device: torch.device | str | None,
-) -> Run:
-    key = keys.of(cell) if keys is not None else ""
-    known = store.get(key) if store is not None else None
-    if known is not None:
-        # The key is the content; the names are today's.
-        return dataclasses.replace(
-            known,
-            model=cell.model_name,
-            task=cell.task.name,
-            dataset=cell.dataset,
-            strategy=cell.strategy.name,
-        )
-    run = finetune(
-        cell.model,
-        cell.task,
-        cell.strategy,
-        seed=cell.seed,
-        dataset=cell.dataset,
-        name=cell.model_name,
-        head=cell.head,
-        device=device,
-    )
-    if store is not None:
-        store.add(key, run)
-    return run
-
-
-class _Keys:
-    """Keys of cells; each model and dataset is read once."""
-
-    def __init__(self) -> None:
-        self._models: dict[str, str] = {}
-        self._splits: dict[tuple[str, str], str] = {}
-
-    def of(self, cell: Cell) -> str:
-        if cell.model_name not in self._models:
-            with preserved_rng():
-                seed_all(0)  # a builder's random weights
-                self._models[cell.model_name] = fingerprint_model(build(cell.model))
-        where = (cell.task.name, cell.dataset)
-        if where not in self._splits:
-            self._splits[where] = fingerprint_splits(cell.task.datasets[cell.dataset])
-        return fingerprint(
-            [
-                TRAINING_SEMANTICS,
-                self._models[cell.model_name],
-                cell.head,
-                self._splits[where],
-                cell.task.num_classes,
-                cell.task.num_outputs,
-                dict(cell.strategy.configuration),
-                cell.seed,
-            ]
-        )
-
-
-def _checked_grid(
-    models: Mapping[str, Model] | Sequence[str],
-    tasks: Sequence[Task],
-    strategies: Sequence[Strategy],
-    seeds: tuple[int, ...],
-    heads: Mapping[str, str],
-    device: torch.device | str | None,
-) -> list[Cell]:
-    """The grid's cells, once everything that can be checked beforehand has been."""
-    _check_members("models", list(models))
-    if not isinstance(models, Mapping):
-        models = {name: name for name in models}
-    _check_members("tasks", [_name(task, Task) for task in tasks])
-    _check_members("strategies", [_name(each, Strategy) for each in strategies])
-    _check_members("seeds", list(seeds))
-    wrong = [seed for seed in seeds if type(seed) is not int or seed < 0]
-    if wrong:
-        raise ValueError(f"sweep expects seeds to be ints of at least 0, got {wrong}")
-    unknown = sorted(set(heads) - set(models))
-    if unknown:
-        raise ValueError(
-            f"heads names models {unknown} that are not swept: {list(models)}"
-        )
-    for name, model in models.items():
-        _check_model(name, model, heads.get(name), tasks, strategies, device)
-    return list(_cells(models, tasks, strategies, seeds, heads))
-
-
-def _cells(
-    models: Mapping[str, Model],
-    tasks: Sequence[Task],
-    strategies: Sequence[Strategy],
-    seeds: tuple[int, ...],
-    heads: Mapping[str, str],
-) -> Iterator[Cell]:
-    for name, model in models.items():
-        for task in tasks:
-            for label in task.datasets:
-                for strategy in strategies:
-                    for seed in seeds:
-                        yield Cell(
-                            name=f"{name} {task.name}/{label} {strategy.name} {seed}",
-                            model_name=name,
-                            model=model,
-                            head=heads.get(name),
-                            task=task,
-                            dataset=label,
-                            strategy=strategy,
-                            seed=seed,
-                        )
-
-
-def _check_members(what: str, members: Sequence[object]) -> None:
-    if not members:
-        raise ValueError(f"sweep expects {what}, got none")
-    twice = sorted({str(m) for m in members if members.count(m) > 1})
-    if twice:
-        raise ValueError(f"sweep expects different {what}, got {twice} more than once")
-
-
-def _name(member: Task | Strategy, kind: type[Task | Strategy]) -> str:
-    if not isinstance(member, kind):
-        raise TypeError(
-            f"sweep expects {kind.__name__} objects, got {type(member).__name__}"
-        )
-    return member.name
-
-
-def _check_model(
-    name: str,
-    model: Model,
-    head: str | None,
-    tasks: Sequence[Task],
-    strategies: Sequence[Strategy],
-    device: torch.device | str | None,
+    executor: Executor | None,
+    timeout: float | None,
+    retry: Collection[Status],
 ) -> None:
-    """Put one batch of every dataset through the model, as the training will."""
-    with preserved_rng():
-        seed_all(0)
-        network = build(model).to(choose_device(device))
-        for task in tasks:
-            for label, splits in task.datasets.items():
-                try:
-                    for strategy in strategies:
-                        prepare(network, task, splits, strategy, head)
-                    inputs = first_inputs(splits, strategies[0])
-                    with evaluating(network), torch.no_grad():
-                        outputs = logits(network(inputs.to(choose_device(device))))
-                except Exception as error:
-                    raise ValueError(
-                        f"model {name!r} does not fit {task.name}/{label}: {error}"
-                    ) from error
-                if outputs.shape != (len(inputs), task.output_size):
-                    raise ValueError(
-                        f"model {name!r} gives {tuple(outputs.shape)} for"
-                        f" {len(inputs)} samples of {task.name}/{label}, which needs"
-                        f" {(len(inputs), task.output_size)}"
-                    )
+    if type(workers) is not int or workers < 1:
+        raise ValueError(f"sweep expects workers of at least 1, got {workers!r}")
+    if executor is not None and (workers > 1 or devices):
+        raise ValueError("sweep expects an executor or workers and devices, got both")
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(
+            "sweep expects a concurrent.futures.Executor, got"
+            f" {type(executor).__name__}"
+        )
+    if devices and device is not None:
+        raise ValueError("sweep expects device or devices, got both")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"sweep expects a positive timeout, got {timeout!r}")
+    allowed = [status for status in get_args(Status) if status != "completed"]
+    wrong = [status for status in retry if status not in allowed]
+    if isinstance(retry, str) or wrong:
+        raise ValueError(f"sweep expects retry to be some of {allowed}, got {retry!r}")
+
+
+def _planned(
+    cells: Sequence[Cell],
+    kept: RunStore | Memory,
+    retry: Collection[Status],
+    shown: Progress,
+) -> list[Pending]:
+    """What is to do and what is done, and says so."""
+    keys = Keys(shown.note)
+    known = kept.statuses()
+    pending = []
+    for cell in cells:
+        key = cell.name if isinstance(kept, Memory) else keys.of(cell)
+        due = key not in known or known[key] in retry
+        seen = kept.attempts(key) if due and key in known else 0
+        pending.append(Pending(cell, key, due=due, attempts=seen))
+    shown.note("")
+    num_due = sum(each.due for each in pending)
+    reused = Counter(known[each.key] for each in pending if not each.due)
+    lines = [f"{len(cells)} runs: {num_due} to do, {sum(reused.values())} reused"]
+    lost = {name: n for name, n in reused.items() if name != "completed"}
+    if lost:
+        counts = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
+        lines.append(f"of the reused, {counts}; retry={sorted(lost)} tries them again")
+    shown.say("; ".join(lines))
+    return pending
+
+
+def _executor(
+    cells: Sequence[Cell],
+    *,
+    device: str | None,
+    workers: int,
+    devices: Sequence[str],
+    executor: Executor | None,
+    timeout: float | None,
+    show: bool,
+    stack: ExitStack,
+) -> tuple[Start, int | None]:
+    """How a cell's run is started, and how many may be under way."""
+    if executor is None and workers == 1 and not devices:
+        return _here(device, timeout, show=show), 1
+    window = None
+    if executor is None:
+        window = max(workers, len(devices)) if workers == 1 else workers
+        pool = WorkerPool(window, devices=devices, timeout=timeout)
+        # Whatever is still under way when the sweep is left is of no use to anybody.
+        stack.callback(pool.shutdown, cancel_futures=True)
+        executor = pool
+    jobs = _Jobs(device, timeout)
+    for cell in cells:  # what cannot be sent is told before the first run
+        jobs.of(cell)
+    chosen = executor
+    return lambda cell: chosen.submit(run_job, jobs.of(cell)), window
+
+
+def _here(device: str | None, timeout: float | None, *, show: bool) -> Start:
+    """Run in this process, at once."""
+    shared = Shared()
+    draws: dict[str, bool] = {}
+
+    def start(cell: Cell) -> Future[Run]:
+        if cell.model_name not in draws:
+            draws[cell.model_name] = draws_weights(cell.model)
+        origin = [cell.model_name, cell.task.name, cell.dataset]
+        if draws[cell.model_name]:
+            origin.append(str(cell.seed))
+        future: Future[Run] = Future()
+        bar = Progress(cell.strategy.epochs, cell.name, show=show, inner=True)
+        with bar as epochs:
+            run = attempt(
+                cell,
+                device=device,
+                timeout=timeout,
+                shared=shared,
+                origin="\n".join(origin),
+                on_epoch=lambda _: epochs.advance(),
+            )
+        future.set_result(run)
+        return future
+
+    return start
+
+
+class _Jobs:
+    """Cells as jobs; each model, task and strategy is pickled once."""
+
+    def __init__(self, device: str | None, timeout: float | None) -> None:
+        self._device, self._timeout = device, timeout
+        self._parts: dict[tuple[str, str], Part] = {}
+        self._draws: dict[str, bool] = {}
+
+    def of(self, cell: Cell) -> Job:
+        """The cell's job."""
+        model = self._part("model", cell.model_name, cell.model)
+        task = self._part("task", cell.task.name, cell.task)
+        strategy = self._part("strategy", cell.strategy.name, cell.strategy)
+        if cell.model_name not in self._draws:
+            self._draws[cell.model_name] = draws_weights(cell.model)
+        origin = [model.digest, task.digest, cell.dataset, cell.head or ""]
+        if self._draws[cell.model_name]:
+            origin.append(str(cell.seed))
+        return Job(
+            model=model,
+            task=task,
+            strategy=strategy,
+            model_name=cell.model_name,
+            head=cell.head,
+            dataset=cell.dataset,
+            seed=cell.seed,
+            origin="\n".join(origin),
+            device=self._device,
+            timeout=self._timeout,
+        )
+
+    def _part(self, what: str, name: str, value: object) -> Part:
+        if (what, name) not in self._parts:
+            self._parts[what, name] = Part.of(value, f"{what} {name!r}")
+        return self._parts[what, name]
+
+
+@contextmanager
+def _released(kept: RunStore | Memory) -> Iterator[None]:
+    """Give up every claim, however the sweep is left."""
+    try:
+        yield
+    finally:
+        kept.release()
+
+
+def _named(run: Run | None, cell: Cell) -> Run:
+    if run is None:
+        raise ValueError(f"{cell.name} vanished from the store while it was swept")
+    # The key is the content; the names are today's.
+    return dataclasses.replace(
+        run,
+        model=cell.model_name,
+        task=cell.task.name,
+        dataset=cell.dataset,
+        strategy=cell.strategy.name,
+    )
+
+
+def _steps(cell: Cell) -> int:
+    """How many optimizer steps the run takes at most."""
+    train = cell.task.datasets[cell.dataset].train
+    num_samples: int = len(train)  # type: ignore[arg-type] # checked to be sized
+    return cell.strategy.epochs * -(-num_samples // cell.strategy.batch_size)
+
+
+def _summary(runs: Sequence[Run], seconds: float) -> str:
+    statuses = Counter(run.status for run in runs if run.status != "completed")
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(statuses.items()))
+    training = sum(run.cost.seconds or 0.0 for run in runs)
+    return (
+        f"{len(runs)} runs, {sum(statuses.values())} not completed"
+        f"{f' ({counts})' if counts else ''}; {seconds:.0f} s here,"
+        f" {training:.0f} s of training in all"
+    )

@@ -1,44 +1,51 @@
-"""Pictures of scores; matplotlib is an extra."""
+"""Pictures of runs and scores; matplotlib is an extra."""
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from pretrain_eval._comparison import Comparison
+from pretrain_eval._curves import time_share
+from pretrain_eval._evaluators.persistence import PersistenceEvaluator
+from pretrain_eval._evaluators.usability import pareto_front
+from pretrain_eval._grid import Grid, ordered
+from pretrain_eval._records import Run
 from pretrain_eval._render import amount, duration
-from pretrain_eval._report import Comparison
+from pretrain_eval._report import Interval, Report
 from pretrain_eval._scorecard import Scorecard
+from pretrain_eval._statistics import members_of, performance_profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Okabe and Ito's colours, told apart by every eye.
 _BEST, _TIED, _OTHER = "#0072b2", "#56b4e9", "#999999"
+_CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_UNITS = {
+    "parameters": "parameters of the model",
+    "macs": "multiply-accumulates of one forward pass",
+    "peak_memory": "peak memory of one training step (bytes)",
+    "seconds": "seconds of one fine-tuning (mean)",
+}
 
 
 def scores(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Each model's score with its interval, best on top.
 
-    Conclude: models drawn in light blue cannot be told from the recommended one.
+    Conclude: models in light blue cannot be told from the recommended one.
     """
-    ax = ax if ax is not None else _pyplot().subplots(layout="constrained")[1]
-    reports = comparison.reports
-    for row, report in enumerate(reports):
-        if report.score is None:
-            ax.text(0.5, row, "no score", ha="center", va="center", color=_OTHER)
-            continue
-        color = _color(comparison, report.model)
-        if report.num_missing and report.bounds is not None:
-            ax.plot(report.bounds, [row, row], color=color, alpha=0.3, lw=6)
-        if report.interval is not None:
-            ends = [report.interval.low, report.interval.high]
-            ax.plot(ends, [row, row], color=color, lw=2)
-        ax.plot(report.score, row, "o", color=color)
-    ax.set_yticks(range(len(reports)), [_name(report.model) for report in reports])
-    ax.set_ylim(len(reports) - 0.5, -0.5)
-    ax.set_xlabel(_interval_label(comparison))
-    ax.set_title(comparison.protocol)
-    ax.grid(axis="x", alpha=0.3)
+    ax = _axes(ax, height=1.6 + 0.35 * len(comparison.reports))
+    models = [report.model for report in comparison.reports]
+    _score_rows(ax, comparison, models)
+    ax.set_title(f"{comparison.protocol}: {_count(comparison.reports)}")
+    ax.set_xlabel(f"score; bar: {_interval_words(comparison)}")
+    _legend(ax, comparison)
     return ax
 
 
@@ -49,84 +56,376 @@ def scorecard(card: Scorecard) -> Figure:
     blue) which models these runs cannot tell from it.
     """
     first = card[card.decided_by]
-    others = [c for c in card.comparisons if c.protocol != card.decided_by]
-    panels = [first, *others]
-    columns = len(panels) + 1
-    height = 2.1 + 0.34 * len(card.models)
+    panels = [first, *(c for c in card.comparisons if c.protocol != first.protocol)]
+    columns, rows = len(panels) + 1, len(card.models)
     figure: Figure
     figure, axes = _pyplot().subplots(
-        1, columns, figsize=(2.3 * columns + 0.8, height), layout="constrained"
+        1,
+        columns,
+        figsize=(2.15 * columns + 1.2, 2.3 + 0.36 * rows),
+        layout="constrained",
     )
     for ax, comparison in zip(axes, panels, strict=False):
-        _panel(ax, comparison, card)
-    _cost_panel(axes[-1], card)
+        _score_rows(ax, comparison, card.models)
+        ax.set_title(comparison.protocol, fontsize=10)
+        ax.set_xlabel("score", fontsize=9)
+        ax.tick_params(axis="x", labelsize=8)
+    _cost_rows(axes[-1], first)
     for ax in axes[1:]:
         ax.set_yticklabels([])
-    width = int(15 * columns)
-    figure.suptitle("\n".join(textwrap.wrap(card.decision, width)), fontsize=10)
+    axes[0].set_title(f"{first.protocol} (decides)", fontsize=10)
+    sentence = "\n".join(textwrap.wrap(_plain(card.decision), 20 * columns))
+    figure.suptitle(sentence, fontsize=10.5)
+    caption = (
+        f"Bar: {_interval_words(first)}. {_count(first.reports)}."
+        " Dark blue: best; light blue: not separable from the best."
+    )
+    figure.supxlabel("\n".join(textwrap.wrap(caption, 20 * columns)), fontsize=8)
     return figure
 
 
-def _panel(ax: Axes, comparison: Comparison, card: Scorecard) -> None:
-    order = {model: row for row, model in enumerate(card.models)}
-    for report in comparison.reports:
-        row, color = order[report.model], _color(comparison, report.model)
+def grid(
+    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
+) -> Axes:
+    """The heat map of P_ijk of one model: datasets of tasks in rows, strategies across.
+
+    Conclude: where the model holds and where it does not; a dark row is a hard dataset,
+    a dark column a poor strategy, an empty cell was not measured.
+
+    Raises:
+        ValueError: The runs are of several models.
+    """
+    runs = ordered(runs)
+    model = _one_model(runs, "grid")
+    measured = _measured(runs, metric)[model]
+    cells = measured.full.cells
+    places = list(dict.fromkeys(cell[:2] for cell in cells))
+    strategies = sorted({cell[2] for cell in cells})
+    table = np.full((len(places), len(strategies)), math.nan)
+    for (task, dataset, strategy), mean in zip(
+        measured.layout.cells, measured.means["P"].tolist(), strict=True
+    ):
+        table[places.index((task, dataset)), strategies.index(strategy)] = mean
+    ax = _axes(ax, width=3.6 + 1.1 * len(strategies), height=1.6 + 0.38 * len(places))
+    image = ax.imshow(table, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        words = "none" if math.isnan(value) else f"{value:.3f}"
+        color = "black" if math.isnan(value) or value > 0.5 else "white"
+        ax.text(column, row, words, ha="center", va="center", color=color, fontsize=9)
+    ax.set_xticks(range(len(strategies)), [_plain(name) for name in strategies])
+    ax.set_yticks(range(len(places)), [_plain("/".join(place)) for place in places])
+    ax.set_xlabel("strategy")
+    ax.set_ylabel("task/dataset")
+    ax.set_title(
+        f"{_plain(model)}: {_plain(metric)}\nmean over seeds, {len(runs)} runs"
+    )
+    ax.figure.colorbar(image, ax=ax, label=_plain(metric))
+    return ax
+
+
+def curves(
+    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
+) -> Axes:
+    """Validation during training, a mean curve a model over the time that scores it.
+
+    Conclude: the higher and the earlier a curve rises, the larger its shaded area and
+    with it the model's optimizability; the area is drawn for the best alone.
+    """
+    runs = ordered(runs)
+    ax = _axes(ax)
+    x = np.linspace(0, 1, 101)
+    means = {}
+    for model, index in members_of([run.model for run in runs]).items():
+        lines = [_resampled(runs[i], metric, x) for i in index]
+        kept = [line for line in lines if line is not None]
+        if kept:
+            means[model] = np.mean(kept, axis=0), len(kept)
+    if not means:
+        raise ValueError(f"no run has a validation curve of {metric!r}")
+    order = sorted(means, key=lambda model: (-float(means[model][0].mean()), model))
+    for row, model in enumerate(order):
+        line, count = means[model]
+        color = _CYCLE[row % len(_CYCLE)]
+        label = f"{_plain(model)}: {line.mean():.3f} ({count} runs)"
+        ax.plot(x, line, color=color, label=label)
+        if not row:
+            ax.fill_between(x, 0, line, color=color, alpha=0.1)
+    ticks = [0, 0.05, 0.2, 0.5, 1]
+    ax.set_xticks([time_share(tick, 1) for tick in ticks], [f"{t:.0%}" for t in ticks])
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_xlabel("share of the training steps (logarithmic)")
+    ax.set_ylabel(f"validation {_plain(metric)}, mean over runs")
+    ax.set_title("learning curves and their mean height")
+    ax.legend(fontsize=8)
+    return ax
+
+
+def before_after(
+    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
+) -> Axes:
+    """An arrow a dataset of one model, from before fine-tuning to after it.
+
+    Conclude: what fine-tuning adds on each dataset; an arrow to the left is negative
+    transfer, a short one far right had no headroom.
+
+    Raises:
+        ValueError: The runs are of several models, or none was measured before.
+    """
+    runs = ordered(runs)
+    model = _one_model(runs, "before_after")
+    kept = [r for r in runs if metric in r.baseline and metric in r.scores]
+    if not kept:
+        raise ValueError(f"no run of {model} holds {metric!r} before and after")
+    places = members_of([(run.task, run.dataset) for run in kept])
+    ax = _axes(ax, height=1.8 + 0.35 * len(places))
+    for row, index in enumerate(places.values()):
+        before = math.fsum(kept[i].baseline[metric] for i in index) / len(index)
+        after = math.fsum(kept[i].scores[metric] for i in index) / len(index)
+        chance = kept[index[0]].chance.get(metric)
+        color = _BEST if after >= before else "#d55e00"
+        ax.annotate(
+            "",
+            (after, row),
+            (before, row),
+            arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2},
+        )
+        ax.plot(before, row, "o", color=color, mfc="white")
+        if chance is not None:
+            ax.plot(chance, row, "|", color="0.4", ms=12)
+    ax.set_yticks(range(len(places)), [_plain("/".join(place)) for place in places])
+    ax.set_ylim(len(places) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel(f"{_plain(metric)}: ring before, arrow head after, tick chance")
+    ax.set_title(f"{_plain(model)} before and after fine-tuning, {len(kept)} runs")
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def cost(
+    comparison: Comparison, *, against: str = "parameters", ax: Axes | None = None
+) -> Axes:
+    """Score against cost with the Pareto front, from a usability comparison.
+
+    Conclude: models on the line are the best at their cost; those off it cost more
+    than a model that is at least as good.
+
+    Args:
+        comparison: Of `UsabilityEvaluator`; its performance is drawn.
+        against: "parameters", "macs", "peak_memory" or "seconds".
+        ax: Where to draw; None makes a figure.
+    """
+    kept = [r for r in comparison.reports if against in r.details]
+    if not kept or "performance" not in kept[0].parts:
+        raise ValueError(
+            f"plot.cost draws a usability comparison whose runs measured {against!r}"
+        )
+    ax = _axes(ax)
+    front = pareto_front(kept, [against])
+    amounts = [report.details[against] for report in kept]
+    middle = (min(amounts) * max(amounts)) ** 0.5
+    for report in kept:
+        color = _BEST if report.model in front else _OTHER
+        point = report.details[against], report.parts["performance"]
+        ax.plot(*point, "o", color=color)
+        right = point[0] > middle  # names grow towards the middle of the picture
+        ax.annotate(
+            _plain(report.model),
+            point,
+            (-6 if right else 6, 5),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize=9,
+        )
+    line = sorted(
+        (r.details[against], r.parts["performance"]) for r in kept if r.model in front
+    )
+    steps = np.array(line).T
+    ax.step(*steps, where="post", color=_BEST, alpha=0.5, label="Pareto front")
+    if max(amounts) > 10 * min(amounts) > 0:
+        ax.set_xscale("log")
+    ax.margins(0.18)
+    ax.set_xlabel(_UNITS.get(against, against))
+    ax.set_ylabel("performance, normalised (0 chance, 1 perfect)")
+    ax.set_title(f"performance against cost: {_count(kept)}")
+    ax.legend(fontsize=8)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def profiles(
+    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
+) -> Axes:
+    """The share of each model's runs above every score; a diverged run at chance.
+
+    Conclude: a model whose line lies above another's everywhere is better however one
+    weighs good and bad runs; where lines cross, it depends on what is asked.
+    """
+    runs = ordered(runs)
+    ax = _axes(ax)
+    thresholds = np.linspace(0, 1, 201)
+    for row, (model, measured) in enumerate(_measured(runs, metric).items()):
+        found = measured.columns["P"]
+        shares = performance_profile(found, thresholds)
+        label = f"{_plain(model)} ({found.size} runs)"
+        color = _CYCLE[row % len(_CYCLE)]
+        ax.step(thresholds, shares, where="post", color=color, label=label)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.02)
+    ax.set_xlabel(f"{_plain(metric)} τ")
+    ax.set_ylabel(f"share of runs with {_plain(metric)} above τ")
+    ax.set_title("performance profiles")
+    ax.legend(fontsize=8)
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def ranks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Rank acceptability: how often each model takes each rank under random weights.
+
+    Conclude: a model that is first under most weights is the choice whatever one
+    values; equal shares mean that the weights decide.
+
+    Args:
+        comparison: One whose protocol has weights, such as usability with a budget.
+        ax: Where to draw; None makes a figure.
+    """
+    if not comparison.acceptability:
+        raise ValueError(f"{comparison.protocol} has no weights here to be drawn anew")
+    shares = comparison.acceptability
+    models = sorted(shares, key=lambda model: tuple(-s for s in shares[model]))
+    ax = _axes(ax, height=1.9 + 0.35 * len(models))
+    left = np.zeros(len(models))
+    for rank in range(len(models)):
+        width = np.array([shares[model][rank] for model in models])
+        tone = rank / max(len(models) - 1, 1)
+        color = _pyplot().get_cmap("Blues_r")(0.15 + 0.7 * tone)
+        ax.barh(range(len(models)), width, left=left, color=color, label=f"{rank + 1}")
+        left += width
+    ax.set_yticks(range(len(models)), [_plain(model) for model in models])
+    ax.set_ylim(len(models) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of random weights (Dirichlet 1)")
+    ax.set_title(f"{comparison.protocol}: rank acceptability")
+    ax.legend(title="rank", fontsize=8, bbox_to_anchor=(1.01, 1), loc="upper left")
+    return ax
+
+
+def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None:
+    reports = {report.model: report for report in comparison.reports}
+    for row, model in enumerate(models):
+        report = reports[model]
         if report.score is None:
             continue
+        color = _color(comparison, model)
+        if report.bounds is not None:
+            ax.plot(report.bounds, [row, row], color=color, alpha=0.25, lw=7)
         if report.interval is not None:
-            ends = [report.interval.low, report.interval.high]
-            ax.plot(ends, [row, row], color=color, lw=2)
+            _bar(ax, report.interval, row, color)
         ax.plot(report.score, row, "o", color=color)
-    if all(report.score is None for report in comparison.reports):
+    if all(report.score is None for report in reports.values()):
         ax.text(
             0.5,
             0.5,
             "no budget stated:\nno score",
+            transform=ax.transAxes,
             ha="center",
             va="center",
-            transform=ax.transAxes,
             color="0.4",
+            fontsize=9,
         )
         ax.set_xticks([])
-    ax.set_yticks(range(len(order)), [_name(model) for model in order])
-    ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.set_title(comparison.protocol, fontsize=10)
-    ax.set_xlabel(_interval_label(comparison), fontsize=8)
-    ax.tick_params(axis="x", labelsize=8)
+    ax.set_yticks(range(len(models)), [_plain(model) for model in models])
+    ax.set_ylim(len(models) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
 
 
-def _cost_panel(ax: Axes, card: Scorecard) -> None:
-    reports = card[card.decided_by].reports
+def _bar(ax: Axes, interval: Interval, row: int, color: str) -> None:
+    ax.plot([interval.low, interval.high], [row, row], color=color, lw=2)
+
+
+def _cost_rows(ax: Axes, comparison: Comparison) -> None:
+    reports = comparison.reports
     seconds = [report.cost.seconds or 0.0 for report in reports]
-    ax.barh(range(len(reports)), seconds, color="0.8", height=0.6)
+    ax.barh(range(len(reports)), seconds, color="0.85", height=0.7)
     for row, report in enumerate(reports):
-        words = f"{amount(report.cost.num_parameters)} parameters"
+        words = []
         if report.cost.seconds is not None:
-            words = f"{duration(report.cost.seconds)}\n{words}"
-        ax.text(0, row, " " + words.replace("\n", "\n "), va="center", fontsize=7)
+            words.append(duration(report.cost.seconds))
+        if report.cost.num_parameters is not None:
+            words.append(f"{amount(report.cost.num_parameters)} parameters")
+        ax.text(
+            0, row, "\n".join(f" {word}" for word in words), va="center", fontsize=7
+        )
     ax.set_yticks(range(len(reports)))
     ax.set_ylim(len(reports) - 0.5, -0.5)
-    ax.set_title("cost of the runs", fontsize=10)
-    ax.set_xlabel("seconds, all runs", fontsize=8)
+    ax.set_title("cost of its runs", fontsize=10)
+    ax.set_xlabel("seconds", fontsize=9)
     ax.tick_params(axis="x", labelsize=8)
+
+
+def _legend(ax: Axes, comparison: Comparison) -> None:
+    words = {_BEST: "best", _TIED: "not separable from the best", _OTHER: "worse"}
+    colors = {_color(comparison, report.model) for report in comparison.reports}
+    for color in (each for each in words if each in colors):
+        ax.plot([], [], "o", color=color, label=words[color])
+    if comparison.p_best:
+        ax.legend(fontsize=8)
 
 
 def _color(comparison: Comparison, model: str) -> str:
     if model == comparison.best:
         return _BEST
-    return _TIED if model in comparison.inseparable else _OTHER
+    return _TIED if model in comparison.not_separable else _OTHER
 
 
-def _interval_label(comparison: Comparison) -> str:
-    if any(report.interval is not None for report in comparison.reports):
-        return f"score, {100 * comparison.confidence:g} % interval over seeds"
-    return "score"
+def _interval_words(comparison: Comparison) -> str:
+    if all(report.interval is None for report in comparison.reports):
+        return "none (one seed a cell)"
+    words = f"{100 * comparison.confidence:g} % interval for new seeds"
+    if any(report.bounds is not None for report in comparison.reports):
+        words += "; wide band: bounds with missing runs"
+    return words
 
 
-def _name(model: str) -> str:
+def _count(reports: Sequence[Report]) -> str:
+    return f"{sum(each.num_runs for each in reports)} runs of {len(reports)} models"
+
+
+def _resampled(run: Run, metric: str, x: Any) -> Any:
+    curve = run.curve.get(metric)
+    if not curve or not all(map(math.isfinite, curve)):
+        return None
+    steps = run.curve.get("step", tuple(range(len(curve))))
+    if steps[-1] <= 0:
+        return None
+    return np.interp(x, [time_share(step, steps[-1]) for step in steps], curve)
+
+
+def _measured(runs: Sequence[Run], metric: str) -> dict[str, Grid]:
+    # What persistence reads, so that a diverged run is drawn where it counts: at chance.
+    evaluator = PersistenceEvaluator(metric=metric)
+    pieces = evaluator._pieces(runs)
+    return {model: evaluator._grid(each) for model, each in pieces.items()}
+
+
+def _one_model(runs: Sequence[Run], name: str) -> str:
+    models = sorted({run.model for run in runs})
+    if len(models) > 1:
+        raise ValueError(f"plot.{name} draws the runs of one model, got {models}")
+    return models[0]
+
+
+def _plain(text: str) -> str:
     # A dollar sign would start matplotlib's formula mode.
-    return textwrap.shorten(model, 24, placeholder="…").replace("$", r"\$")
+    return textwrap.shorten(text, 400, placeholder="…").replace("$", r"\$")
+
+
+def _axes(ax: Axes | None, *, width: float = 6.4, height: float = 4.0) -> Axes:
+    if ax is not None:
+        return ax
+    made: Axes = _pyplot().subplots(figsize=(width, height), layout="constrained")[1]
+    return made
 
 
 def _pyplot() -> Any:

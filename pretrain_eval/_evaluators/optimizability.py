@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import numpy as np
 from typing_extensions import override
 
+from pretrain_eval._curves import area_under, points_before_failure, time_to
+from pretrain_eval._evaluator import Measured, Pieces
 from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip, macro_mean
+from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
 from pretrain_eval._records import Run
-from pretrain_eval._statistics import Array, rank_correlation
+from pretrain_eval._report import Report
+from pretrain_eval._statistics import Array, Cell, rank_correlation
 
-QUANTITIES = ("grad_norm", "update_ratio", "validation")
+STEP_METRICS = ("grad_norm", "update_ratio")
+QUANTITIES = (*STEP_METRICS, "validation")
+NEAR = 0.05
 
 
 @final
@@ -25,11 +31,15 @@ class OptimizabilityEvaluator(GridEvaluator):
 
     z(t) is the normalised validation metric after t of T optimizer steps and τ = T/10,
     so that early progress counts more. Trapezoids; the last value is held where a run
-    stopped early; 0 after divergence. Beside it stand the source's three quantities:
-    gradient norm, update ratio and final validation.
+    stopped early; 0 after divergence. The mean is held in [0, 1]. Beside it stand the
+    source's three quantities: gradient norm, update ratio and final validation.
 
     Attributes:
         time: "log" as above, or "linear", x = t/T.
+        weights: None scores the area. A mapping from "grad_norm", "update_ratio" and
+            "validation" scores the source's reading, "larger is better": Σ w·q / Σ w
+            with g / (g + g_ref) for the first two, g_ref being the scratch twin's on
+            the same cell. The report says how far that reading holds in these runs.
 
     >>> run = Run(
     ...     model="a",
@@ -46,129 +56,203 @@ class OptimizabilityEvaluator(GridEvaluator):
 
     protocol: ClassVar[str] = "optimizability"
     time: Literal["log", "linear"] = "log"
+    weights: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.time not in ("log", "linear"):
+            raise ValueError(f"time must be 'log' or 'linear', got {self.time!r}")
+        if self.weights is None:
+            return
+        if not self.weights or set(self.weights) - set(QUANTITIES):
+            raise ValueError(
+                f"weights must name some of {list(QUANTITIES)}, got"
+                f" {list(self.weights)}"
+            )
+        if min(self.weights.values()) < 0 or not math.fsum(self.weights.values()):
+            raise ValueError(f"weights must be positive, got {dict(self.weights)}")
+        if self.scratch is None and set(self.weights) & set(STEP_METRICS):
+            raise ValueError(
+                "weights on grad_norm or update_ratio need scratch=, the twin that they"
+                " are held against"
+            )
 
     @override
     def combine(self, parts: Mapping[str, float]) -> float:
-        """The area, held in [0, 1]."""
-        return clip(parts["validation area"])
+        """The area, or the weighted quantities; held in [0, 1]."""
+        if self.weights is None:
+            return clip(parts["validation area"])
+        total = math.fsum(self.weights.values())
+        terms = [w * parts[_weighed(name)] for name, w in self.weights.items()]
+        return clip(math.fsum(terms) / total)
 
     @override
     def _read(self, run: Run) -> Row | None:
-        curve = run.curve.get(self.metric, ())
-        if not curve and run.status != "diverged":
+        key = self._key(run) or ""
+        curve = run.curve.get(key, ())
+        diverged = run.status == "diverged"
+        if not curve and not diverged:
             return None
         steps = run.curve.get("step", tuple(range(len(curve))))
-        finite = list(finite_points(steps, curve))
-        z = [self.normalised_curve(run, value) for _, value in finite]
-        times = [float(step) for step, _ in finite]
-        total = self._planned(run, times)
-        area = self._area(times, z, total, diverged=run.status == "diverged")
-        row = {"area": area, "z": area}
-        if z:
-            row["start"] = z[0]
-            row["validation"] = 0.0 if run.status == "diverged" else z[-1]
-        for name in ("grad_norm", "update_ratio"):
-            values = [v for v in run.history.get(name, ()) if math.isfinite(v)]
-            if values:
-                row[name] = math.fsum(values) / len(values)
-                row[f"{name} at start"] = values[0]
+        times, values = points_before_failure(steps, curve)
+        ends = self._levels.ends(run, key)
+        if ends is None:
+            return None
+        heights = [(value - ends[0]) / (ends[1] - ends[0]) for value in values]
+        epochs = run.settings.get("epochs")
+        row = {
+            "validation area": area_under(
+                times,
+                heights,
+                epochs=epochs if isinstance(epochs, int) else None,
+                diverged=diverged,
+                linear=self.time == "linear",
+            )
+        }
+        row["z"] = row["validation area"]
+        row["validation"] = 0.0 if diverged or not heights else heights[-1]
+        row |= _progress(times, heights, row["validation"])
+        for name, column in run.history.items():
+            finite = [value for value in column if math.isfinite(value)]
+            if name.startswith(STEP_METRICS) and finite:
+                row[name] = math.fsum(finite) / len(finite)
+                row[f"{name} at the start"] = finite[0]
         return row
 
-    def normalised_curve(self, run: Run, value: float) -> float:
-        """One point of the curve as its share of the way from chance to 1."""
-        level = self.level(run) or 0.0
-        return 0.0 if level >= 1 else (value - level) / (1 - level)
+    @override
+    def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
+        grid = super()._grid(pieces, holes)
+        wanted = [name for name in STEP_METRICS if name in (self.weights or {})]
+        if not wanted:
+            return grid
+        twin = grid if not pieces.twin else super()._grid(Pieces(pieces.twin, ()))
+        columns = dict(grid.columns)
+        for name in wanted:
+            columns[_weighed(name)] = self._against(grid, twin, name)
+        return dataclasses.replace(grid, columns=columns)
 
-    def _planned(self, run: Run, times: Sequence[float]) -> float:
-        # The steps that were planned: epochs × steps an epoch, where the run says so.
-        last = times[-1] if times else 0.0
-        epochs = run.settings.get("epochs")
-        if isinstance(epochs, int) and len(times) > 1:
-            last = max(last, epochs * (times[1] - times[0]))
-        return last
-
-    def _area(
-        self, times: list[float], z: list[float], total: float, *, diverged: bool
-    ) -> float:
-        if len(z) < 2 or total <= 0:
-            return 0.0 if diverged or not z else z[-1]
-        if diverged and times[-1] >= total:
-            return 0.0  # nothing tells how long it was to go on
-        tau = total / 10 if self.time == "log" else math.inf
-        x = [time_share(t, total, tau) for t in [*times, total]]
-        heights = [*z, 0.0 if diverged else z[-1]]
-        pieces = [
-            (x[i + 1] - x[i]) * (heights[i] + heights[i + 1]) / 2
-            for i in range(len(z) - 1)
-        ]
-        pieces.append((x[-1] - x[-2]) * heights[-1])
-        return math.fsum(pieces)
+    def _against(self, grid: Grid, twin: Grid, name: str) -> Array:
+        # g / (g + g_ref), g_ref the twin's mean on the same cell.
+        if name not in grid.columns or name not in twin.columns:
+            raise ValueError(f"weights name {name!r}, which no history holds")
+        known = dict(zip(twin.layout.cells, twin.means[name].tolist(), strict=True))
+        lacking = [cell for cell in grid.layout.cells if cell not in known]
+        if lacking:
+            raise ValueError(
+                f"the scratch twin has no run in {'/'.join(lacking[0])}, against which"
+                f" {name} is held"
+            )
+        reference = np.array([known[cell] for cell in grid.layout.cells])[grid.index]
+        total = grid.columns[name] + reference
+        share: Array = np.where(total > 0, grid.columns[name] / total, 0.5)
+        return share
 
     @override
     def _needs(self) -> str:
-        return f"the validation curve {self.metric!r}"
+        return f"the validation curve {' or '.join(map(repr, self._metrics()))}"
 
     @override
     def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
-        return {"area": (0.0, 1.0)}
+        names = ("validation area", "validation", *map(_weighed, STEP_METRICS))
+        return dict.fromkeys(names, (0.0, 1.0))
 
     @override
-    def _parts(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        parts = {"validation area": layout.macro(means["area"])}
-        for name in QUANTITIES:
-            if name in means and not np.isnan(means[name]).all():
-                parts[name] = layout.macro(means[name])
-        return parts
+    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
+        names = ["validation area", *QUANTITIES, *map(_weighed, STEP_METRICS)]
+        found = {name: layout.macro(means[name]) for name in names if name in means}
+        return {name: each for name, each in found.items() if not np.isnan(each).any()}
 
     @override
-    def _linear(self, grid: Grid, layout: Layout) -> Array:
-        return grid.columns["area"]
+    def _linear(self, grid: Grid) -> Array:
+        if self.weights is None:
+            return grid.columns["validation area"]
+        total = math.fsum(self.weights.values())
+        terms = [w * grid.columns[_weighed(name)] for name, w in self.weights.items()]
+        values: Array = np.sum(terms, axis=0) / total
+        return values
 
     @override
-    def _details(
-        self, runs: Sequence[Run], grid: Grid, layout: Layout
-    ) -> dict[str, float]:
-        details = {}
-        for name in ("start", "grad_norm at start", "update_ratio at start"):
-            value = macro_mean(grid, name)
-            if value is not None:
-                details[name] = value
-        details["diverged share"] = grid.diverged / len(runs)
-        for name in QUANTITIES[:2]:
-            rho = self._agreement(grid, name)
+    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
+        names = ["start", "headroom closed", "t90"]
+        names += sorted(
+            name
+            for name in grid.columns
+            if name.startswith(STEP_METRICS)
+            and name not in (*STEP_METRICS, *map(_weighed, STEP_METRICS))
+        )
+        found = {name: grid.macro(name) for name in names}
+        details = {name: value for name, value in found.items() if value is not None}
+        details |= _near_the_best(grid)
+        details["diverged share"] = grid.diverged / report.num_runs
+        places = [grid.layout.cells[i][:2] for i in grid.index]
+        for name in STEP_METRICS:
+            rho = _agreement(places, grid.columns, name)
             if rho is not None:
                 details[f"rank correlation of {name} with validation"] = rho
         return details
 
-    def _agreement(self, grid: Grid, name: str) -> float | None:
-        # Within each dataset, so that an easy one does not make the correlation.
-        if name not in grid.columns or "validation" not in grid.columns:
-            return None
-        names = [grid.layout.cells[i][:2] for i in grid.cell]
-        known = ~np.isnan(grid.columns[name]) & ~np.isnan(grid.columns["validation"])
-        found = []
-        for place in sorted(set(names)):
-            here = known & np.array([each == place for each in names])
-            if here.sum() >= 3:
-                pair = grid.columns[name][here], grid.columns["validation"][here]
-                rho = rank_correlation(*pair)
-                if rho is not None:
-                    found.append(rho)
-        return math.fsum(found) / len(found) if found else None
+    @override
+    def _remarks(self, measured: Sequence[Measured]) -> tuple[str, ...]:
+        grids = [each.grid for each in measured if each.grid is not None]
+        places = [grid.layout.cells[i][:2] for grid in grids for i in grid.index]
+        columns = {
+            name: np.concatenate(
+                [
+                    grid.columns.get(name, np.full(grid.cell.size, np.nan))
+                    for grid in grids
+                ]
+            )
+            for name in QUANTITIES
+        }
+        found = {name: _agreement(places, columns, name) for name in STEP_METRICS}
+        words = [f"{name} {rho:+.2f}" for name, rho in found.items() if rho is not None]
+        if not words:
+            return ()
+        return (
+            f"Rank correlation with final validation over {len(places)} runs, within"
+            f" each dataset: {', '.join(words)}.",
+        )
 
 
-def time_share(step: float, total: float, tau: float) -> float:
-    """Training time as log(1 + t/τ) / log(1 + T/τ), and t/T where τ is infinite."""
-    if math.isinf(tau):
-        return step / total
-    return math.log1p(step / tau) / math.log1p(total / tau)
+def _weighed(name: str) -> str:
+    return name if name == "validation" else f"{name} against scratch"
 
 
-def finite_points(
-    steps: Iterable[float], values: Iterable[float]
-) -> Iterable[tuple[float, float]]:
-    """The points before the first one that is not finite."""
-    for step, value in zip(steps, values, strict=True):
-        if not math.isfinite(value):
-            return
-        yield step, value
+def _progress(
+    times: Sequence[float], heights: Sequence[float], final: float
+) -> dict[str, float]:
+    if not heights:
+        return {}
+    start = heights[0]
+    row = {"start": start}
+    if start < 1:
+        row["headroom closed"] = (final - start) / (1 - start)
+    reached = time_to(times, heights, start + 0.9 * (final - start))
+    if final > start and reached is not None and times[-1] > 0:
+        row["t90"] = reached / times[-1]
+    return row
+
+
+def _near_the_best(grid: Grid) -> dict[str, float]:
+    # How forgiving the model is: strategies that come near the best one, by dataset.
+    areas = grid.means["validation area"]
+    groups = [areas[index] for index in grid.layout.datasets.values()]
+    if max(group.size for group in groups) < 2:
+        return {}
+    shares = np.array([(group >= group.max() - NEAR).mean() for group in groups])
+    places = Layout(tuple((*place, "") for place in grid.layout.datasets), {})
+    return {"strategies near the best": float(places.macro(shares))}
+
+
+def _agreement(
+    places: Sequence[tuple[str, str]], columns: Mapping[str, Array], name: str
+) -> float | None:
+    # Within each dataset, so that an easy one does not make the correlation.
+    if name not in columns:
+        return None
+    known = ~np.isnan(columns[name]) & ~np.isnan(columns["validation"])
+    codes = {place: code for code, place in enumerate(dict.fromkeys(places))}
+    group = np.array([codes[place] for place in places], dtype=np.intp)[known]
+    if not group.size:
+        return None
+    return rank_correlation(columns[name][known], columns["validation"][known], group)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip, macro_mean
+from pretrain_eval._comparison import Change
+from pretrain_eval._grid import Grid, Layout, effective_examples
+from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
+from pretrain_eval._intervals import wilson
+from pretrain_eval._monitoring import change
 from pretrain_eval._records import Run
+from pretrain_eval._report import Interval, Report
 from pretrain_eval._statistics import Array, cvar, exact_dot, iqm, stability
 
 
@@ -22,8 +26,9 @@ class PersistenceEvaluator(GridEvaluator):
     """P(M) = 1 / (N_T N_D N_S) Σ_ijk P_ijk, the mean metric over the whole grid.
 
     P_ijk is the metric after fine-tuning on dataset j of task i by strategy k, averaged
-    over seeds. The parts are the means of the tasks; where datasets lie nested inside
-    tasks, every task counts the same and every dataset the same inside its task.
+    over seeds; normalised where a ceiling is stated, else as it is. The parts are the
+    means of the tasks. Where datasets lie nested inside tasks, every task counts the
+    same, and every dataset the same inside its task.
 
     >>> def run(dataset, accuracy):
     ...     return Run(
@@ -42,17 +47,36 @@ class PersistenceEvaluator(GridEvaluator):
 
     protocol: ClassVar[str] = "persistence"
 
+    def change(self, before: Iterable[Run], after: Iterable[Run]) -> Change:
+        """Whether one model's scores have dropped between two dates.
+
+        Runs are paired by cell and seed where both dates have them, so that one trained
+        model measured on old and new data is compared with itself.
+
+        Args:
+            before: The runs of one model at the first date.
+            after: Its runs at the second date.
+
+        Raises:
+            ValueError: As `score`; or the models differ; or no cell is common.
+        """
+        return change(self, before, after, is_share=self._is_share)
+
     @override
     def combine(self, parts: Mapping[str, float]) -> float:
-        """The mean of the task means."""
+        """The mean of the task means, held in [0, 1]."""
         return clip(math.fsum(parts.values()) / len(parts))
 
     @override
     def _read(self, run: Run) -> Row | None:
-        value = run.scores.get(self.metric)
+        key = self._key(run)
+        if key is None:
+            return None
+        z, value = self._normalised(run), run.scores.get(key)
         if run.status == "diverged":
-            value = self.level(run) or 0.0
-        z = self.normalised(run, value)
+            value = self._levels.chance_of(run, key) or 0.0
+        if self.ceiling is not None:
+            value = z
         if value is None:
             return None
         return {"P": value, "z": math.nan if z is None else z}
@@ -62,63 +86,72 @@ class PersistenceEvaluator(GridEvaluator):
         return {"P": (0.0, 1.0), "z": (0.0, 1.0)}
 
     @override
-    def _parts(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        return {task: mean for (task,), mean in layout.by(means["P"], 1).items()}
+    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
+        return layout.by_task(means["P"])
 
     @override
-    def _linear(self, grid: Grid, layout: Layout) -> Array:
+    def _linear(self, grid: Grid) -> Array:
         return grid.columns["P"]
 
     @override
-    def _details(
-        self, runs: Sequence[Run], grid: Grid, layout: Layout
-    ) -> dict[str, float]:
-        cells = grid.means()["P"]
+    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
+        cells = grid.means["P"]
         details = {}
-        z = macro_mean(grid, "z")
+        z = grid.macro("z")
         if z is not None:
             details["normalised mean"] = z
         if grid.cell.size >= 8:
             details["IQM"] = iqm(grid.columns["P"])
         details["CVaR25 over cells"] = float(cvar(cells))
         details["worst cell"] = float(cells.min())
-        details["stability"] = stability(cells, layout.weights)
-        details |= _variance_parts(grid, layout)
-        sensitivity, tunability = _strategies(layout, cells)
-        if sensitivity is not None and tunability is not None:
-            details["strategy sensitivity"] = sensitivity
-            details["tunability"] = tunability
-        return details
+        details["stability"] = stability(cells, grid.layout.weights)
+        return details | _variances(grid) | _strategies(grid.layout, cells)
+
+    @property
+    def _is_share(self) -> bool:
+        # Of the metrics, accuracy alone is a share of the examples.
+        return self.ceiling is None and self._metrics() == ("accuracy",)
+
+    @override
+    def _examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
+        center = grid.macro("P")
+        size = effective_examples(runs, grid.layout) if self._is_share else None
+        if size is None or center is None or not 0 <= center <= 1:
+            return None
+        low, high = wilson(center, size, self.confidence)
+        return self._interval(low, high, "examples", "Wilson")
 
 
-def _variance_parts(grid: Grid, layout: Layout) -> dict[str, float]:
+def _variances(grid: Grid) -> dict[str, float]:
     # Var = Var of tasks + of datasets in a task + of strategies on a dataset + of seeds.
-    means = grid.means()["P"]
+    layout, means = grid.layout, grid.means["P"]
     weights = layout.weights
     mean = exact_dot(weights, means)
-    tasks = layout.by(means, 1)
-    datasets = layout.by(means, 2)
-    of_task = np.array([float(tasks[cell[:1]]) for cell in layout.cells])
-    of_dataset = np.array([float(datasets[cell[:2]]) for cell in layout.cells])
-    index = np.searchsorted(grid.present, grid.cell)
-    within = (grid.columns["P"] - means[index]) ** 2
-    seeds = np.bincount(index, within, len(layout.cells)) / grid.counts[grid.present]
+    of_task, of_dataset = np.empty(means.size), np.empty(means.size)
+    by_task, by_dataset = layout.by_task(means), layout.by_dataset(means)
+    for (task,), index in layout.tasks.items():
+        of_task[index] = by_task[task]
+    for place, index in layout.datasets.items():
+        of_dataset[index] = by_dataset[place]
+    within = (grid.columns["P"] - means[grid.index]) ** 2
+    seeds = np.bincount(grid.index, within, means.size) / np.bincount(grid.index)
     return {
-        "variance of tasks": exact_dot(weights, (of_task - mean) ** 2),
-        "variance of datasets": exact_dot(weights, (of_dataset - of_task) ** 2),
-        "variance of strategies": exact_dot(weights, (means - of_dataset) ** 2),
-        "variance of seeds": exact_dot(weights, seeds),
+        "variance over tasks": exact_dot(weights, (of_task - mean) ** 2),
+        "variance over datasets": exact_dot(weights, (of_dataset - of_task) ** 2),
+        "variance over strategies": exact_dot(weights, (means - of_dataset) ** 2),
+        "variance over seeds": exact_dot(weights, seeds),
     }
 
 
-def _strategies(layout: Layout, cells: Array) -> tuple[float | None, float | None]:
+def _strategies(layout: Layout, cells: Array) -> dict[str, float]:
     # mean_ij sd_k and mean_ij (max_k − mean_k), where there are several strategies.
-    members: dict[tuple[str, str], list[float]] = {}
-    for cell, value in zip(layout.cells, cells.tolist(), strict=True):
-        members.setdefault(cell[:2], []).append(value)
-    if max(map(len, members.values())) < 2:
-        return None, None
-    places = Layout(tuple((*place, "") for place in members), {})
-    spread = np.array([np.std(values) for values in members.values()])
-    gain = np.array([max(v) - math.fsum(v) / len(v) for v in members.values()])
-    return float(places.macro(spread)), float(places.macro(gain))
+    groups = [cells[index] for index in layout.datasets.values()]
+    if max(group.size for group in groups) < 2:
+        return {}
+    places = Layout(tuple((*place, "") for place in layout.datasets), {})
+    spread = np.array([group.std() for group in groups])
+    gain = np.array([group.max() - group.mean() for group in groups])
+    return {
+        "strategy sensitivity": float(places.macro(spread)),
+        "tunability": float(places.macro(gain)),
+    }

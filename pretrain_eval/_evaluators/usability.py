@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._budget import Budget, cost_row
+from pretrain_eval._budget import COSTS, Budget, measured_costs
+from pretrain_eval._evaluator import Measured
 from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator, Row, geometric
-from pretrain_eval._records import Run
+from pretrain_eval._records import FrozenDict, Run
+from pretrain_eval._render import listing
 from pretrain_eval._report import Report
 from pretrain_eval._statistics import Array, cvar
 
-WEIGHTS = {
-    "performance": 0.4,
-    "generalisation": 0.2,
-    "resources": 0.2,
-    "training time": 0.2,
-}
 MODES = {"head": "feature extraction", "all": "fine-tuning"}
+WEIGHTS = FrozenDict(
+    {
+        "performance": 0.4,
+        "generalisation": 0.2,
+        "resources": 0.2,
+        "training time": 0.2,
+    }
+)
+NUM_WEIGHTS = 4000
 
 
 @final
@@ -30,14 +35,16 @@ MODES = {"head": "feature extraction", "all": "fine-tuning"}
 class UsabilityEvaluator(GridEvaluator):
     """U = Π d_k^{w_k} over performance, generalisation, resources and training time.
 
-    Performance is the normalised metric of the better mode (feature extraction or
-    fine-tuning, both shown), generalisation the mean of that mode's worst quarter of
-    tasks (CVaR25), resources the geometric mean of the desirabilities of parameters,
-    MACs and peak memory, training time that of the seconds of one adaptation. Without
-    a budget there is no U: the quantities are shown as they are.
+    Performance is the macro mean of the normalised metric, generalisation the mean of
+    the worst quarter of the tasks (CVaR25), resources the geometric mean of the
+    desirabilities of parameters, MACs and peak memory, training time that of the
+    seconds of one adaptation. All four are of the mode (feature extraction or
+    fine-tuning) that makes the larger U; both are shown. Without a budget there is no
+    U: the quantities are shown as they are, and a comparison names the Pareto front.
 
     Attributes:
         budget: Targets and limits; a cost without them is left out.
+        weights: The w_k, made to sum to 1 over the parts that there are.
 
     >>> run = Run(
     ...     model="a",
@@ -54,94 +61,157 @@ class UsabilityEvaluator(GridEvaluator):
 
     protocol: ClassVar[str] = "usability"
     budget: Budget | None = None
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if set(self.weights) != set(WEIGHTS) or min(self.weights.values()) <= 0:
+            raise ValueError(
+                f"weights must give each of {list(WEIGHTS)} a positive number, got"
+                f" {dict(self.weights)}"
+            )
 
     @override
     def combine(self, parts: Mapping[str, float]) -> float | None:
         """The weighted geometric mean; None where no cost has a desirability."""
         if not {"resources", "training time"} & set(parts):
             return None
-        return geometric(parts, WEIGHTS)
+        return float(self._combined({k: np.array(v) for k, v in parts.items()}))
+
+    @override
+    def _combined(self, parts: Mapping[str, Array]) -> Array:
+        return geometric(parts, self.weights)
 
     @override
     def _read(self, run: Run) -> Row | None:
-        z = self.normalised(run, run.scores.get(self.metric))
-        return None if z is None else {"z": z, **cost_row(run.cost)}
+        z = self._normalised(run)
+        return None if z is None else {"z": z, **measured_costs(run.cost)}
 
     @override
-    def _parts(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        modes = [index for mode in MODES if (index := layout.mode(mode))]
-        by_mode = []
-        for index in modes:
-            sub = layout.only(index)
-            columns = {name: mean[..., index] for name, mean in means.items()}
-            tasks = np.stack(list(sub.by(columns["z"], 1).values()), axis=-1)
-            macros = {name: sub.macro(mean) for name, mean in columns.items()}
-            by_mode.append((macros["z"], cvar(tasks), macros))
-        best = np.argmax(np.stack([each[0] for each in by_mode]), axis=0)
-        parts = {
-            "performance": np.choose(best, [each[0] for each in by_mode]),
-            "generalisation": np.choose(best, [each[1] for each in by_mode]),
-        }
-        costs = {
-            name: np.choose(best, [each[2][name] for each in by_mode])
-            for name in (self.budget.stated if self.budget else ())
-            if name in means
-        }
-        return parts | self._desirabilities(costs)
-
-    def _desirabilities(self, costs: Mapping[str, Array]) -> dict[str, Array]:
-        if self.budget is None:
-            return {}
-        sizes = [
-            self.budget.desirabilities(name, amounts)
-            for name, amounts in costs.items()
-            if name != "seconds"
-        ]
-        parts = {}
-        if sizes:
-            parts["resources"] = np.stack(sizes).prod(axis=0) ** (1 / len(sizes))
-        if "seconds" in costs:
-            parts["training time"] = self.budget.desirabilities(
-                "seconds", costs["seconds"]
+    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
+        modes = [index for mode in MODES if (index := layout.of_mode(mode))]
+        found = [
+            self._of_mode(
+                layout.only(index),
+                {name: mean[..., index] for name, mean in means.items()},
             )
-        return parts
+            for index in modes
+        ]
+        names = [name for name in WEIGHTS if all(name in parts for parts in found)]
+        # By what U is made of, so that a better run can never make U smaller.
+        worth = [
+            self._combined({name: parts[name] for name in names}) for parts in found
+        ]
+        best = np.argmax(np.stack(worth), axis=0)
+        return {
+            name: np.choose(best, [parts[name] for parts in found]) for name in names
+        }
+
+    def _of_mode(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
+        tasks = np.stack(list(layout.by_task(means["z"]).values()), axis=-1)
+        parts = {"performance": layout.macro(means["z"]), "generalisation": cvar(tasks)}
+        if self.budget is None:
+            return parts
+        amounts = {
+            name: layout.macro(means[name])
+            for name in self.budget.stated
+            if name in means and not np.isnan(means[name]).all()
+        }
+        times = {name: x for name, x in amounts.items() if name == "seconds"}
+        sizes = {name: x for name, x in amounts.items() if name != "seconds"}
+        parts |= self.budget.geometric_mean("resources", sizes)
+        return parts | self.budget.geometric_mean("training time", times)
 
     @override
-    def _details(
-        self, runs: Sequence[Run], grid: Grid, layout: Layout
-    ) -> dict[str, float]:
+    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
         details = {}
-        means = grid.means()
         for mode, name in MODES.items():
-            index = layout.mode(mode)
-            if index:
-                sub = layout.only(index)
-                details[name] = float(sub.macro(means["z"][index]))
-                if "seconds" in means:
-                    seconds = float(sub.macro(means["seconds"][index]))
-                    details[f"seconds of {name}"] = seconds
-        for cost in ("parameters", "macs", "peak_memory"):
-            if cost in means:
-                details[cost] = float(layout.macro(means[cost]))
+            index = grid.layout.of_mode(mode)
+            if not index:
+                continue
+            layout = grid.layout.only(index)
+            details[name] = float(layout.macro(grid.means["z"][index]))
+            seconds = grid.means.get("seconds")
+            if seconds is not None and not np.isnan(seconds[index]).all():
+                details[f"seconds of {name}"] = float(layout.macro(seconds[index]))
+        for cost in COSTS:
+            amount = grid.macro(cost)
+            if amount is not None:
+                details[cost] = amount
+        if report.score is not None:
+            draws = _random_weights(self.seed, len(report.parts))
+            logs = np.log(np.clip(list(report.parts.values()), 1e-300, 1.0))
+            low, high = np.quantile(np.exp(draws @ logs), [0.05, 0.95]).tolist()
+            details["5 % over all weights"] = low
+            details["95 % over all weights"] = high
         return details
 
     @override
-    def _notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
-        stated = self.budget.stated if self.budget else ()
+    def _own_notes(self, grid: Grid) -> list[str]:
+        stated = self.budget.stated if self.budget is not None else ()
         if not stated:
-            return ["no budget is stated, so no single score is made of unlike costs."]
+            return ["No budget is stated, so no single score is made of unlike costs."]
         unknown = [name for name in stated if name not in grid.columns]
         if unknown:
-            return [f"No run measured {' and '.join(unknown)}: left out."]
+            return [f"No run measured {' or '.join(unknown)}: left out."]
         return []
 
     @override
-    def _acceptability(self, reports: Sequence[Report]) -> Mapping[str, float]:
-        # How often each model is first when the weights are drawn from Dirichlet(1).
-        names = sorted(set.intersection(*(set(each.parts) for each in reports)))
+    def _acceptability(
+        self, reports: Sequence[Report]
+    ) -> Mapping[str, tuple[float, ...]]:
+        # How often each model takes each rank when weights are drawn from Dirichlet(1).
+        names = [n for n in WEIGHTS if all(n in each.parts for each in reports)]
+        if any(each.score is None for each in reports):
+            return {}
         table = np.array([[each.parts[name] for name in names] for each in reports])
         logs = np.log(np.clip(table, 1e-300, 1.0))
-        weights = np.random.default_rng(self.seed).dirichlet(np.ones(len(names)), 4000)
-        first = np.argmax(logs @ weights.T, axis=0)
-        shares = np.bincount(first, minlength=len(reports)) / first.size
-        return dict(zip([e.model for e in reports], shares.tolist(), strict=True))
+        worth = logs @ _random_weights(self.seed, len(names)).T
+        ranks = np.argsort(np.argsort(-worth, axis=0, kind="stable"), axis=0)
+        size = len(reports)
+        return {
+            report.model: tuple(
+                (np.bincount(row, minlength=size) / NUM_WEIGHTS).tolist()
+            )
+            for report, row in zip(reports, ranks, strict=True)
+        }
+
+    @override
+    def _remarks(self, measured: Sequence[Measured]) -> tuple[str, ...]:
+        reports = [each.report for each in measured]
+        if len(reports) < 2:
+            return ()
+        costs = [c for c in COSTS if all(c in each.details for each in reports)]
+        front = pareto_front(reports, costs)
+        against = listing(["performance", *(name.replace("_", " ") for name in costs)])
+        remarks = [f"Pareto front of {against}: {listing(front, 10)}."]
+        shares = self._acceptability(reports)
+        if shares:
+            words = [f"{model} {share[0]:.0%}" for model, share in shares.items()]
+            remarks.append(f"First under random weights: {listing(words, 10)}.")
+        return tuple(remarks)
+
+
+def pareto_front(reports: Sequence[Report], costs: Sequence[str]) -> list[str]:
+    """The models that no other beats on performance and on every cost.
+
+    Args:
+        reports: With "performance" among their parts and the costs among the details.
+        costs: Names of details that are better when smaller.
+    """
+    points = {
+        each.model: (-each.parts["performance"], *(each.details[c] for c in costs))
+        for each in reports
+    }
+    return [
+        model
+        for model, own in points.items()
+        if not any(
+            other != own and all(x <= y for x, y in zip(other, own, strict=True))
+            for other in points.values()
+        )
+    ]
+
+
+def _random_weights(seed: int, size: int) -> Array:
+    return np.random.default_rng(seed).dirichlet(np.ones(size), NUM_WEIGHTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
+from pretrain_eval._evaluator import Pieces
 from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip, macro_mean
+from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
 from pretrain_eval._records import Run
-from pretrain_eval._statistics import Array, stability
+from pretrain_eval._report import Report
+from pretrain_eval._statistics import Array, Cell, stability
 
+USUAL = ("accuracy", "recall", "f1")
 SATURATED = 0.02
 
 
@@ -24,12 +28,13 @@ class VariabilityEvaluator(GridEvaluator):
     """V = mean of h, h = (a − b) / (1 − b): the share of the headroom that was closed.
 
     b and a are the normalised metric before and after fine-tuning, h is held in
-    [−1, 1], and the mean is over cells and over the metrics. A run with 1 − b < 0.02
-    had no headroom: it is left out and counted.
+    [−1, 1], the mean is over cells and then over the metrics, and V in [0, 1]. A run
+    with 1 − b < 0.02 had no headroom: it is left out and counted. Beside it stands the
+    source's own measure, the plain change of each metric.
 
     Attributes:
-        metrics: The keys that are read; None takes accuracy, recall and F1, those of
-            them that the runs hold.
+        metric: None reads accuracy, macro recall and macro F1, those that the runs
+            hold; else the one key, or the key of each task.
 
     >>> run = Run(
     ...     model="a",
@@ -46,11 +51,7 @@ class VariabilityEvaluator(GridEvaluator):
     """
 
     protocol: ClassVar[str] = "variability"
-    metrics: tuple[str, ...] | None = None
-
-    @property
-    def _keys(self) -> tuple[str, ...]:
-        return self.metrics or ("accuracy", "recall", "f1")
+    metric: str | Mapping[str, str] | None = None  # type: ignore[assignment] # the three
 
     @override
     def combine(self, parts: Mapping[str, float]) -> float:
@@ -58,101 +59,141 @@ class VariabilityEvaluator(GridEvaluator):
         return clip(math.fsum(parts.values()) / len(parts))
 
     @override
+    def _metrics(self) -> tuple[str, ...]:
+        return USUAL if self.metric is None else super()._metrics()
+
+    def _keys(self, run: Run) -> tuple[str, ...]:
+        if self.metric is None:
+            return USUAL
+        key = self._key(run)
+        return () if key is None else (key,)
+
+    @override
     def _read(self, run: Run) -> Row | None:
         row: dict[str, float] = {}
-        for key in self._keys:
-            before = run.baseline.get(key)
-            after = run.scores.get(key)
-            if before is None or (after is None and run.status != "diverged"):
-                continue
-            level = self.level(run, key) or 0.0
-            after = level if after is None or run.status == "diverged" else after
-            if level >= 1:
-                continue
-            b = (before - level) / (1 - level)
-            a = (after - level) / (1 - level)
-            row.setdefault("z", a)
-            row[f"before {key}"], row[f"after {key}"] = b, a
-            row[f"change {key}"] = after - before
-            row[f"saturated {key}"] = float(1 - b < SATURATED)
-            headroom = 1 - b >= SATURATED
-            row[key] = min(max((a - b) / (1 - b), -1.0), 1.0) if headroom else math.nan
+        for key in self._keys(run):
+            row |= self._read_metric(run, key)
         if not row:
             return None
         forgotten = [
-            run.baseline[key] - run.scores[key]
-            for key in run.scores
-            if key.startswith("source/") and key in run.baseline
+            before - run.scores[key]
+            for key, before in run.baseline.items()
+            if key.startswith("source/") and key in run.scores
         ]
         if forgotten:
             row["forgetting"] = math.fsum(forgotten) / len(forgotten)
         return row
 
+    def _read_metric(self, run: Run, key: str) -> dict[str, float]:
+        before, after = run.baseline.get(key), run.scores.get(key)
+        if run.status == "diverged":
+            after = self._levels.chance_of(run, key) or 0.0
+        if before is None or after is None:
+            return {}
+        b = self._levels.normalised(run, key, before)
+        a = self._levels.normalised(run, key, after)
+        if a is None or b is None:
+            return {}
+        return {
+            f"before {key}": before,
+            f"after {key}": after,
+            f"z before {key}": b,
+            f"z after {key}": a,
+        }
+
+    @override
+    def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
+        grid = super()._grid(pieces, holes)
+        columns = dict(grid.columns)
+        for key in self._found(grid):
+            b, a = columns[f"z before {key}"], columns[f"z after {key}"]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                h = np.clip((a - b) / (1 - b), -1.0, 1.0)
+            columns[key] = np.where(1 - b < SATURATED, math.nan, h)
+        return dataclasses.replace(grid, columns=columns)
+
+    def _found(self, grid: Grid) -> list[str]:
+        return [key for key in self._metrics() if f"z after {key}" in grid.columns]
+
     @override
     def _needs(self) -> str:
-        return f"one of {list(self._keys)} in both baseline and scores"
+        keys = " or ".join(map(repr, self._metrics()))
+        return f"{keys} in both baseline and scores"
 
     @override
     def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
-        return dict.fromkeys(self._keys, (-1.0, 1.0))
+        return dict.fromkeys(self._metrics(), (-1.0, 1.0))
 
     @override
-    def _parts(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
+    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
         parts = {
             key: layout.macro(means[key])
-            for key in self._keys
+            for key in self._metrics()
             if key in means and not np.isnan(means[key]).all()
         }
         if not parts:
             raise ValueError(
-                "VariabilityEvaluator: every run was saturated before fine-tuning"
-                f" (1 − b < {SATURATED}); there was no headroom to close"
+                "variability has nothing to measure: before fine-tuning every run had"
+                f" less than {SATURATED} of headroom"
             )
         return parts
 
     @override
-    def _linear(self, grid: Grid, layout: Layout) -> Array:
-        # Each run's share in the score, over the weight of its cell.
-        index = np.searchsorted(grid.present, grid.cell)
-        keys = list(self._parts(layout, grid.means()))
-        columns = np.stack([grid.columns[key] for key in keys])
-        filled = np.where(
-            np.isnan(columns),
-            np.array([[float(layout.macro(grid.means()[key]))] for key in keys]),
-            columns,
-        )
-        del index
-        result: Array = filled.mean(axis=0)
-        return result
-
-    @override
-    def _details(
-        self, runs: Sequence[Run], grid: Grid, layout: Layout
-    ) -> dict[str, float]:
-        keys = [key for key in self._keys if f"before {key}" in grid.columns]
-        details: dict[str, float] = {}
+    def _linear(self, grid: Grid) -> Array:
+        # Cells without headroom in one metric weigh nothing there, and the others more.
+        keys = list(self._made_of(grid.layout, grid.means))
+        values = np.zeros(grid.cell.size)
         for key in keys:
-            for name in ("before", "after", "change"):
-                value = macro_mean(grid, f"{name} {key}")
-                if value is not None:
-                    details[f"{name} {key}"] = value
-        changes = grid.columns[f"change {keys[0]}"]
-        details["negative transfer"] = float((changes < 0).mean())
-        signed = [float(v) for v in self._parts(layout, grid.means()).values()]
-        details["signed mean"] = math.fsum(signed) / len(signed)
-        after = grid.means()[f"after {keys[0]}"]
-        details["consistency of after"] = stability(
-            np.clip(after, 0, 1), layout.weights
-        )
-        details["saturated runs"] = float(grid.columns[f"saturated {keys[0]}"].sum())
-        forgetting = macro_mean(grid, "forgetting")
-        if forgetting is not None:
-            details["forgetting"] = forgetting
-        return details
+            means, column = grid.means[key], grid.columns[key]
+            known = ~np.isnan(means)
+            share = np.zeros(means.size)
+            layout = grid.layout.only(np.flatnonzero(known).tolist())
+            share[known] = layout.weights / grid.layout.weights[known]
+            filled = np.where(np.isnan(column), means[grid.index], column)
+            values += share[grid.index] * np.nan_to_num(filled) / len(keys)
+        return values
 
     @override
-    def _notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
-        absent = [key for key in self._keys if key not in grid.columns]
+    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
+        details: dict[str, float] = {}
+        for key in self._found(grid):
+            before, after = grid.macro(f"before {key}"), grid.macro(f"after {key}")
+            if before is not None and after is not None:
+                details[f"{key} before"] = before
+                details[f"{key} after"] = after
+                details[f"change of {key}"] = after - before
+        details["signed mean"] = math.fsum(report.parts.values()) / len(report.parts)
+        b, a = self._measured(grid)
+        details["negative transfer"] = float((a < b).mean())
+        z = grid.means[f"z after {self._found(grid)[0]}"]
+        known = np.flatnonzero(~np.isnan(z)).tolist()
+        weights = grid.layout.only(known).weights
+        details["consistency of after"] = stability(np.clip(z[known], 0, 1), weights)
+        details["saturated"] = float((1 - b < SATURATED).sum())
+        forgetting = grid.macro("forgetting")
+        return details | ({} if forgetting is None else {"forgetting": forgetting})
+
+    @override
+    def _own_notes(self, grid: Grid) -> list[str]:
+        notes = []
+        found = self._found(grid)
+        absent = [key for key in self._metrics() if key not in found]
         if absent:
-            return [f"No run holds {' and '.join(absent)} before and after."]
-        return []
+            notes.append(f"No run holds {' and '.join(absent)} before and after.")
+        count = int((1 - self._measured(grid)[0] < SATURATED).sum())
+        if count:
+            notes.append(
+                f"{count} measurements had less than {SATURATED} of headroom and are"
+                " left out."
+            )
+        return notes
+
+    def _measured(self, grid: Grid) -> tuple[Array, Array]:
+        # z before and after, of every run and metric.
+        pairs = [
+            (grid.columns[f"z before {key}"], grid.columns[f"z after {key}"])
+            for key in self._found(grid)
+        ]
+        before, after = np.concatenate(pairs, axis=1)
+        known = ~np.isnan(before)
+        return before[known], after[known]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import warnings
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -10,51 +12,67 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metric import DeferredMetric, Value
+from pretrain_eval._counter import FLAGS, SumCounter
+from pretrain_eval._metric import CountedMetric, Value
+from pretrain_eval._metrics.batches import flags, require_one_shape, spread_weights
 
 
-class Residuals(DeferredMetric):
-    """A metric that reads the sums of residuals and of targets, in float64.
+@final
+@dataclass(frozen=True)
+class ResidualCounter(SumCounter):
+    """Entries, Σr², Σ|r|, Σt and Σt² with r = output − target, in float64."""
 
-    `outputs` and `targets` have one shape, `(num_samples, ...)`.
-    """
+    @property
+    @override
+    def size(self) -> int:
+        return 5 + FLAGS
+
+    @override
+    def count(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
+        require_one_shape(outputs, targets)
+        if outputs.is_complex() or targets.is_complex():
+            raise TypeError(f"expected real numbers, got {outputs.dtype}")
+        targets = targets.detach().double().reshape(-1)
+        residuals = outputs.detach().double().reshape(-1) - targets
+        each = torch.ones_like(targets)
+        if weights is not None:
+            each = spread_weights(weights, outputs).double()
+            # What weighs nothing may be NaN: it is not counted.
+            targets = targets.where(each != 0, 0.0)
+            residuals = residuals.where(each != 0, 0.0)
+        columns = torch.stack(
+            (each, residuals**2 * each, residuals.abs() * each, targets * each)
+        )
+        sums = torch.cat((columns.sum(1), (targets**2 * each).sum()[None]))
+        bad_targets = ~targets.isfinite()
+        bad_outputs = ~residuals.isfinite() & ~bad_targets
+        wrong = flags(each != 0, bad_targets, None, None, bad_outputs)
+        return torch.cat((sums.where(sums.isfinite(), 0.0), wrong))
+
+    @override
+    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
+        bad = counts[-FLAGS:].astype(int)
+        return (
+            f"{bad[0]} targets are NaN or infinite",
+            "",
+            "",
+        )
+
+
+class Residuals(CountedMetric):
+    """A metric of sums of residuals; outputs and targets have one shape."""
 
     def __init__(self) -> None:
-        self._sums: Tensor | None = None
-
-    @override
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        if outputs.shape != targets.shape:
-            raise ValueError(
-                f"{self.key} expects outputs and targets of one shape, got"
-                f" {tuple(outputs.shape)} and {tuple(targets.shape)}"
-            )
-        outputs, targets = outputs.detach().double(), targets.double()
-        sums = torch.stack(
-            [
-                torch.full_like(targets.sum(), targets.numel()),
-                (outputs - targets).square().sum(),
-                targets.sum(),
-                targets.square().sum(),
-            ]
-        )
-        self._sums = sums if self._sums is None else self._sums + sums
-
-    @override
-    def reset(self) -> None:
-        self._sums = None
-
-    @override
-    def state(self) -> Sequence[Tensor]:
-        if self._sums is None:
-            raise RuntimeError(f"{self.key} has seen no batch since its last reset")
-        return [self._sums]
+        super().__init__(ResidualCounter())
 
 
 @final
 class MeanSquaredError(Residuals):
     """Mean of (output − target)² over all entries; lower is better.
 
+    >>> import torch
     >>> metric = MeanSquaredError()
     >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
     >>> metric.compute()
@@ -65,16 +83,35 @@ class MeanSquaredError(Residuals):
 
     @override
     def value(self, *state: np.ndarray) -> Value:
-        count, residual, _, _ = state[0]
-        return float(residual / count)
+        return float(state[0][1] / self.require_samples(state[0][0]))
+
+
+@final
+class MeanAbsoluteError(Residuals):
+    """Mean of |output − target| over all entries; lower is better.
+
+    >>> import torch
+    >>> metric = MeanAbsoluteError()
+    >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    >>> metric.compute()
+    1.0
+    """
+
+    key = "mae"
+
+    @override
+    def value(self, *state: np.ndarray) -> Value:
+        return float(state[0][2] / self.require_samples(state[0][0]))
 
 
 @final
 class R2Score(Residuals):
     """1 − Σ(output − target)² / Σ(target − mean target)²; 1 is perfect, 0 is the mean.
 
-    All entries are pooled. NaN where the targets are constant.
+    All entries are pooled. NaN, with a warning, where the targets are constant, or so
+    close to it (a spread of 1e-6 of their size) that float64 sums cannot tell.
 
+    >>> import torch
     >>> metric = R2Score()
     >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
     >>> metric.compute()
@@ -85,6 +122,11 @@ class R2Score(Residuals):
 
     @override
     def value(self, *state: np.ndarray) -> Value:
-        count, residual, total, squares = state[0]
+        count, residual, _, total, squares = state[0][:-FLAGS]
+        self.require_samples(count)
         spread = squares - total**2 / count
-        return float(1 - residual / spread) if spread > 0 else float("nan")
+        # Sums of squares round at about 1e-16 of their size an entry.
+        if spread <= 1e-12 * squares:
+            warnings.warn("r2 is undefined: the targets are constant", stacklevel=2)
+            return math.nan
+        return float(1 - residual / spread)

@@ -1,4 +1,4 @@
-"""Step metrics inside of other frameworks' loops, one module a framework.
+"""Bridges to other libraries, one module each.
 
-Each module imports its framework; importing the library imports none.
+Each imports its library; importing `pretrain_eval` imports none of them.
 """

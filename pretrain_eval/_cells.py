@@ -1,0 +1,203 @@
+"""The cells of a grid, checked before the first run, and the key of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import nn
+
+from pretrain_eval._finetune import (
+    TRAINING_SEMANTICS,
+    choose_device,
+    first_inputs,
+    prepare,
+)
+from pretrain_eval._fingerprint import (
+    fingerprint,
+    fingerprint_model,
+    fingerprint_splits,
+)
+from pretrain_eval._models import Model, build
+from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._task import Strategy, Task
+from pretrain_eval._validate import evaluating, logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run to be."""
+
+    model_name: str
+    model: Model
+    head: str | None
+    task: Task
+    dataset: str
+    strategy: Strategy
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What messages and bars call it."""
+        return (
+            f"{self.model_name} on {self.task.name}/{self.dataset},"
+            f" {self.strategy.name}, seed {self.seed}"
+        )
+
+
+class Keys:
+    """Keys of cells; each model and dataset is read once.
+
+    Args:
+        note: Told what is read, which takes its time where it is large.
+    """
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._models: dict[str, str] = {}
+        self._splits: dict[tuple[str, str], str] = {}
+        self._strategies: dict[str, str] = {}
+
+    def of(self, cell: Cell) -> str:
+        """What decides the cell's result, and no name, as one short text."""
+        if cell.model_name not in self._models:
+            self._note(f"reading the weights of {cell.model_name}")
+            with preserved_rng():
+                seed_all(0)  # a builder's random weights
+                self._models[cell.model_name] = fingerprint_model(build(cell.model))
+        where = (cell.task.name, cell.dataset)
+        if where not in self._splits:
+            self._note(f"reading the samples of {cell.task.name}/{cell.dataset}")
+            self._splits[where] = fingerprint_splits(cell.task.datasets[cell.dataset])
+        if cell.strategy.name not in self._strategies:
+            configuration = dict(cell.strategy.configuration)
+            self._strategies[cell.strategy.name] = fingerprint([configuration])
+        return fingerprint(
+            [
+                TRAINING_SEMANTICS,
+                self._models[cell.model_name],
+                cell.head,
+                self._splits[where],
+                cell.task.num_classes,
+                cell.task.num_outputs,
+                self._strategies[cell.strategy.name],
+                cell.seed,
+            ]
+        )
+
+
+def checked_cells(
+    models: Mapping[str, Model] | Sequence[str],
+    tasks: Sequence[Task],
+    strategies: Sequence[Strategy],
+    seeds: tuple[int, ...],
+    heads: Mapping[str, str],
+    device: torch.device | str | None,
+) -> list[Cell]:
+    """The grid's cells, once everything that can be checked beforehand has been."""
+    _check_members("models", list(models))
+    if not isinstance(models, Mapping):
+        models = {name: name for name in models}
+    _check_members("tasks", [_name(task, Task) for task in tasks])
+    _check_members("strategies", [_name(each, Strategy) for each in strategies])
+    _check_members("seeds", list(seeds))
+    wrong = [seed for seed in seeds if type(seed) is not int or seed < 0]
+    if wrong:
+        raise ValueError(f"sweep expects seeds to be ints of at least 0, got {wrong}")
+    unknown = sorted(set(heads) - set(models))
+    if unknown:
+        raise ValueError(
+            f"heads names models {unknown} that are not swept: {list(models)}"
+        )
+    for name, model in models.items():
+        _check_model(name, model, heads.get(name), tasks, strategies, device)
+    return list(_cells(models, tasks, strategies, seeds, heads))
+
+
+def _cells(
+    models: Mapping[str, Model],
+    tasks: Sequence[Task],
+    strategies: Sequence[Strategy],
+    seeds: tuple[int, ...],
+    heads: Mapping[str, str],
+) -> Iterator[Cell]:
+    for name, model in models.items():
+        for task in tasks:
+            for label in task.datasets:
+                for strategy in strategies:
+                    for seed in seeds:
+                        yield Cell(
+                            model_name=name,
+                            model=model,
+                            head=heads.get(name),
+                            task=task,
+                            dataset=label,
+                            strategy=strategy,
+                            seed=seed,
+                        )
+
+
+def _check_members(what: str, members: Sequence[object]) -> None:
+    if not members:
+        raise ValueError(f"sweep expects {what}, got none")
+    twice = sorted({str(m) for m in members if members.count(m) > 1})
+    if twice:
+        raise ValueError(f"sweep expects different {what}, got {twice} more than once")
+
+
+def _name(member: Task | Strategy, kind: type[Task | Strategy]) -> str:
+    if not isinstance(member, kind):
+        raise TypeError(
+            f"sweep expects {kind.__name__} objects, got {type(member).__name__}"
+        )
+    return member.name
+
+
+def _check_model(
+    name: str,
+    model: Model,
+    head: str | None,
+    tasks: Sequence[Task],
+    strategies: Sequence[Strategy],
+    device: torch.device | str | None,
+) -> None:
+    """Put one batch of every dataset through the model, as the training will."""
+    with preserved_rng():
+        seed_all(0)
+        network = build(model).to(choose_device(device))
+        for task in tasks:
+            for label, splits in task.datasets.items():
+                try:
+                    for strategy in strategies:
+                        prepare(network, task, splits, strategy, head)
+                    inputs = first_inputs(splits, strategies[0].batch_size)
+                    with evaluating(network), torch.no_grad():
+                        outputs = logits(network(inputs.to(choose_device(device))))
+                except Exception as error:
+                    raise ValueError(
+                        f"model {name!r} does not fit {task.name}/{label}: {error}"
+                    ) from error
+                if outputs.shape != (len(inputs), task.output_size):
+                    raise ValueError(
+                        f"model {name!r} gives {tuple(outputs.shape)} for"
+                        f" {len(inputs)} samples of {task.name}/{label}, which needs"
+                        f" {(len(inputs), task.output_size)}"
+                    )
+
+
+def draws_weights(model: Model) -> bool:
+    """Whether each seed builds other weights."""
+    if isinstance(model, str | Enum) or (
+        isinstance(model, nn.Module) and not isinstance(model, type)
+    ):
+        return False
+    with preserved_rng():
+        seed_all(0)
+        first = build(model).state_dict()
+        seed_all(1)
+        second = build(model).state_dict()
+    return first.keys() != second.keys() or any(
+        not torch.equal(value, second[name]) for name, value in first.items()
+    )

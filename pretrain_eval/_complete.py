@@ -1,0 +1,174 @@
+"""Bringing pending runs to an end: claims, executors, deaths, second tries."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pretrain_eval._cells import Cell
+from pretrain_eval._jobs import failed, status_of
+from pretrain_eval._progress import Progress
+from pretrain_eval._records import Run, Status
+from pretrain_eval._store import RunStore
+
+log = logging.getLogger("pretrain_eval")
+
+_BEAT_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+_NUM_DEATHS = 2  # worker processes that one run may cost
+
+
+@dataclass
+class Pending:
+    """One cell of a sweep on its way.
+
+    Attributes:
+        cell: What is run.
+        key: What it is kept under.
+        due: Whether it is to be run.
+        attempts: Results that were under the key when the sweep was planned.
+        deaths: Worker processes that died of it.
+        tries: Results of this sweep that were to be tried again.
+    """
+
+    cell: Cell
+    key: str
+    due: bool
+    attempts: int
+    deaths: int = 0
+    tries: int = 0
+
+
+class Memory:
+    """Keeps the runs of a sweep without a store, by the same words."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+
+    def __repr__(self) -> str:
+        return "no store"
+
+    def statuses(self) -> dict[str, Status]:
+        """Nothing was there before."""
+        return {}
+
+    def attempts(self, key: str) -> int:
+        """Whether there is a run."""
+        return int(key in self._runs)
+
+    def get(self, key: str) -> Run | None:
+        """The run, if there is one."""
+        return self._runs.get(key)
+
+    def add(self, key: str, run: Run) -> None:
+        """Keep the run."""
+        self._runs[key] = run
+
+    def claim(self, key: str, *, attempts: int) -> bool:
+        """Nobody else is there."""
+        return True
+
+    def heartbeat(self) -> None:
+        """Nobody listens."""
+
+    def release(self, key: str | None = None) -> None:
+        """Nobody waits."""
+
+
+def complete(
+    pending: Sequence[Pending],
+    start: Callable[[Cell], Future[Run]],
+    window: int | None,
+    kept: RunStore | Memory,
+    shown: Progress,
+    retry: Collection[Status],
+) -> None:
+    """Run all that is due and keep each result as it comes.
+
+    Args:
+        pending: In the order in which they are started.
+        start: Starts a run, which then is a future.
+        window: How many may be under way at a time, all where None.
+        kept: Where results go.
+        shown: Told of every cell that is done.
+        retry: Statuses that are tried again, once.
+    """
+    waiting = deque(each for each in pending if each.due)
+    for _ in range(len(pending) - len(waiting)):
+        shown.advance()
+    running: dict[Future[Run], Pending] = {}
+    elsewhere: deque[Pending] = deque()  # claimed by another process, or a twin of ours
+    while waiting or running or elsewhere:
+        while waiting and (window is None or len(running) < window):
+            each = waiting.popleft()
+            ours = any(each.key == other.key for other in running.values())
+            if not ours and kept.claim(each.key, attempts=each.attempts):
+                shown.note(each.cell.name)
+                running[start(each.cell)] = each
+            elif kept.attempts(each.key) > each.attempts:
+                shown.advance()  # it came in meanwhile
+            else:
+                elsewhere.append(each)
+        if running:
+            patience = _POLL_SECONDS if elsewhere else None
+            finished, _ = wait(running, patience, return_when=FIRST_COMPLETED)
+            for future in finished:
+                each = running.pop(future)
+                run = _outcome(future, each, retry)
+                if run is None:
+                    waiting.appendleft(each)
+                else:
+                    kept.add(each.key, run)
+                    shown.advance()
+        elif elsewhere:
+            time.sleep(_POLL_SECONDS)
+        waiting.extend(elsewhere)
+        elsewhere.clear()
+
+
+def _outcome(
+    future: Future[Run], each: Pending, retry: Collection[Status]
+) -> Run | None:
+    """The record of a run that has ended; None where it is to be tried again."""
+    try:
+        run = future.result()
+    except BrokenExecutor as error:
+        each.deaths += 1
+        if each.deaths < _NUM_DEATHS:
+            log.warning("%s: %s; it is tried again", each.cell.name, error)
+            return None
+        run = failed(each.cell, "error", str(error))
+    except Exception as error:
+        run = failed(each.cell, status_of(error), f"{type(error).__name__}: {error}")
+    if run.status in retry and each.tries == 0:
+        each.tries += 1
+        return None
+    return run
+
+
+@contextmanager
+def beating(kept: RunStore | Memory) -> Iterator[None]:
+    """Keep the claims alive while training keeps this thread busy."""
+    stopped = threading.Event()
+
+    def beat() -> None:
+        while not stopped.wait(_BEAT_SECONDS):
+            try:
+                kept.heartbeat()
+            except (OSError, ValueError) as error:
+                # What it means for the runs shows when the next one is kept.
+                log.warning("no heartbeat: %s", error)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

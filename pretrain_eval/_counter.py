@@ -1,0 +1,197 @@
+"""What is counted of a batch, and how counts of batches add up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+# Counts of batches on the CPU are numpy's: for a batch of 128 its reductions and
+# `bincount` cost a fraction of torch's. Counts on a device stay there.
+Array = np.ndarray | Tensor
+
+# What a metric holds: sums, or the rows that it has seen, in pieces.
+Held = Array | tuple[Tensor, ...]
+
+# The last entries of sums: how many targets and predictions were out of range, how
+# many scores were declared as probabilities and are none, how many were not finite.
+FLAGS = 4
+
+
+class Counter(ABC):
+    """The declared configuration of what is counted.
+
+    Metrics whose counters are equal are counted once in a collection, so equality is
+    that of the configuration; members are frozen dataclasses. What is held is never
+    changed in place: several metrics may hold the same.
+    """
+
+    @abstractmethod
+    def count(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Array:
+        """The counts of one batch."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int | None:
+        """The length of what is held, None where batches decide it."""
+
+    @abstractmethod
+    def batch(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Held:
+        """The same to be held, checked where that needs no wait for a device."""
+
+    @abstractmethod
+    def add(self, counts: Held | None, batch: Held) -> Held:
+        """What is held after one more batch."""
+
+    @abstractmethod
+    def whole(self, counts: Held) -> Tensor:
+        """What is held as one tensor."""
+
+    @abstractmethod
+    def kept(self, whole: Tensor) -> Held:
+        """What is held, from one tensor: the inverse of `whole`."""
+
+    @abstractmethod
+    def check(self, counts: np.ndarray) -> None:
+        """Raise what can only be told once the counts were fetched."""
+
+    @abstractmethod
+    def num_unknown(self, counts: np.ndarray) -> int:
+        """How many outputs were NaN or infinite, so that no value can be known."""
+
+
+class SumCounter(Counter):
+    """Counts a vector that ends with `FLAGS` flags; vectors of batches add up."""
+
+    @abstractmethod
+    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
+        """What to say of bad targets, predictions and probabilities."""
+
+    @override
+    def batch(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Held:
+        require_one_device(outputs, targets)
+        counts = self.count(outputs, targets, weights)
+        # Counts in numpy were checked on the way.
+        if isinstance(counts, Tensor) and counts.is_cpu:
+            self.check(counts.numpy())
+        return counts
+
+    @override
+    def add(self, counts: Held | None, batch: Held) -> Held:
+        if counts is None:
+            return batch
+        if len(counts) != len(batch):
+            raise ValueError(
+                f"this batch has other classes than the ones before it:"
+                f" {len(batch)} counters after {len(counts)}"
+            )
+        if isinstance(counts, np.ndarray) and isinstance(batch, np.ndarray):
+            total: np.ndarray = counts + batch
+            return total
+        own, new = self.whole(counts), self.whole(batch)
+        return own.to(new.device) + new
+
+    @override
+    def whole(self, counts: Held) -> Tensor:
+        (only,) = _tensors(counts)
+        return only
+
+    @override
+    def kept(self, whole: Tensor) -> Held:
+        return whole.numpy() if whole.is_cpu else whole
+
+    @override
+    def check(self, counts: np.ndarray) -> None:
+        flags = counts[-FLAGS:-1]
+        if flags.any():
+            words = self.complaints(counts)
+            raised = [word for word, flag in zip(words, flags, strict=True) if flag]
+            raise ValueError("; ".join(raised))
+
+    @override
+    def num_unknown(self, counts: np.ndarray) -> int:
+        return int(counts[-1])
+
+
+class RowCounter(Counter):
+    """Keeps every sample as a row, for values that no sum can tell.
+
+    Rows are held in pieces that double in size, so that a million batches cost little
+    more to append than to hold. NaN stands for a score that is not finite, infinity
+    for a target or a probability out of range.
+    """
+
+    @property
+    @override
+    def size(self) -> int | None:
+        return None
+
+    @override
+    def batch(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Held:
+        require_one_device(outputs, targets)
+        (rows,) = _tensors(self.count(outputs, targets, weights))
+        if rows.is_cpu:
+            self.check(rows.numpy())
+        return (rows,)
+
+    @override
+    def add(self, counts: Held | None, batch: Held) -> Held:
+        pieces = [] if counts is None else _tensors(counts)
+        for piece in _tensors(batch):
+            if pieces and pieces[0].shape[1] != piece.shape[1]:
+                raise ValueError(
+                    "this batch has other classes than the ones before it:"
+                    f" {piece.shape[1]} columns after {pieces[0].shape[1]}"
+                )
+            pieces.append(piece)
+            while len(pieces) > 1 and len(pieces[-2]) <= len(pieces[-1]):
+                last = pieces.pop()
+                pieces[-1] = torch.cat((pieces[-1].to(last.device), last))
+        return tuple(pieces)
+
+    @override
+    def whole(self, counts: Held) -> Tensor:
+        pieces = _tensors(counts)
+        return torch.cat([piece.to(pieces[-1].device) for piece in pieces])
+
+    @override
+    def kept(self, whole: Tensor) -> Held:
+        return (whole,)
+
+    @override
+    def check(self, counts: np.ndarray) -> None:
+        bad = np.isinf(counts).any(1)
+        if bad.any():
+            raise ValueError(
+                f"{bad.sum()} rows hold targets out of range, or scores that were"
+                " declared as probabilities and are none"
+            )
+
+    @override
+    def num_unknown(self, counts: np.ndarray) -> int:
+        return int(np.isnan(counts).any(1).sum())
+
+
+def require_one_device(outputs: Tensor, targets: Tensor) -> None:
+    """Nothing is moved between devices behind the user's back."""
+    if outputs.device != targets.device:
+        raise ValueError(
+            f"outputs are on {outputs.device}, targets on {targets.device}; move one"
+        )
+
+
+def _tensors(counts: Held) -> list[Tensor]:
+    if isinstance(counts, tuple):
+        return list(counts)
+    return [counts if isinstance(counts, Tensor) else torch.from_numpy(counts)]

@@ -1,0 +1,102 @@
+"""Validation in the middle of training, as a step metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from pretrain_eval._metric import Metric, MetricCollection, StepMetric, Value
+from pretrain_eval._step import Step
+from pretrain_eval._validate import Forward, as_collection, validate
+
+
+@final
+class Validation(StepMetric):
+    """What `validate` measures after every n-th optimizer step.
+
+    `history` and a collection's `compute` hold `valid/<key>` of each metric, and the
+    `step`s they were measured at; the value is the latest one of the first metric.
+    Training goes on as if nothing had been measured: see `validate`. Where `attach`
+    measures only some steps, the first one from each n-th on counts.
+
+    Args:
+        model: What is measured.
+        loader: Held-out batches.
+        metrics: One or several; each must compute one number.
+        every: Optimizer steps between measurements; `len(train_loader)` for epochs.
+        forward: As for `validate`.
+        device: As for `validate`.
+        autocast: As for `validate`.
+        optimizer: As for `validate`.
+
+    >>> from pretrain_eval import Accuracy
+    >>> model = nn.Linear(2, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> held_out = [(torch.eye(2), torch.tensor([0, 1]))]
+    >>> validation = Validation(model, held_out, Accuracy(), every=5)
+    >>> with validation.attach(optimizer):
+    ...     for _ in range(10):
+    ...         optimizer.zero_grad()
+    ...         loss = nn.functional.cross_entropy(model(torch.eye(2)), torch.arange(2))
+    ...         loss.backward()
+    ...         optimizer.step()
+    >>> validation.history["step"]
+    (5, 10)
+    """
+
+    key = "valid"
+    counts_skipped = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: Iterable[Any],
+        metrics: Metric | MetricCollection | Sequence[Metric],
+        *,
+        every: int,
+        forward: Forward | None = None,
+        device: torch.device | str | None = None,
+        autocast: torch.dtype | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        super().__init__(statistic="last")
+        if every < 1:
+            raise ValueError(f"every counts optimizer steps, from 1, got {every}")
+        self._metrics = as_collection(metrics)
+        self._model, self._loader, self._every = model, loader, every
+        self._forward, self._device = forward, device
+        self._autocast, self._optimizer = autocast, optimizer
+
+    @override
+    def after_step(self, step: Step) -> None:
+        if step.number // self._every <= self.log.last_step // self._every:
+            return
+        values = validate(
+            self._model,
+            self._loader,
+            self._metrics,
+            forward=self._forward,
+            device=self._device,
+            autocast=self._autocast,
+            optimizer=self._optimizer,
+        )
+        numbers = [_number(key, value) for key, value in values.items()]
+        self.record(step, torch.tensor(numbers, dtype=torch.float64), tuple(values))
+
+    @override
+    def value(self, *state: np.ndarray) -> Value:
+        return self.parts(*state)[next(iter(self._metrics))]
+
+
+def _number(key: str, value: Value) -> float:
+    if isinstance(value, tuple):
+        raise TypeError(
+            f"Validation keeps one number a metric, {key!r} computes several"
+        )
+    return value

@@ -1,0 +1,139 @@
+"""How often intervals hold the truth when there are few seeds, by simulation.
+
+Tasks have a true score μ ~ U(.3, .9) and a spread over seeds σ ~ U(.005, .05); the
+scores are normal. Run it with `python tests/benchmarks/coverage.py [simulations]`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+import pretrain_eval as pe
+from pretrain_eval._intervals import percentiles
+from pretrain_eval._statistics import Array, iqm
+
+NORMAL = np.array([pe_quantile / 1000 for pe_quantile in range(1, 1000)])
+
+
+def runs_of(scores: Array, model: str = "a") -> list[pe.Run]:
+    """Runs with the accuracies of an array (num_runs, num_tasks)."""
+    return [
+        pe.Run(
+            model=model,
+            task=f"t{task}",
+            dataset="d",
+            strategy="full",
+            seed=seed,
+            scores={"accuracy": accuracy},
+            chance={"accuracy": 0.0},
+        )
+        for seed, row in enumerate(scores.tolist())
+        for task, accuracy in enumerate(row)
+    ]
+
+
+def draw(rng: np.random.Generator, num_runs: int, num_tasks: int) -> tuple[Array, ...]:
+    """True means, true spreads and the measured scores."""
+    means = rng.uniform(0.3, 0.9, num_tasks)
+    spreads = rng.uniform(0.005, 0.05, num_tasks)
+    return means, spreads, rng.normal(means, spreads, (num_runs, num_tasks))
+
+
+def population_iqm(means: Array, spreads: Array) -> float:
+    """The interquartile mean of infinitely many runs."""
+    from scipy.special import ndtri
+
+    return iqm(means + spreads * ndtri(NORMAL)[:, None])
+
+
+def plain_bootstrap(scores: Array, rng: np.random.Generator) -> tuple[float, float]:
+    """The percentile bootstrap of the mean without scaled residuals, for contrast."""
+    num_runs, num_tasks = scores.shape
+    picks = rng.integers(0, num_runs, (2000, num_runs, num_tasks))
+    draws = np.take_along_axis(scores[None], picks, axis=1).mean(axis=(1, 2))
+    return percentiles(draws, 0.95)
+
+
+def coverage_of_mean(num_runs: int, num_tasks: int, simulations: int) -> None:
+    """The report's interval, and the plain bootstrap's, for the mean."""
+    rng = np.random.default_rng(num_runs * 100 + num_tasks)
+    held, plain, width = [], [], []
+    for _ in range(simulations):
+        means, _, scores = draw(rng, num_runs, num_tasks)
+        interval = pe.PersistenceEvaluator().score(runs_of(scores)).interval
+        held.append(interval.low <= means.mean() <= interval.high)
+        width.append(interval.high - interval.low)
+        low, high = plain_bootstrap(scores, rng)
+        plain.append(low <= means.mean() <= high)
+    print(
+        f"mean         {num_runs} seeds × {num_tasks:2} tasks  {np.mean(held):.3f}"
+        f"   plain bootstrap {np.mean(plain):.3f}   mean width {np.mean(width):.4f}"
+    )
+
+
+def coverage_of_iqm(num_runs: int, num_tasks: int, simulations: int) -> None:
+    """The scaled bootstrap's interval for the interquartile mean."""
+    rng = np.random.default_rng(num_runs * 100 + num_tasks)
+    held = []
+    for _ in range(simulations):
+        means, spreads, scores = draw(rng, num_runs, num_tasks)
+        low, high = pe.bootstrap_interval(scores, "iqm", replicates=2000)
+        held.append(low <= population_iqm(means, spreads) <= high)
+    print(f"IQM          {num_runs} seeds × {num_tasks:2} tasks  {np.mean(held):.3f}")
+
+
+def coverage_of_reusability(num_runs: int, num_tasks: int, simulations: int) -> None:
+    """The report's bootstrap interval for R = (M · D)^½ with its worst domain."""
+    rng = np.random.default_rng(num_runs * 100 + num_tasks)
+    held = []
+    for _ in range(simulations):
+        means, _, scores = draw(rng, num_runs, num_tasks)
+        interval = pe.ReusabilityEvaluator().score(runs_of(scores)).interval
+        truth = np.sqrt(means.mean() * (means.mean() + means.min()) / 2)
+        held.append(interval.low <= truth <= interval.high)
+    print(f"reusability  {num_runs} seeds × {num_tasks:2} tasks  {np.mean(held):.3f}")
+
+
+def coverage_of_decision(num_models: int, gap: float, simulations: int) -> None:
+    """How often the best model is kept, and how often the regret limit holds."""
+    rng = np.random.default_rng(num_models)
+    kept, limited, sure, right = [], [], [], []
+    for _ in range(simulations):
+        base = rng.uniform(0.3, 0.8, 4)
+        lifts = rng.normal(0, gap, num_models)
+        runs = []
+        for model, lift in enumerate(lifts):
+            spreads = rng.uniform(0.005, 0.05, 4)
+            scores = rng.normal(base + lift, spreads, (3, 4))
+            runs += runs_of(scores, f"m{model}")
+        found = pe.PersistenceEvaluator().compare(runs)
+        names = (found.best, *found.not_separable)
+        kept.append(f"m{lifts.argmax()}" in names)
+        chosen = int(found.best[1:])
+        limited.append(lifts.max() - lifts[chosen] <= found.regret_limit)
+        sure.append(found.p_best[found.best])
+        right.append(chosen == lifts.argmax())
+    print(
+        f"decision     {num_models} models, 3 seeds × 4 tasks, gaps of {gap:.2f}: best"
+        f" kept {np.mean(kept):.3f}, regret limit held {np.mean(limited):.3f},"
+        f" mean P(best) {np.mean(sure):.3f}, pick right {np.mean(right):.3f}"
+    )
+
+
+def main() -> None:
+    """Every cell, one line each."""
+    simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+    print(f"{simulations} simulations a line, nominal 0.95")
+    for num_runs, num_tasks in ((2, 4), (3, 4), (3, 10), (5, 10)):
+        coverage_of_mean(num_runs, num_tasks, simulations)
+    for num_runs, num_tasks in ((3, 4), (3, 10), (5, 10)):
+        coverage_of_iqm(num_runs, num_tasks, simulations)
+        coverage_of_reusability(num_runs, num_tasks, simulations)
+    for num_models, gap in ((2, 0.02), (5, 0.02), (20, 0.02), (5, 0.0)):
+        coverage_of_decision(num_models, gap, simulations)
+
+
+if __name__ == "__main__":
+    main()

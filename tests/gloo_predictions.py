@@ -1,0 +1,84 @@
+"""What two processes compute together; tests/test_metric.py starts it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+import pretrain_eval as pe
+
+
+def members(num_classes: int | None) -> list[pe.Metric]:
+    """Metrics of two counters."""
+    return [
+        pe.Accuracy(num_classes=num_classes),
+        pe.Precision(num_classes=num_classes),
+        pe.Recall(num_classes=num_classes),
+        pe.F1Score(num_classes=num_classes),
+    ]
+
+
+def main(rank: int, folder: Path) -> None:
+    """Compute on this rank; rank 0 writes what it got."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2
+    )
+    calls: list[int] = []
+    reduce_all = dist.all_reduce
+
+    def counted(tensor: Tensor, *args: Any, **options: Any) -> Any:
+        calls.append(tensor.numel())
+        return reduce_all(tensor, *args, **options)
+
+    dist.all_reduce = counted
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(21, 5, generator=generator)
+    targets = torch.randint(0, 5, (21,), generator=generator)
+    samples = TensorDataset(inputs, targets)
+    sampler = DistributedSampler(samples, shuffle=False)
+    loader = DataLoader(samples, batch_size=4, sampler=sampler)
+    found: dict[str, Any] = {}
+    found["sampled"] = pe.validate(nn.Identity(), loader, members(5))
+    found["collectives"] = len(calls)
+    # Uneven shards: rank 1 has no batch at all, and nobody said how many classes.
+    metrics = pe.MetricCollection(*members(None))
+    if rank == 0:
+        metrics.update(inputs, targets)
+    found["uneven"] = metrics.compute()
+    calls.clear()
+    found["again"] = metrics.compute()
+    found["collectives_again"] = len(calls)
+    # Exact ranking keeps rows: every process has its own number of them.
+    ranking = pe.MetricCollection(
+        one=pe.AUROC(task="multiclass", scores="logits"),
+        two=pe.AveragePrecision(task="multiclass", scores="logits"),
+        all_on_one=pe.AUROC(task="binary"),
+        hits=pe.Accuracy(),
+    )
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    for key in ("one", "two", "hits"):
+        ranking[key].update(inputs[part], targets[part])
+    if rank == 1:
+        ranking["all_on_one"].update(inputs[:, 0], targets % 2)
+    calls.clear()
+    found["ranking"] = ranking.compute()
+    found["collectives_ranking"] = len(calls)
+    # A process may look at its own counts alone.
+    if rank == 0:
+        found["alone"] = metrics.compute(sync=False)
+    if rank == 0:
+        (folder / "found.json").write_text(json.dumps(found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

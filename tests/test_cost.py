@@ -1,0 +1,67 @@
+"""Counting costs without computing."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import pretrain_eval as pe
+from pretrain_eval._cost import step_memory
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "vgg16", "vit_b_16", "mobilenet_v3_small"]
+)
+def test_macs_and_parameters_equal_the_published_ones(name: str) -> None:
+    """Within 0.3 % of torchvision's metadata, on a network that holds no number."""
+    meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name, weights=None)
+    macs = pe.count_macs(network, torch.empty(1, 3, 224, 224, device="meta"))
+    # torchvision rounds to the million.
+    rounding = 0.0005
+    assert macs / 1e9 == pytest.approx(meta["_ops"], rel=0.003, abs=rounding)
+    assert sum(p.numel() for p in network.parameters()) == meta["num_params"]
+
+
+def test_counting_changes_nothing() -> None:
+    """Modes, buffers and parameters are as they were."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    network[1].eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pe.count_macs(network, torch.zeros(4, 1, 8, 8))
+    step_memory(network, torch.zeros(4, 1, 8, 8), torch.optim.Adam)
+    assert [m.training for m in network] == [True, False]
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_macs_grow_with_the_batch() -> None:
+    """Twice the samples, twice the operations: 10 · 5 each, by hand."""
+    linear = nn.Linear(10, 5)
+    assert pe.count_macs(linear, torch.zeros(2, 10)) == 100
+
+
+def test_step_memory_of_a_linear_layer_by_hand() -> None:
+    """At the optimizer's step: weights, gradients and two moments, 4 bytes each."""
+    linear = nn.Linear(1000, 1000, bias=False)
+    expected = 4 * 4 * 1000 * 1000
+    measured = step_memory(linear, torch.zeros(1, 1000), torch.optim.Adam)
+    # Adam's update also holds a temporary of the weights' size or two.
+    assert expected <= measured <= expected * 1.75
+
+
+def test_frozen_parameters_need_no_gradient_and_no_state() -> None:
+    """Freezing the large layer leaves little more than its weights."""
+    network = nn.Sequential(nn.Linear(1000, 1000, bias=False), nn.Linear(1000, 2))
+    network[0].requires_grad_(False)
+    measured = step_memory(network, torch.zeros(1, 1000), torch.optim.Adam)
+    assert measured < 1.1 * 4 * 1000 * 1000
+
+
+def test_activations_grow_with_the_batch() -> None:
+    """A hundred times the samples: the activations dominate."""
+    network = nn.Sequential(nn.Linear(10, 100), nn.ReLU(), nn.Linear(100, 10))
+    small = step_memory(network, torch.zeros(100, 10), torch.optim.SGD)
+    large = step_memory(network, torch.zeros(10_000, 10), torch.optim.SGD)
+    assert 50 < large / small < 100
