@@ -50,9 +50,7 @@ class RayExecutor(Executor):
         self._tasks: set[Any] = set()
 
     @override
-    def submit(
-        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> Future[T]:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         parts: list[Part] = []
         light = tuple(_without_parts(each, parts) for each in args)
         # References among a task's own arguments are fetched before it starts.
@@ -111,9 +109,8 @@ class _Light:
 
     def whole(self, parts: tuple[Part, ...]) -> Job:
         """The job with its parts."""
-        return Job(
-            **self.fields, **{name: parts[i] for name, i in self.numbers.items()}
-        )
+        carried: dict[str, Any] = {name: parts[i] for name, i in self.numbers.items()}
+        return Job(**self.fields, **carried)
 
 
 def _call(
