@@ -17,3 +17,4 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 exclude_patterns = ["_build"]
+napoleon_use_ivar = True  # attributes stand once, in the class description

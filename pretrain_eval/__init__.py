@@ -1,6 +1,7 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
 from pretrain_eval import functional, plot
+from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._budget import Budget
 from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
@@ -14,7 +15,16 @@ from pretrain_eval._finetune import finetune
 from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
 from pretrain_eval._levels import chance_levels
 from pretrain_eval._metric import Metric, MetricCollection, StepMetric
+from pretrain_eval._metrics.agreement import (
+    BalancedAccuracy,
+    CohenKappa,
+    ConfusionMatrix,
+    MatthewsCorrCoef,
+)
+from pretrain_eval._metrics.calibration import CalibrationError
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
+from pretrain_eval._metrics.detection import MeanAveragePrecision
+from pretrain_eval._metrics.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
@@ -25,7 +35,14 @@ from pretrain_eval._metrics.optimization import (
     UpdateNorm,
     UpdateRatio,
 )
-from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
+from pretrain_eval._metrics.ranking import AUROC, AveragePrecision
+from pretrain_eval._metrics.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    R2Score,
+)
+from pretrain_eval._metrics.segmentation import DiceScore, MeanIoU
+from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._scorecard import Scorecard, scorecard
@@ -42,12 +59,19 @@ from pretrain_eval._validate import validate
 from pretrain_eval._version import __version__
 
 __all__ = [
+    "AUROC",
     "Accuracy",
+    "AveragePrecision",
+    "BalancedAccuracy",
     "Budget",
+    "CalibrationError",
     "Change",
     "Clipped",
+    "CohenKappa",
     "Comparison",
+    "ConfusionMatrix",
     "Cost",
+    "DiceScore",
     "Difference",
     "Evaluator",
     "F1Score",
@@ -55,11 +79,18 @@ __all__ = [
     "GradNormBeforeClipping",
     "Interval",
     "LearningRate",
+    "LogLoss",
+    "Loss",
+    "MatthewsCorrCoef",
+    "MeanAbsoluteError",
+    "MeanAveragePrecision",
+    "MeanIoU",
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
     "ParameterNorm",
+    "Perplexity",
     "PersistenceEvaluator",
     "Precision",
     "R2Score",
@@ -77,8 +108,11 @@ __all__ = [
     "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",
+    "Validation",
     "VariabilityEvaluator",
     "__version__",
+    "as_ignite",
+    "as_torchmetrics",
     "bootstrap_interval",
     "chance_levels",
     "count_macs",

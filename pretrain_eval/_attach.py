@@ -162,6 +162,7 @@ class Attachment:
             self._step.clippings += self._clippings
             for watcher in self._watchers:
                 watcher.before_step(self._step)
+            self._step.read()
         self._clippings = []
 
     def _end(self, optimizer: Optimizer) -> None:
@@ -293,6 +294,7 @@ def watched_step(
         step.begin(optimizer)
         for watcher in watchers:
             watcher.before_step(step)
+        step.read()
     yield
     with torch.no_grad():
         step.end(optimizer)

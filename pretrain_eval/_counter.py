@@ -1,20 +1,22 @@
-"""What is counted of a batch, and how counts add up over batches and processes."""
+"""What is counted of a batch, and how counts of batches add up."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import override
 
 # Counts of batches on the CPU are numpy's: for a batch of 128 its reductions and
 # `bincount` cost a fraction of torch's. Counts on a device stay there.
 Array = np.ndarray | Tensor
 
-# The last entries of every count: how many targets, predictions and scores were bad.
+# What a metric holds: sums, or the rows that it has seen, in pieces.
+Held = Array | tuple[Tensor, ...]
+
+# The last entries of sums: how many targets, predictions and scores were bad.
 FLAGS = 3
 
 
@@ -22,42 +24,64 @@ class Counter(ABC):
     """The declared configuration of what is counted.
 
     Metrics whose counters are equal are counted once in a collection, so equality is
-    that of the configuration; members are frozen dataclasses. Counts are vectors that
-    are never changed in place: metrics may hold the same one.
+    that of the configuration; members are frozen dataclasses. What is held is never
+    changed in place: several metrics may hold the same.
     """
 
     @abstractmethod
     def count(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Array:
-        """The counts of one batch, a vector that ends with `FLAGS` flags."""
+        """The counts of one batch."""
 
     @property
     @abstractmethod
     def size(self) -> int | None:
-        """The length of the counts, None where the first batch decides it."""
+        """The length of what is held, None where batches decide it."""
+
+    @abstractmethod
+    def batch(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Held:
+        """The same to be held, checked where that needs no wait for a device."""
+
+    @abstractmethod
+    def add(self, counts: Held | None, batch: Held) -> Held:
+        """What is held after one more batch."""
+
+    @abstractmethod
+    def whole(self, counts: Held) -> Tensor:
+        """What is held as one tensor."""
+
+    @abstractmethod
+    def kept(self, whole: Tensor) -> Held:
+        """What is held, from one tensor: the inverse of `whole`."""
+
+    @abstractmethod
+    def check(self, counts: np.ndarray) -> None:
+        """Raise what can only be told once the counts were fetched."""
+
+
+class SumCounter(Counter):
+    """Counts a vector that ends with `FLAGS` flags; vectors of batches add up."""
 
     @abstractmethod
     def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
         """What to say where a flag is raised: targets, predictions, scores."""
 
+    @override
     def batch(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Array:
-        """The counts of one batch, checked where that needs no wait for a device."""
-        if outputs.device != targets.device:
-            raise ValueError(
-                f"outputs are on {outputs.device}, targets on {targets.device}; move"
-                " one of them"
-            )
+    ) -> Held:
+        require_one_device(outputs, targets)
         counts = self.count(outputs, targets, weights)
         # Counts in numpy were checked on the way.
         if isinstance(counts, Tensor) and counts.is_cpu:
-            self.check(counts)
+            self.check(counts.numpy())
         return counts
 
-    def add(self, counts: Array | None, batch: Array) -> Array:
-        """The counts with those of one more batch."""
+    @override
+    def add(self, counts: Held | None, batch: Held) -> Held:
         if counts is None:
             return batch
         if len(counts) != len(batch):
@@ -65,16 +89,23 @@ class Counter(ABC):
                 f"this batch has other classes than the ones before it:"
                 f" {len(batch)} counters after {len(counts)}"
             )
-        if type(counts) is np.ndarray and type(batch) is np.ndarray:
-            return counts + batch
-        if isinstance(batch, Tensor):
-            return as_tensor(counts).to(batch.device) + batch
-        return as_tensor(counts).cpu().numpy() + batch
+        if isinstance(counts, np.ndarray) and isinstance(batch, np.ndarray):
+            total: np.ndarray = counts + batch
+            return total
+        own, new = self.whole(counts), self.whole(batch)
+        return own.to(new.device) + new
 
-    def check(self, counts: Array) -> None:
-        """Raise what the flags of fetched counts tell."""
-        if isinstance(counts, Tensor):
-            counts = counts.numpy()
+    @override
+    def whole(self, counts: Held) -> Tensor:
+        (only,) = _tensors(counts)
+        return only
+
+    @override
+    def kept(self, whole: Tensor) -> Held:
+        return whole.numpy() if whole.is_cpu else whole
+
+    @override
+    def check(self, counts: np.ndarray) -> None:
         flags = counts[-FLAGS:]
         if flags.any():
             words = self.complaints(counts)
@@ -82,62 +113,71 @@ class Counter(ABC):
             raise ValueError("; ".join(raised))
 
 
-def as_tensor(counts: Array) -> Tensor:
-    """The counts as a tensor, without a copy."""
-    return counts if isinstance(counts, Tensor) else torch.from_numpy(counts)
+class RowCounter(Counter):
+    """Keeps every sample as a row, for values that no sum can tell.
 
-
-def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """The tensors on the host in float64, in one transfer a device."""
-    fetched: list[np.ndarray] = [np.empty(0)] * len(tensors)
-    for device in dict.fromkeys(tensor.device for tensor in tensors):
-        places = [i for i, tensor in enumerate(tensors) if tensor.device == device]
-        flat = _flat([tensors[i] for i in places]).cpu().numpy()
-        ends = np.cumsum([tensors[i].numel() for i in places])
-        for i, part in zip(places, np.split(flat, ends[:-1]), strict=True):
-            fetched[i] = part.reshape(tuple(tensors[i].shape))
-    return fetched
-
-
-def fetch_sums(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Each tensor's sum over the processes, in float64: one all_reduce for all.
-
-    Counts below 2^53 are exact in float64.
+    Rows are held in pieces that double in size, so that a million batches cost little
+    more to append than to hold.
     """
-    device = _collective_device()
-    flat = _flat([tensor.to(device) for tensor in tensors])
-    dist.all_reduce(flat)
-    ends = np.cumsum([tensor.numel() for tensor in tensors])
-    return list(np.split(flat.cpu().numpy(), ends[:-1]))
 
+    @property
+    @override
+    def size(self) -> int | None:
+        return None
 
-def agree_on_sizes(sizes: Sequence[int]) -> list[int]:
-    """Every process's sizes, which must be equal; one without a batch has 0."""
-    bounds = [*sizes, *(-size or -(2**62) for size in sizes)]
-    own = torch.tensor(bounds, dtype=torch.int64, device=_collective_device())
-    dist.all_reduce(own, op=dist.ReduceOp.MAX)
-    agreed: list[int] = own.tolist()
-    largest, smallest = agreed[: len(sizes)], agreed[len(sizes) :]
-    for high, low in zip(largest, smallest, strict=True):
-        if high and high != -low:
+    @override
+    def batch(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> Held:
+        require_one_device(outputs, targets)
+        (rows,) = _tensors(self.count(outputs, targets, weights))
+        if rows.is_cpu:
+            self.check(rows.numpy())
+        return (rows,)
+
+    @override
+    def add(self, counts: Held | None, batch: Held) -> Held:
+        pieces = [] if counts is None else _tensors(counts)
+        for piece in _tensors(batch):
+            if pieces and pieces[0].shape[1] != piece.shape[1]:
+                raise ValueError(
+                    "this batch has other classes than the ones before it:"
+                    f" {piece.shape[1]} columns after {pieces[0].shape[1]}"
+                )
+            pieces.append(piece)
+            while len(pieces) > 1 and len(pieces[-2]) <= len(pieces[-1]):
+                last = pieces.pop()
+                pieces[-1] = torch.cat((pieces[-1].to(last.device), last))
+        return tuple(pieces)
+
+    @override
+    def whole(self, counts: Held) -> Tensor:
+        pieces = _tensors(counts)
+        return torch.cat([piece.to(pieces[-1].device) for piece in pieces])
+
+    @override
+    def kept(self, whole: Tensor) -> Held:
+        return (whole,)
+
+    @override
+    def check(self, counts: np.ndarray) -> None:
+        bad = ~np.isfinite(counts).all(1)
+        if bad.any():
             raise ValueError(
-                f"processes met different numbers of classes: {-low} and {high} counters"
+                f"{bad.sum()} rows hold scores that are NaN, infinite or no"
+                " probabilities, or targets out of range"
             )
-    return largest
 
 
-def num_processes() -> int:
-    """How many processes compute together: 1 unless torch.distributed was started."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_world_size()
-    return 1
+def require_one_device(outputs: Tensor, targets: Tensor) -> None:
+    """Nothing is moved between devices behind the user's back."""
+    if outputs.device != targets.device:
+        raise ValueError(
+            f"outputs are on {outputs.device}, targets on {targets.device}; move one"
+        )
 
 
-def _collective_device() -> torch.device:
-    if dist.get_backend() == "nccl":
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
+def _tensors(counts: Held) -> list[Tensor]:
+    if isinstance(counts, tuple):
+        return list(counts)
+    return [counts if isinstance(counts, Tensor) else torch.from_numpy(counts)]

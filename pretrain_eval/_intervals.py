@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
-from pretrain_eval._statistics import Array, Index, finite
+from pretrain_eval._statistics import Array, Index, finite, iqm
 
 Aggregate = Literal["mean", "median", "iqm", "optimality_gap"]
 
@@ -78,23 +79,52 @@ def bootstrap_interval(
             "bootstrap_interval expects (num_runs, num_tasks) with at least two runs,"
             f" got shape {values.shape}; one run tells nothing about new seeds"
         )
-    formula = _AGGREGATES[aggregate]
+    if aggregate not in get_args(Aggregate):
+        raise ValueError(
+            f"aggregate must be one of {list(get_args(Aggregate))}, got {aggregate!r}"
+        )
     num_runs, num_tasks = values.shape
     means = values.mean(axis=0)
-    spread = (means + math.sqrt(num_runs / (num_runs - 1)) * (values - means)).ravel()
+    spread = means + math.sqrt(num_runs / (num_runs - 1)) * (values - means)
     rng = np.random.default_rng(seed)
-    found = np.empty(replicates)
-    block = max(1, 200_000 // values.size)  # what a CPU cache holds
-    for start in range(0, replicates, block):
-        size = min(block, replicates - start)
-        picks = small_integers(rng, num_runs, (size, num_runs, num_tasks))
-        rows = spread[picks * num_tasks + np.arange(num_tasks)]
-        found[start : start + size] = formula(rows)
+    if aggregate == "iqm":
+        center, found = iqm(values), _drawn_iqms(spread, replicates, rng)
+    else:
+        center, found = _drawn_means(values, spread, aggregate, replicates, rng)
     weights = np.full(num_tasks, 1 / num_tasks)
     cell = np.tile(np.arange(num_tasks), num_runs)
-    center = float(formula(values[None].copy())[0])
     factor = stretch(values.ravel(), cell, weights, confidence)
     return percentiles(center + factor * (found - center), confidence)
+
+
+def _drawn_means(
+    values: Array, spread: Array, aggregate: str, replicates: int, rng: Generator
+) -> tuple[float, Array]:
+    # Aggregates of the tasks' means: no run need be looked at by itself.
+    if aggregate == "optimality_gap":
+        values, spread = np.minimum(values, 1.0), np.minimum(spread, 1.0)
+    tasks = _sums_of_picks(spread.T[None] / spread.shape[0], replicates, rng)[0]
+    if aggregate == "median":
+        return float(np.median(values.mean(axis=0))), np.median(tasks, axis=1)
+    if aggregate == "optimality_gap":
+        return 1.0 - float(values.mean()), 1.0 - tasks.mean(axis=1)
+    return float(values.mean()), tasks.mean(axis=1)
+
+
+def _drawn_iqms(spread: Array, replicates: int, rng: Generator) -> Array:
+    num_runs, num_tasks = spread.shape
+    cut = spread.size // 4
+    found = np.empty(replicates)
+    block = max(1, 200_000 // spread.size)  # what a CPU cache holds
+    for start in range(0, replicates, block):
+        size = min(block, replicates - start)
+        pick = small_integers(rng, num_runs, (size, num_runs, num_tasks))
+        pick *= num_tasks
+        pick += np.arange(num_tasks)
+        rows = spread.ravel().take(pick.reshape(size, -1))
+        rows.sort(axis=1)
+        found[start : start + size] = rows[:, cut : spread.size - cut].mean(axis=1)
+    return found
 
 
 def stretch(values: Array, cell: Index, weights: Array, confidence: float) -> float:
@@ -106,29 +136,7 @@ def stretch(values: Array, cell: Index, weights: Array, confidence: float) -> fl
     return t_quantile(tail, known[1]) / t_quantile(tail, math.inf)
 
 
-def _median(rows: Array) -> Array:
-    return np.asarray(np.median(rows.mean(axis=1), axis=-1))
-
-
-def _iqm(rows: Array) -> Array:
-    flat = rows.reshape(rows.shape[0], -1)
-    cut = flat.shape[1] // 4
-    flat.sort(axis=1)
-    middle: Array = flat[:, cut : flat.shape[1] - cut].mean(axis=1)
-    return middle
-
-
-_AGGREGATES: dict[str, Callable[[Array], Array]] = {
-    "mean": lambda rows: np.asarray(rows.mean(axis=(1, 2))),
-    "median": _median,
-    "iqm": _iqm,
-    "optimality_gap": lambda rows: 1.0 - np.minimum(rows, 1.0).mean(axis=(1, 2)),
-}
-
-
-def small_integers(
-    rng: np.random.Generator, high: int, shape: tuple[int, ...]
-) -> Index:
+def small_integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Index:
     """Uniform integers below `high`, from as few random bytes as do."""
     kind = np.uint8 if high <= 256 else np.uint16 if high <= 1 << 16 else np.uint32
     return rng.integers(0, high, shape, dtype=kind).astype(np.intp)
@@ -217,7 +225,7 @@ def resampled_means(
     cell: Index,
     num_cells: int,
     replicates: int,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> list[Array]:
     """Bootstrap means of each cell, residuals scaled by √(K / (K − 1)).
 
@@ -244,19 +252,31 @@ def resampled_means(
         members = np.flatnonzero(counts == count)
         rows = starts[members][:, None] + np.arange(count)
         scale = math.sqrt(count / (count - 1)) / count
-        for size in _few_at_once(count):
-            choices = count**size
-            pick = small_integers(rng, choices, (replicates, members.size))
-            pick += choices * np.arange(members.size)
-            for column in varied:
-                sums = _sums_of(scale * residuals[column][rows], size)
-                result[column][:, members] += sums.ravel().take(pick)
+        block = scale * residuals[varied][:, rows]
+        totals = _sums_of_picks(block, replicates, rng)
+        for column, total in zip(varied, totals, strict=True):
+            result[column][:, members] += total
     return result
 
 
+def _sums_of_picks(values: Array, replicates: int, rng: Generator) -> Array:
+    # For each row: the sum of as many values as it has, drawn with replacement.
+    # (num_columns, num_rows, count) gives (num_columns, replicates, num_rows); the
+    # columns of a row are drawn together.
+    columns, rows, count = values.shape
+    totals = np.zeros((columns, replicates, rows))
+    for size in _few_at_once(count):
+        choices = count**size
+        pick = small_integers(rng, choices, (replicates, rows))
+        pick += choices * np.arange(rows)
+        for total, column in zip(totals, values, strict=True):
+            total += _sums_of(column, size).ravel().take(pick)
+    return totals
+
+
 def _few_at_once(count: int) -> list[int]:
-    # How many of the `count` picks one random byte can stand for, until all are made.
-    most = max(size for size in range(1, 9) if size == 1 or count**size <= 256)
+    # How many of the `count` picks one small number can stand for, until all are made.
+    most = max(size for size in range(1, 9) if size == 1 or count**size <= 4096)
     whole, rest = divmod(count, most)
     return [most] * whole + ([rest] if rest else [])
 
@@ -273,7 +293,7 @@ def resampled_scores(
     cell: Index,
     statistic: Callable[[Index], float],
     replicates: int,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> Array:
     """Any statistic on runs drawn with replacement within their cells.
 

@@ -13,18 +13,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain_eval._attach import Attachment, watch, watched_step
-from pretrain_eval._counter import (
-    Array,
-    Counter,
-    agree_on_sizes,
-    as_tensor,
-    fetch,
-    fetch_sums,
-    num_processes,
-)
+from pretrain_eval._counter import Counter, Held
 from pretrain_eval._history import Row, Statistic, StepLog, checked_statistic, joined
 from pretrain_eval._names import Per, checked_per
 from pretrain_eval._step import Step
+from pretrain_eval._sync import fetch, fetch_counts
 
 Value: TypeAlias = "float | tuple[Value, ...]"
 
@@ -96,7 +89,7 @@ class CountedMetric(DeferredMetric):
 
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
-        self.counts: Array | None = None
+        self.counts: Held | None = None
         self.agreed_size: int | None = None
 
     @override
@@ -121,7 +114,8 @@ class CountedMetric(DeferredMetric):
             sync: Sum over the processes of torch.distributed, where it was started;
                 every process must then call this.
         """
-        return self.value(_fetch_all([self], [], sync)[0][id(self)])
+        counts, _ = fetch_counts([self], [], sync=sync)
+        return self.value(*counts)
 
     @override
     def reset(self) -> None:
@@ -129,7 +123,9 @@ class CountedMetric(DeferredMetric):
 
     @override
     def state(self) -> Sequence[Tensor]:
-        return [self.held()]
+        if self.counts is None:
+            raise RuntimeError(f"{self.key} has seen no batch since its last reset")
+        return [self.counter.whole(self.counts)]
 
     @final
     def require_samples(self, num_samples: float) -> float:
@@ -155,8 +151,11 @@ class CountedMetric(DeferredMetric):
     @final
     def state_dict(self) -> dict[str, Any]:
         """The counts and what they count; for `torch.save` and `load_state_dict`."""
-        counts = None if self.counts is None else as_tensor(self.counts).clone()
-        return {"counter": repr(self.counter), "counts": counts}
+        counts = None if self.counts is None else self.counter.whole(self.counts)
+        return {
+            "counter": repr(self.counter),
+            "counts": None if counts is None else counts.clone(),
+        }
 
     @final
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -166,17 +165,8 @@ class CountedMetric(DeferredMetric):
                 f"{self.key} counts {self.counter!r}, the state is of"
                 f" {state['counter']}"
             )
-        counts = state["counts"]
-        self.counts = None if counts is None else counts.clone()
-
-    def held(self, *, empty: bool = False) -> Tensor:
-        """The counts; zeros before the first batch where `empty` is allowed."""
-        if self.counts is not None:
-            return as_tensor(self.counts)
-        size = self.counter.size or self.agreed_size
-        if not empty or not size:
-            raise RuntimeError(f"{self.key} has seen no batch since its last reset")
-        return torch.zeros(size)
+        counts: Tensor | None = state["counts"]
+        self.counts = None if counts is None else self.counter.kept(counts.clone())
 
 
 class StepMetric(DeferredMetric):
@@ -400,14 +390,14 @@ class MetricCollection:
             if isinstance(metric, DeferredMetric)
             and not isinstance(metric, CountedMetric)
         }
-        counts, states = _fetch_all(
-            counted, [t for tensors in deferred.values() for t in tensors], sync
+        counts, states = fetch_counts(
+            counted, [t for tensors in deferred.values() for t in tensors], sync=sync
         )
-        rest = iter(states)
+        sums, rest = iter(counts), iter(states)
         values: dict[str, Value] = {}
         for key, metric in self._metrics.items():
             if isinstance(metric, CountedMetric):
-                values[key] = metric.value(counts[id(metric)])
+                values[key] = metric.value(next(sums))
             elif isinstance(metric, DeferredMetric):
                 state = [next(rest) for _ in deferred[key]]
                 values[key] = metric.value(*state)
@@ -462,6 +452,29 @@ class MetricCollection:
             for key, metric in self._metrics.items()
             if isinstance(metric, StepMetric)
         )
+
+    def step_values(self, prefix: str = "") -> dict[str, float]:
+        """The step metrics' values since the last call; their window starts anew.
+
+        Args:
+            prefix: Before each key.
+
+        Returns:
+            Nothing, where no step was measured since.
+        """
+        metrics = {
+            key: metric
+            for key, metric in self._metrics.items()
+            if isinstance(metric, StepMetric)
+        }
+        states = {key: metric.log.folds() for key, metric in metrics.items()}
+        fetched = iter(fetch([t for tensors in states.values() for t in tensors]))
+        values: dict[str, float] = {}
+        for key, metric in metrics.items():
+            parts = metric.parts(*(next(fetched) for _ in states[key]))
+            values |= {prefix + _part_key(key, name): parts[name] for name in parts}
+            metric.reset()
+        return values
 
     def attach(
         self,
@@ -520,56 +533,19 @@ def _part_key(key: str, name: str) -> str:
     return f"{key}/{name}" if name else key
 
 
-def _add_batch(metrics: Sequence[CountedMetric], batch: Array) -> None:
+def _add_batch(metrics: Sequence[CountedMetric], batch: Held) -> None:
     """Add to every metric's counts; those that hold the same ones go on doing so."""
-    first = metrics[0].counts
-    if all(metric.counts is first for metric in metrics):
-        first = metrics[0].counter.add(first, batch)
-        for metric in metrics:
-            metric.counts = first
-        return
-    sums: dict[int, tuple[Array | None, Array]] = {}
+    before, after = metrics[0].counts, metrics[0].counter.add(metrics[0].counts, batch)
+    others: dict[int, tuple[Held | None, Held]] = {}
     for metric in metrics:
         counts = metric.counts
-        if id(counts) not in sums:
-            sums[id(counts)] = counts, metric.counter.add(counts, batch)
-        metric.counts = sums[id(counts)][1]
-
-
-def _fetch_all(
-    metrics: Sequence[CountedMetric], others: Sequence[Tensor], sync: bool
-) -> tuple[dict[int, np.ndarray], list[np.ndarray]]:
-    """Counts by the metric's identity, summed over processes, and other states."""
-    distributed = sync and bool(metrics) and num_processes() > 1
-    if distributed:
-        _agree(metrics)
-    tensors: dict[int, Tensor] = {}
-    places = []
-    for metric in metrics:
-        # What metrics hold together travels once; processes could differ in what they
-        # hold together, and must send alike.
-        shared = metric.counts is not None and not distributed
-        places.append(id(metric.counts) if shared else id(metric))
-        tensors.setdefault(places[-1], metric.held(empty=distributed))
-    held = list(tensors.values())
-    fetched = (
-        fetch_sums(held) + fetch(others) if distributed else fetch([*held, *others])
-    )
-    by_place = dict(zip(tensors, fetched, strict=False))
-    counts = {id(m): by_place[place] for m, place in zip(metrics, places, strict=True)}
-    for metric in metrics:
-        metric.counter.check(counts[id(metric)])
-    return counts, fetched[len(held) :]
-
-
-def _agree(metrics: Sequence[CountedMetric]) -> None:
-    """Tell processes without a batch the sizes that others met, once for all."""
-    unknown = [m for m in metrics if m.counter.size is None and m.agreed_size is None]
-    if not unknown:
-        return
-    sizes = [0 if m.counts is None else len(m.counts) for m in unknown]
-    for metric, size in zip(unknown, agree_on_sizes(sizes), strict=True):
-        metric.agreed_size = size or None
+        if counts is before:
+            metric.counts = after
+            continue
+        if id(counts) not in others:
+            # The old vector is kept too, so that nothing else takes its identity.
+            others[id(counts)] = counts, metric.counter.add(counts, batch)
+        metric.counts = others[id(counts)][1]
 
 
 def _plain_value(value: object) -> Value:

@@ -64,7 +64,9 @@ def row_square_sums(tensors: Sequence[Tensor]) -> Tensor:
                 tensor[start : start + size].to(dtype), norms, first + start // ROW
             )
     return exact_where_doubtful(
-        layout.sums(norms), layout, lambda index: [_double_sum(tensors[index])]
+        layout.sums(norms.double().square_()),
+        layout,
+        lambda index: _double_sum(tensors[index]),
     )
 
 
@@ -92,7 +94,7 @@ def pieces(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def exact_where_doubtful(
-    sums: Tensor, layout: Layout, exactly: Callable[[int], list[Tensor]]
+    sums: Tensor, layout: Layout, exactly: Callable[[int], Tensor]
 ) -> Tensor:
     """The sums, taken in float64 where float32 may have over- or underflowed.
 
@@ -105,7 +107,7 @@ def exact_where_doubtful(
     values = sums.view(-1, sums.shape[-1]).numpy()
     doubtful = ~np.isfinite(values) | (values < _TINY * np.array(layout.sizes))
     for index in np.flatnonzero(doubtful.any(axis=0)).tolist():
-        sums[..., index] = torch.stack(exactly(index)).view(sums.shape[:-1])
+        sums[..., index] = exactly(index)
     return sums
 
 
@@ -120,6 +122,7 @@ class Layout:
         windows: The pieces of tensors in each window of the buffer: the tensor's
             index, where the piece starts in it, its length, where it starts in the
             buffer.
+        has_gaps: Whether the pieces leave elements of the window to nobody.
     """
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
@@ -138,6 +141,8 @@ class Layout:
                 pieces[place // WINDOW].append((index, start, length, place))
                 start += length
         self.windows = list(pieces.values())
+        lengths = [sum(length for _, _, length, _ in each) for each in self.windows]
+        self.has_gaps = [length < WINDOW for length in lengths]
 
     @staticmethod
     @lru_cache(maxsize=32)
@@ -145,11 +150,10 @@ class Layout:
         """The layout of tensors of these sizes, remembered from step to step."""
         return Layout(sizes)
 
-    def sums(self, norms: Tensor) -> Tensor:
-        """Each tensor's Σ|x|² from the norms of all rows, shape `(..., num_rows)`."""
-        squares = norms.double().square_()
-        sums = squares.new_zeros(*norms.shape[:-1], len(self.sizes))
-        return sums.index_add_(-1, self._owner, squares)
+    def sums(self, squares: Tensor) -> Tensor:
+        """Each tensor's Σ|x|² from those of all rows, shape `(..., num_rows)`."""
+        sums = torch.zeros(*squares.shape[:-1], len(self.sizes), dtype=torch.float64)
+        return sums.index_add_(-1, self._owner, squares.double())
 
 
 def flat(tensor: Tensor) -> Tensor:

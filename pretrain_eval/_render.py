@@ -69,7 +69,7 @@ class Table:
         """A pipe table of GitHub's dialect."""
         rule = ["---", *["---:"] * (len(self.header) - 1)]
         lines = [_pipes(self.header), _pipes(rule, raw=True), *map(_pipes, self.rows)]
-        notes = "".join(f"\n\n{_one_line(note)}" for note in self.notes)
+        notes = "".join(f"\n\n{_markdown(note)}" for note in self.notes)
         return "\n".join(lines) + notes
 
     def to_latex(self) -> str:
@@ -160,7 +160,9 @@ def quantity(value: float) -> str:
     >>> quantity(0.00012), quantity(0.5), quantity(11_689_512)
     ('0.00012', '0.500', '11.7M')
     """
-    if value == 0 or 0.001 <= abs(value) < 1000:
+    if abs(value) < 1e-12:  # what rounding leaves of 0
+        return number(0.0)
+    if 0.001 <= abs(value) < 1000:
         return number(value)
     return f"{value:.3g}" if abs(value) < 1 else amount(value)
 
@@ -260,6 +262,9 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "–": "--",
     "−": "$-$",
     "×": r"$\times$",

@@ -21,6 +21,7 @@ from pretrain_eval._norms import (
     kinds,
     pieces,
     row_dtype,
+    row_norms,
 )
 
 Memory = dict[Kind, tuple[Layout, Tensor]]
@@ -51,14 +52,15 @@ class Snapshot:
             self._memory[kind] = layout, _buffer(layout, kind)
         return _views(*self._memory[kind])
 
-    def compare(self, tensors: Sequence[Tensor]) -> Tensor:
+    def compare(self, tensors: Sequence[Tensor], *, sizes: bool = True) -> Tensor:
         """Σ|now − then|² and Σ|then|² of each tensor; the copies may be used up.
 
         Args:
             tensors: The same ones in the same order.
+            sizes: False leaves out Σ|then|².
 
         Returns:
-            Shape `(2, len(tensors))`, float64.
+            Shape `(1 + sizes, len(tensors))`, float64.
         """
         now = [
             flat(_restrided(tensor, stride))
@@ -67,8 +69,9 @@ class Snapshot:
         sums = {}
         for kind, indices in self._kinds.items():
             compare = _compare_rows if kind[0].type == "cpu" else _compare_foreach
-            sums[kind] = compare([now[i] for i in indices], *self._memory[kind])
-        return in_order(sums, self._kinds, len(now), rows=2)
+            given = [now[index] for index in indices]
+            sums[kind] = compare(given, *self._memory[kind], sizes=sizes)
+        return in_order(sums, self._kinds, len(now), rows=1 + sizes)
 
 
 def _restrided(tensor: Tensor, stride: tuple[int, ...]) -> Tensor:
@@ -101,51 +104,54 @@ def _views(layout: Layout, buffer: Tensor) -> list[Tensor]:
     ]
 
 
-def _compare_foreach(now: list[Tensor], layout: Layout, buffer: Tensor) -> Tensor:
+def _compare_foreach(
+    now: list[Tensor], layout: Layout, buffer: Tensor, *, sizes: bool
+) -> Tensor:
     then = _views(layout, buffer)
-    parameters = foreach_square_sums(then)
-    if row_dtype(buffer.dtype) is buffer.dtype:
-        torch._foreach_sub_(then, now)
-        return torch.stack([foreach_square_sums(then), parameters])
-    # Half precision would round the difference.
+    parameters = [foreach_square_sums(then)] if sizes else []
     dtype = row_dtype(buffer.dtype)
-    updates = [
-        foreach_square_sums([new.to(dtype).sub_(old)])
-        for new, old in zip(now, then, strict=True)
-    ]
-    return torch.stack([torch.cat(updates), parameters])
+    if dtype is buffer.dtype:
+        torch._foreach_sub_(then, now)
+        updates = foreach_square_sums(then)
+    else:  # half precision would round the difference
+        moved = (new.to(dtype).sub_(old) for new, old in zip(now, then, strict=True))
+        updates = torch.cat([foreach_square_sums([each]) for each in moved])
+    return torch.stack([updates, *parameters])
 
 
-def _compare_rows(now: list[Tensor], layout: Layout, buffer: Tensor) -> Tensor:
+def _compare_rows(
+    now: list[Tensor], layout: Layout, buffer: Tensor, *, sizes: bool
+) -> Tensor:
     """Window by window: subtracted and squared while it lies in the cache."""
     dtype = row_dtype(buffer.dtype)
-    delta = torch.zeros(WINDOW, dtype=dtype)
-    norms = torch.empty(2, layout.num_rows, dtype=dtype)
-    update_norms, parameter_norms = norms
-    num_windows = len(layout.windows)
+    squares = torch.zeros(WINDOW, dtype=dtype)
+    rows = torch.empty(1 + sizes, layout.num_rows, dtype=dtype)
     for window, parts in enumerate(layout.windows):
         start = window * WINDOW
         then = buffer[start : start + WINDOW].to(dtype)
-        if window == num_windows - 1 or len(parts) > 1:
-            delta.zero_()  # between the tensors are gaps, up to a row each
+        used = squares[: len(then)]
+        if layout.has_gaps[window]:
+            used.zero_()
         for index, first, length, place in parts:
             offset = place - start
-            out = delta[offset : offset + length]
             new = now[index][first : first + length].to(dtype)
-            torch.sub(new, then[offset : offset + length], out=out)
-        rows = slice(start // ROW, start // ROW + len(then) // ROW)
-        square = (len(then) // ROW, ROW)
-        torch.linalg.vector_norm(
-            delta[: len(then)].view(square), dim=1, out=update_norms[rows]
-        )
-        torch.linalg.vector_norm(then.view(square), dim=1, out=parameter_norms[rows])
+            old, out = then[offset : offset + length], used[offset : offset + length]
+            torch.ops.aten.mse_loss.out(new, old, 0, out=out)  # (new − old)², at once
+        row = start // ROW
+        torch.sum(used.view(-1, ROW), dim=1, out=rows[0, row : row + len(then) // ROW])
+        if sizes:
+            row_norms(then, rows[1], row)
+    if sizes:
+        rows[1].square_()
     views = _views(layout, buffer)
     return exact_where_doubtful(
-        layout.sums(norms), layout, lambda i: _double_sums(now[i], views[i])
+        layout.sums(rows),
+        layout,
+        lambda index: _double_sums(now[index], views[index])[: 1 + sizes],
     )
 
 
-def _double_sums(now: Tensor, then: Tensor) -> list[Tensor]:
+def _double_sums(now: Tensor, then: Tensor) -> Tensor:
     sums = torch.zeros(2, dtype=torch.float64)
     for new, old in zip(pieces(now), pieces(then), strict=True):
         wide = old.double()
@@ -153,4 +159,4 @@ def _double_sums(now: Tensor, then: Tensor) -> list[Tensor]:
         if (new != old).any().numpy():
             moved = new.double().sub_(wide)
             sums[0] += moved.dot(moved)
-    return list(sums)
+    return sums

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from pretrain_eval import _norms, _sharding
 from pretrain_eval._names import Names, Per, Split
 from pretrain_eval._snapshot import Memory, Snapshot
+
+Quantity = Literal["gradient", "update", "parameter"]
 
 
 class Clipping(NamedTuple):
@@ -40,33 +42,35 @@ class _Part:
         self.parameters: list[Tensor] = list(
             {id(p): p for group in groups for p in group["params"]}.values()
         )
-        self.gradient_squares: Tensor | None = None
-        self.parameter_squares: Tensor | None = None
-        self.update_squares: Tensor | None = None
-        self.snapshot: Snapshot | None = None
+        self.wanted: set[Quantity] = set()
+        self.sums: dict[Quantity, Tensor] = {}
         self.skipped: Tensor | None = None
+        self._snapshot: Snapshot | None = None
 
-    def keep_gradients(self) -> None:
-        if self.gradient_squares is None:
+    def read(self, memory: Memory | None) -> None:
+        """Read what is wanted at θ_t."""
+        if "gradient" in self.wanted:
             gradients = [_sharding.local(p.grad) for p in self.parameters]
             squares = _norms.square_sums(gradients)
             # A fused optimizer under GradScaler holds scaled gradients until its step.
             scale = getattr(self.optimizer, "grad_scale", None)
             if scale is not None:
                 squares /= scale.to(squares).square()
-            self.gradient_squares = squares
-
-    def keep_parameters(self, memory: Memory | None) -> None:
-        if self.snapshot is None:
-            self.snapshot = Snapshot(self._local(), memory)
+            self.sums["gradient"] = squares
+        if "update" in self.wanted:
+            self._snapshot = Snapshot(self._local(), memory)
+        elif "parameter" in self.wanted:
+            self.sums["parameter"] = _norms.square_sums(self._local())
 
     def end(self) -> None:
+        """Read what is wanted at θ_{t+1}."""
         found = getattr(self.optimizer, "found_inf", None)
         self.skipped = None if found is None else found.detach().clone()
-        if self.snapshot is not None:
-            sums = self.snapshot.compare(self._local())
-            self.update_squares, self.parameter_squares = sums
-            self.snapshot = None
+        if self._snapshot is not None:
+            both = "parameter" in self.wanted
+            sums = self._snapshot.compare(self._local(), sizes=both)
+            self.sums |= zip(("update", "parameter"), sums, strict=False)
+            self._snapshot = None
 
     def _local(self) -> list[Tensor]:
         return [_sharding.local(parameter) for parameter in self.parameters]
@@ -76,8 +80,7 @@ class _Part:
 class Step:
     """One optimizer step, or one of several optimizers together.
 
-    Ask for what you need in `before_step`, by `keep_gradients` and `keep_parameters`;
-    read it in `after_step`.
+    Say what you need in `before_step`, by `keep`, and read it in `after_step`.
 
     Attributes:
         number: Counts the optimizer's steps from 1, also those that are not measured.
@@ -103,26 +106,24 @@ class Step:
             self.clippings.clear()
         self._current = self._parts[id(optimizer)] = _Part(optimizer)
 
+    def read(self) -> None:
+        """Everybody has said what to keep."""
+        part, self._current = self._current, None
+        if part is not None:
+            own = None
+            if self._memory is not None:
+                own = self._memory.setdefault(id(part.optimizer), {})
+            part.read(own)
+
     def end(self, optimizer: Optimizer) -> None:
         """The optimizer's parameters have moved."""
         self._parts[id(optimizer)].end()
-        self._current = None
 
-    def keep_gradients(self) -> None:
-        """Measure the gradients at θ_t; in `before_step`."""
-        self._beginning("keep_gradients").keep_gradients()
-
-    def keep_parameters(self) -> None:
-        """Keep θ_t until the step is over; in `before_step`."""
-        part = self._beginning("keep_parameters")
-        memory = self._memory
-        own = None if memory is None else memory.setdefault(id(part.optimizer), {})
-        part.keep_parameters(own)
-
-    def _beginning(self, method: str) -> _Part:
+    def keep(self, *quantities: Quantity) -> None:
+        """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t."""
         if self._current is None:
-            raise RuntimeError(f"call step.{method}() in before_step")
-        return self._current
+            raise RuntimeError("call step.keep(...) in before_step")
+        self._current.wanted.update(quantities)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -174,21 +175,19 @@ class Step:
     def _sums(self, name: str) -> Tensor:
         if name not in self._all_sums:
             raise RuntimeError(
-                f"the {name} was not measured; call step.keep_gradients() or"
-                " step.keep_parameters() in before_step"
+                f"the {name} was not measured; call step.keep({name!r}) in before_step"
             )
         return self._all_sums[name]
 
     @cached_property
     def _all_sums(self) -> dict[str, Tensor]:
         """Every sum that was measured, over all processes, by one all_reduce."""
-        parts = list(self._parts.values())
-        local = {
-            "gradient": _joined([part.gradient_squares for part in parts]),
-            "update": _joined([part.update_squares for part in parts]),
-            "parameter": _joined([part.parameter_squares for part in parts]),
-            "clipping": _joined([each.squares for each in self.clippings]),
+        parts = self._parts.values()
+        local: dict[str, Tensor | None] = {
+            name: _joined([part.sums.get(name) for part in parts])
+            for name in get_args(Quantity)
         }
+        local["clipping"] = _joined([each.squares for each in self.clippings])
         known = {name: sums for name, sums in local.items() if sums is not None}
         together = _joined(list(known.values()))
         if together is None:

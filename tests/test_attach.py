@@ -554,7 +554,7 @@ def test_metric_of_ones_own():
         key = "largest_gradient"
 
         def before_step(self, step):
-            step.keep_gradients()
+            step.keep("gradient")
 
         def after_step(self, step):
             self.record(step, step.gradient_squares.amax().sqrt())
@@ -580,7 +580,7 @@ def test_what_was_not_measured():
         key = "late"
 
         def after_step(self, step):
-            step.keep_parameters()
+            step.keep("update")
 
     weight = nn.Parameter(torch.ones(1))
     for metric in (Forgetful(), Late()):
@@ -715,7 +715,8 @@ def everything(name, *, measured, infinite):
             closure()
             optimizer.step()
         if measured and number % 3 == 0:
-            pe.validate(model, held_out, pe.Accuracy())
+            if not infinite:  # scores that are NaN are refused
+                pe.validate(model, held_out, pe.Accuracy())
             metrics.compute()
     if handle:
         handle.close()

@@ -273,14 +273,7 @@ def test_nothing_to_compute(collected: bool) -> None:
 
 def on_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count as on an accelerator, where no value is read before `compute`."""
-
-    def count(
-        predicted: np.ndarray, actual: np.ndarray, *rest: Any
-    ) -> Tensor:  # pragma: no cover
-        return class_counters.count_on_device(
-            torch.from_numpy(predicted), torch.from_numpy(actual), *rest, None
-        )
-
+    count = class_counters.count_on_device
     monkeypatch.setattr(class_counters, "count_on_host", count)
 
 

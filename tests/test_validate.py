@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
 import pretrain_eval as pe
-from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._validate import num_own_samples
 
 
@@ -320,7 +319,7 @@ def test_validation_inside_training() -> None:
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         loader = DataLoader(Careless(), batch_size=5, shuffle=True)
-        validation = Validation(
+        validation = pe.Validation(
             model, [(inputs, targets)], [pe.Accuracy(), pe.F1Score()], every=2
         )
         expected = []
@@ -338,10 +337,31 @@ def test_validation_inside_training() -> None:
         if handle is not None:
             handle.close()
     assert validation.history["step"] == (2, 4, 6)
-    assert validation.history["valid_accuracy"] == pytest.approx(expected)
-    assert len(validation.history["valid_f1"]) == 3
+    assert validation.history["valid/accuracy"] == pytest.approx(expected)
+    assert len(validation.history["valid/f1"]) == 3
     assert validation.compute() == pytest.approx(expected[-1])
     assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
+
+
+def test_validation_beside_other_step_metrics() -> None:
+    """A collection joins its measurements with those of every step."""
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batch = samples().tensors
+    metrics = pe.MetricCollection(
+        pe.GradNorm(), pe.Validation(model, [batch], pe.Accuracy(), every=4)
+    )
+    with metrics.attach(optimizer, every=3):
+        for _ in range(10):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(batch[0]), batch[1]).backward()
+            optimizer.step()
+    history, values = metrics.history, metrics.compute()
+    assert history["step"] == (1, 4, 7, 10)
+    measured = [not np.isnan(value) for value in history["valid/accuracy"]]
+    assert measured == [False, True, False, True]
+    assert values["valid"] == values["valid/accuracy"] == history["valid/accuracy"][-1]
+    assert values["valid"] == pe.validate(model, [batch], pe.Accuracy())["accuracy"]
 
 
 @pytest.mark.parametrize("every", [0, -1, 1])
@@ -349,8 +369,8 @@ def test_every_counts_steps(every: int) -> None:
     """Fewer than one step between measurements is an error."""
     model = nn.Linear(4, 3)
     if every == 1:
-        validation = Validation(model, [], pe.Accuracy(), every=every)
-        assert validation.key == "valid_accuracy"
+        validation = pe.Validation(model, [], pe.Accuracy(), every=every)
+        assert validation.key == "valid"
         return
     with pytest.raises(ValueError, match="every counts optimizer steps"):
-        Validation(model, [], pe.Accuracy(), every=every)
+        pe.Validation(model, [], pe.Accuracy(), every=every)

@@ -44,11 +44,16 @@ def class_dimension(
             or the dimension is not of length `num_classes`.
     """
     shape, wanted = outputs.shape, targets.shape
+    # By far the commonest, so asked for before what is general.
+    if (
+        len(shape) == 2
+        and len(wanted) == 1
+        and shape[0] == wanted[0]
+        and (num_classes is None or num_classes == shape[1])
+    ):
+        return 1
     if shape == wanted:
         return None
-    # By far the commonest, so asked for before what is general.
-    if len(shape) == 2 and shape[:1] == wanted and num_classes in (None, shape[1]):
-        return 1
     dims = []
     if len(shape) == len(wanted) + 1:
         last = len(shape) - 1

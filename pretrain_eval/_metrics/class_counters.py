@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, Array, Counter
+from pretrain_eval._counter import FLAGS, Array, SumCounter
 from pretrain_eval._metrics.batches import (
     Scores,
     class_dimension,
@@ -23,10 +23,13 @@ from pretrain_eval._metrics.batches import (
 )
 
 _HALVES = frozenset({torch.float16, torch.bfloat16})
-_NO_FLAGS = np.zeros(FLAGS, np.int64)
 
 
-class PerClass(Counter):
+# Predictions, targets, number of classes, what is kept, weights, bad scores.
+Decided = tuple[Array, Tensor, int, Tensor | None, Tensor | None, Tensor | None]
+
+
+class PerClass(SumCounter):
     """Counts whose first rows are hits, predictions and targets of each class."""
 
     def rows(self, counts: np.ndarray) -> np.ndarray:
@@ -69,6 +72,13 @@ class ClassCounter(PerClass):
     def count(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Array:
+        decided = self.decided(outputs, targets, weights)
+        return (count_on_host if outputs.is_cpu else count_on_device)(*decided)
+
+    def decided(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> Decided:
+        """Predictions and what is needed to count them."""
         require_integers(targets, "targets")
         dim = class_dimension(outputs, targets, self.class_dim, self.num_classes)
         num_classes = self.num_classes if dim is None else outputs.shape[dim]
@@ -77,20 +87,15 @@ class ClassCounter(PerClass):
                 "class indices do not tell the number of classes; give it:"
                 " num_classes=..."
             )
+        keep, each = kept(targets, self.ignore_index, weights)
         if dim is None:
             require_integers(outputs, "outputs of the targets' shape")
-        keep, each = kept(targets, self.ignore_index, weights)
+            return outputs, targets, num_classes, keep, each, None
         if outputs.is_cpu:
-            predicted = (
-                _on_host(outputs) if dim is None else _argmax(outputs, dim, keep)
-            )
-            return count_on_host(predicted, _on_host(targets), num_classes, keep, each)
-        bad = None
-        predictions = outputs
-        if dim is not None:
-            bad = ~outputs.isfinite().all(dim)
-            predictions = outputs.argmax(dim)
-        return count_on_device(predictions, targets, num_classes, keep, each, bad)
+            predictions = _argmax(outputs, dim, keep)
+            return predictions, targets, num_classes, keep, each, None
+        bad = ~outputs.isfinite().all(dim)
+        return outputs.argmax(dim), targets, num_classes, keep, each, bad
 
 
 @final
@@ -115,13 +120,19 @@ class BinaryCounter(PerClass):
     def count(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Array:
+        return count_on_device(*self.decided(outputs, targets, weights))
+
+    def decided(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> Decided:
+        """Predictions and what is needed to count them."""
         if outputs.shape == (*targets.shape, 1):
             outputs = outputs.squeeze(-1)
         require_one_shape(outputs, targets)
         predictions, bad = decide(outputs, self.scores, self.threshold)
         targets = zeros_and_ones(targets)
         keep, each = kept(targets, self.ignore_index, weights)
-        return count_on_device(predictions, targets, 2, keep, each, bad)
+        return predictions, targets, 2, keep, each, bad
 
 
 @final
@@ -215,7 +226,7 @@ class SampleCounter(PerClass):
 
 @final
 @dataclass(frozen=True)
-class TopKCounter(Counter):
+class TopKCounter(SumCounter):
     """Samples whose target is among the k highest scores, and samples.
 
     Of equal scores the higher class counts first, as in scikit-learn's
@@ -289,27 +300,32 @@ def kept(
 
 
 def count_on_host(
-    predicted: np.ndarray,
-    actual: np.ndarray,
+    predictions: Array,
+    targets: Tensor,
     num_classes: int,
     keep: Tensor | None,
     each: Tensor | None,
+    bad: Tensor | None = None,
 ) -> np.ndarray:
     """Hits, predictions and targets of each class; what is out of range raises."""
+    predicted, actual = _on_host(predictions), _on_host(targets)
     weight = None if each is None else each.numpy()
     if keep is not None:
         rows = keep.numpy()
         predicted, actual = predicted[rows], actual[rows]
         weight = None if weight is None else weight[rows]
     hits = predicted == actual
-    columns = (
-        _bincount("targets", actual, weight, num_classes),
-        _bincount("predictions", predicted, weight, num_classes),
-        np.bincount(
-            actual[hits], None if weight is None else weight[hits], num_classes
-        ),
+    counts = np.zeros(
+        3 * num_classes + FLAGS, np.int64 if weight is None else np.float64
     )
-    return np.concatenate((columns[2], columns[1], columns[0], _NO_FLAGS))
+    counts[2 * num_classes : -FLAGS] = _bincount("targets", actual, weight, num_classes)
+    counts[num_classes : 2 * num_classes] = _bincount(
+        "predictions", predicted, weight, num_classes
+    )
+    counts[:num_classes] = np.bincount(
+        actual[hits], None if weight is None else weight[hits], num_classes
+    )
+    return counts
 
 
 def _bincount(
@@ -329,12 +345,13 @@ def _bincount(
     )
 
 
-def _on_host(classes: Tensor) -> np.ndarray:
-    return classes.numpy() if classes.ndim == 1 else classes.reshape(-1).numpy()
+def _on_host(classes: Array) -> np.ndarray:
+    array = classes.numpy() if isinstance(classes, Tensor) else classes
+    return array if array.ndim == 1 else array.reshape(-1)
 
 
 def count_on_device(
-    predictions: Tensor,
+    predictions: Array,
     targets: Tensor,
     num_classes: int,
     keep: Tensor | None,
@@ -342,7 +359,8 @@ def count_on_device(
     bad: Tensor | None,
 ) -> Tensor:
     """The same without waiting for the device: what is out of range is flagged."""
-    predictions, targets = predictions.reshape(-1).long(), targets.reshape(-1).long()
+    predictions = torch.as_tensor(predictions).reshape(-1).long()
+    targets = targets.reshape(-1).long()
     keep = torch.ones_like(targets, dtype=torch.bool) if keep is None else keep
     each = torch.ones_like(targets) if each is None else each
     fits = (targets >= 0) & (targets < num_classes)
@@ -396,26 +414,30 @@ def label_matrices(
     return (predictions == 1) & judged, (targets == 1) & judged, judged, each, flags
 
 
-def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> np.ndarray:
+def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> Array:
     """The class of the highest score, the first of equal ones; NaN and ∞ raise."""
-    scores = outputs.detach()
+    scores = outputs.detach() if outputs.requires_grad else outputs
     if scores.dtype in _HALVES:
         scores = scores.float()
-    if scores.is_floating_point() and not _surely_finite(scores):
+    rows = scores.numpy()
+    if not scores.is_floating_point():
+        require_integers(scores, "scores that are no floats")
+    elif not _surely_finite(scores, rows):
         bad = ~scores.isfinite().all(dim).reshape(-1)
-        rows = int((bad if keep is None else bad & keep).sum())
-        if rows:
-            raise ValueError(f"{rows} rows of scores hold NaN or infinite values")
-    if dim == scores.ndim - 1:
+        num_bad = int((bad if keep is None else bad & keep).sum())
+        if num_bad:
+            raise ValueError(f"{num_bad} rows of scores hold NaN or infinite values")
+    if dim == rows.ndim - 1:
         # numpy's is up to twenty times faster along contiguous rows.
-        highest: np.ndarray = scores.numpy().argmax(-1)
-        return highest.reshape(-1)
-    return _on_host(scores.argmax(dim))
+        highest: np.ndarray = rows.argmax(-1)
+        return highest
+    return scores.argmax(dim)
 
 
-def _surely_finite(scores: Tensor) -> bool:
+def _surely_finite(scores: Tensor, rows: np.ndarray) -> bool:
     """False where a value is NaN or infinite, or where finite ones overflow a sum."""
-    if scores.numel() < 2**13 and scores.is_contiguous():
-        flat = scores.numpy().reshape(-1)
+    if rows.size < 2**13:
+        # The cheapest sum that nothing infinite can hide in.
+        flat = rows.reshape(-1)
         return math.isfinite(np.vdot(flat, flat))
-    return bool(np.isfinite(scores.sum().numpy()))
+    return math.isfinite(scores.sum().numpy())

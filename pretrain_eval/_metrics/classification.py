@@ -142,6 +142,8 @@ class ClassRatio(CountedMetric):
             task, num_classes, scores, threshold, ignore_index, class_dim
         )
         if average == "samples":
+            if self.bottom not in ("predicted", "actual", "both"):
+                raise ValueError(f"{self.key} has no average='samples'")
             counter = SampleCounter(
                 self.bottom, num_classes, scores, threshold, ignore_index
             )

@@ -33,7 +33,7 @@ class GradNorm(StepMetric):
 
     @override
     def before_step(self, step: Step) -> None:
-        step.keep_gradients()
+        step.keep("gradient")
 
     @override
     def after_step(self, step: Step) -> None:
@@ -62,7 +62,7 @@ class UpdateNorm(StepMetric):
 
     @override
     def before_step(self, step: Step) -> None:
-        step.keep_parameters()
+        step.keep("update")
 
     @override
     def after_step(self, step: Step) -> None:
@@ -88,7 +88,7 @@ class ParameterNorm(StepMetric):
 
     @override
     def before_step(self, step: Step) -> None:
-        step.keep_parameters()
+        step.keep("parameter")
 
     @override
     def after_step(self, step: Step) -> None:
@@ -116,7 +116,7 @@ class UpdateRatio(StepMetric):
 
     @override
     def before_step(self, step: Step) -> None:
-        step.keep_parameters()
+        step.keep("update", "parameter")
 
     @override
     def after_step(self, step: Step) -> None:

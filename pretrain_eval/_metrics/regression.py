@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from typing import final
 
@@ -10,14 +12,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, Counter
+from pretrain_eval._counter import FLAGS, SumCounter
 from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.batches import require_one_shape, spread_weights
 
 
 @final
 @dataclass(frozen=True)
-class ResidualCounter(Counter):
+class ResidualCounter(SumCounter):
     """Entries, Σr², Σ|r|, Σt and Σt² with r = output − target, in float64."""
 
     @property
@@ -106,7 +108,8 @@ class MeanAbsoluteError(Residuals):
 class R2Score(Residuals):
     """1 − Σ(output − target)² / Σ(target − mean target)²; 1 is perfect, 0 is the mean.
 
-    All entries are pooled. NaN where the targets are constant.
+    All entries are pooled. NaN, with a warning, where the targets are constant, or so
+    close to it (a spread of 1e-6 of their size) that float64 sums cannot tell.
 
     >>> import torch
     >>> metric = R2Score()
@@ -122,4 +125,8 @@ class R2Score(Residuals):
         count, residual, _, total, squares = state[0][:-FLAGS]
         self.require_samples(count)
         spread = squares - total**2 / count
-        return float(1 - residual / spread) if spread > 0 else float("nan")
+        # Sums of squares round at about 1e-16 of their size an entry.
+        if spread <= 1e-12 * squares:
+            warnings.warn("r2 is undefined: the targets are constant", stacklevel=2)
+            return math.nan
+        return float(1 - residual / spread)

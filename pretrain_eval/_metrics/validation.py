@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -19,9 +20,10 @@ from pretrain_eval._validate import Forward, as_collection, validate
 class Validation(StepMetric):
     """What `validate` measures after every n-th optimizer step.
 
-    `history` holds `valid_<key>` of each metric and the `step`s they were measured
-    at; the value is the latest one of the first metric. Training goes on as if nothing
-    had been measured: see `validate`.
+    `history` and a collection's `compute` hold `valid/<key>` of each metric, and the
+    `step`s they were measured at; the value is the latest one of the first metric.
+    Training goes on as if nothing had been measured: see `validate`. Where `attach`
+    measures only some steps, the first one from each n-th on counts.
 
     Args:
         model: What is measured.
@@ -48,6 +50,9 @@ class Validation(StepMetric):
     (5, 10)
     """
 
+    key = "valid"
+    counts_skipped = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -64,15 +69,13 @@ class Validation(StepMetric):
         if every < 1:
             raise ValueError(f"every counts optimizer steps, from 1, got {every}")
         self._metrics = as_collection(metrics)
-        self.key = f"valid_{next(iter(self._metrics))}"
         self._model, self._loader, self._every = model, loader, every
         self._forward, self._device = forward, device
         self._autocast, self._optimizer = autocast, optimizer
-        self._measured: list[tuple[int, dict[str, float]]] = []
 
     @override
     def after_step(self, step: Step) -> None:
-        if step.number % self._every:
+        if step.number // self._every <= self.log.last_step // self._every:
             return
         values = validate(
             self._model,
@@ -83,19 +86,12 @@ class Validation(StepMetric):
             autocast=self._autocast,
             optimizer=self._optimizer,
         )
-        numbers = {f"valid_{key}": _number(key, value) for key, value in values.items()}
-        self._measured.append((step.number, numbers))
-        self.record(step, torch.tensor(numbers[self.key], dtype=torch.float64))
+        numbers = [_number(key, value) for key, value in values.items()]
+        self.record(step, torch.tensor(numbers, dtype=torch.float64), tuple(values))
 
-    @property
     @override
-    def history(self) -> dict[str, tuple[float, ...]]:
-        """Every measurement, a column a metric, and the `step` it was taken at."""
-        keys = [f"valid_{key}" for key in self._metrics]
-        table: dict[str, tuple[float, ...]] = {
-            key: tuple(numbers[key] for _, numbers in self._measured) for key in keys
-        }
-        return table | {"step": tuple(number for number, _ in self._measured)}
+    def value(self, *state: np.ndarray) -> Value:
+        return self.parts(*state)[next(iter(self._metrics))]
 
 
 def _number(key: str, value: Value) -> float:

@@ -1,1 +1,4 @@
-"""Bridges to other libraries; each is imported by its own name."""
+"""Bridges to other libraries, one module each.
+
+Each imports its library; importing `pretrain_eval` imports none of them.
+"""

@@ -109,8 +109,8 @@ class _Light:
 
     def whole(self, parts: tuple[Part, ...]) -> Job:
         """The job with its parts."""
-        carried: dict[str, Any] = {name: parts[i] for name, i in self.numbers.items()}
-        return Job(**self.fields, **carried)
+        given: dict[str, Any] = {name: parts[i] for name, i in self.numbers.items()}
+        return Job(**self.fields, **given)
 
 
 def _call(

@@ -1,0 +1,101 @@
+"""Metrics of this library as those of torchmetrics and ignite."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretrain_eval._metric import CountedMetric, Metric
+
+
+def as_torchmetrics(metric: Metric) -> Any:
+    """The metric as a `torchmetrics.Metric`, for its collections and Lightning's log.
+
+    It counts, synchronises and computes by itself; torchmetrics sees no state of it
+    that it could merge with another metric's.
+
+    Args:
+        metric: A metric of one number or several.
+
+    Returns:
+        A `torchmetrics.Metric`; computing gives a tensor.
+
+    Raises:
+        ImportError: torchmetrics is not installed.
+    """
+    try:
+        import torchmetrics
+    except ImportError as error:
+        raise ImportError(
+            "as_torchmetrics needs torchmetrics: pip install torchmetrics"
+        ) from error
+
+    class Adapted(torchmetrics.Metric):
+        full_state_update = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.metric = metric
+
+        def update(self, outputs: Tensor, targets: Tensor) -> None:
+            self.metric.update(outputs, targets)
+
+        def compute(self) -> Tensor:
+            return torch.tensor(self.metric.compute(), dtype=torch.float64)
+
+        def reset(self) -> None:
+            super().reset()
+            self.metric.reset()
+
+        def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+            batch = copy.deepcopy(self.metric)
+            batch.reset()
+            batch.update(outputs, targets)
+            # One batch's value is this process' own: no collective a step.
+            value = (
+                batch.compute(sync=False)
+                if isinstance(batch, CountedMetric)
+                else batch.compute()
+            )
+            tensor = torch.tensor(value, dtype=torch.float64)
+            self._forward_cache: Any = tensor
+            self.update(outputs, targets)
+            return tensor
+
+    Adapted.__name__ = type(metric).__name__
+    return Adapted()
+
+
+def as_ignite(metric: Metric) -> Any:
+    """The metric as an `ignite.metrics.Metric`, whose `attach` takes an engine.
+
+    Args:
+        metric: A metric of one number or several.
+
+    Returns:
+        An `ignite.metrics.Metric`; the engine's output is `(outputs, targets)`.
+
+    Raises:
+        ImportError: ignite is not installed.
+    """
+    try:
+        from ignite.metrics import Metric as IgniteMetric
+    except ImportError as error:
+        raise ImportError(
+            "as_ignite needs ignite: pip install pytorch-ignite"
+        ) from error
+
+    class Adapted(IgniteMetric):
+        def update(self, output: tuple[Tensor, Tensor]) -> None:
+            metric.update(*output)
+
+        def compute(self) -> Any:
+            return metric.compute()
+
+        def reset(self) -> None:
+            metric.reset()
+
+    return Adapted()

@@ -1,0 +1,77 @@
+"""Step metrics in the Trainer of Lightning."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from pretrain_eval._attach import Attachment
+from pretrain_eval._metric import MetricCollection
+
+
+@final
+class StepMetricsCallback(Callback):
+    """Measures the optimizer steps of a Trainer and logs them by its `log_dict`.
+
+    `Trainer(callbacks=[StepMetricsCallback(metrics)])`. Every `log_every_n_steps`
+    steps of the optimizer, the metrics of the steps since the log before are logged.
+    The history is saved in checkpoints and continued from them.
+
+    Args:
+        metrics: Their step metrics are measured.
+        every: Measure every so many optimizer steps.
+        prefix: Before each key.
+    """
+
+    def __init__(
+        self, metrics: MetricCollection, *, every: int = 1, prefix: str = "step/"
+    ) -> None:
+        self.metrics = metrics
+        self._every = every
+        self._prefix = prefix
+        self._logged_step = 0
+        self._handle: Attachment | None = None
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged_step = trainer.global_step
+        self._handle = self.metrics.attach(
+            trainer.optimizers, pl_module, every=self._every
+        )
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        interval = getattr(trainer, "log_every_n_steps", 1)
+        if interval and trainer.global_step >= self._logged_step + interval:
+            self._logged_step = trainer.global_step
+            pl_module.log_dict(self.metrics.step_values(self._prefix))
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    @override
+    def on_exception(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        exception: BaseException,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+        self._handle = None
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return self.metrics.state_dict()
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.metrics.load_state_dict(state_dict)

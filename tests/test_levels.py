@@ -1,0 +1,91 @@
+"""Chance levels against predictors that ignore their input, made by scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scoring import make_run
+from sklearn import metrics
+
+import pretrain_eval as pe
+from pretrain_eval._levels import Levels
+
+COUNTS = [(3, 1), (5, 5), (7, 2, 1), (1, 0, 9)]
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_levels_are_those_of_the_majority_predictor(counts: tuple[int, ...]) -> None:
+    """Accuracy, macro recall, precision and F1 of always naming the largest class."""
+    targets = np.repeat(np.arange(len(counts)), counts)
+    outputs = np.full(targets.size, np.argmax(counts))
+    labels = np.arange(len(counts))
+    macro = {"average": "macro", "labels": labels, "zero_division": 0}
+    expected = {
+        "accuracy": metrics.accuracy_score(targets, outputs),
+        "recall": metrics.recall_score(targets, outputs, **macro),
+        "precision": metrics.precision_score(targets, outputs, **macro),
+        "f1": metrics.f1_score(targets, outputs, **macro),
+        "kappa": 0.0,
+        "mcc": metrics.matthews_corrcoef(targets, outputs),
+        "r2": 0.0,
+        "auroc": 0.5,
+    }
+    levels = pe.chance_levels(counts)
+    for key, value in expected.items():
+        assert levels[key] == pytest.approx(value, abs=1e-12), key
+
+
+def test_top_k_and_prevalence() -> None:
+    """K of C guesses hold the class k/C of the time; precision is the mean prevalence."""
+    levels = pe.chance_levels([1, 2, 3, 4], k=2)
+    assert levels["top_k"] == 0.5
+    assert levels["average_precision"] == np.mean([0.1, 0.2, 0.3, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("counts", "k", "message"),
+    [
+        ([], None, "two or more classes"),
+        ([4], None, "two or more classes"),
+        ([4, -1], None, "two or more classes"),
+        ([0, 0], None, "two or more classes"),
+        ([1, 1], 3, r"k must lie in 1\.\.2, got 3"),
+        ([1, 1], 2, None),
+        ([4, 0], None, None),
+    ],
+)
+def test_bad_counts_are_refused(
+    counts: list[int], k: int | None, message: str | None
+) -> None:
+    """One class has no chance level; two have."""
+    if message is None:
+        assert pe.chance_levels(counts, k=k)["accuracy"] >= 0.5
+        return
+    with pytest.raises(ValueError, match=message):
+        pe.chance_levels(counts, k=k)
+
+
+@pytest.mark.parametrize(
+    ("key", "chance", "ceiling", "value", "expected"),
+    [
+        ("accuracy", 0.2, None, 0.6, 0.5),
+        ("accuracy", 0.2, None, 0.1, -0.125),  # below chance: signed
+        ("accuracy", 0.2, 0.9, 0.55, 0.5),
+        ("accuracy", 1.0, None, 1.0, None),  # nothing lies beyond chance
+        ("loss", 2.0, 0.0, 0.5, 0.75),
+        ("loss", 0.0, 0.0, 0.5, None),
+    ],
+)
+def test_normalised_by_hand(
+    key: str,
+    chance: float,
+    ceiling: float | None,
+    value: float,
+    expected: float | None,
+) -> None:
+    """Z = (m − c) / (u − c), whichever way is better."""
+    found = Levels(chance, ceiling).normalised(make_run(), key, value)
+    if expected is None:
+        assert found is None
+    else:
+        assert found == pytest.approx(expected, abs=1e-12)

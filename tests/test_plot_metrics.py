@@ -1,0 +1,96 @@
+"""Pictures show the values they are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import matplotlib as mpl
+import pytest
+import torch
+
+import pretrain_eval as pe
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from pretrain_eval._plot_metrics import (
+    confusion_matrix,
+    history,
+    per_class,
+    reliability,
+)
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def test_a_history_leaves_gaps() -> None:
+    """Columns are drawn over their steps; NaN is no point."""
+    ax = history({"a": (1.0, math.nan, 3.0), "b": (4.0, 5.0, 6.0), "step": (2, 4, 6)})
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    assert lines == {"a": [[2, 1], [6, 3]], "b": [[2, 4], [4, 5], [6, 6]]}
+    assert history({"loss": (1.0, 2.0)}).get_ylabel() == "loss"
+
+
+def test_a_confusion_matrix_shades_shares_of_a_row() -> None:
+    """Numbers are the counts, shades the share of the true class."""
+    metric = pe.ConfusionMatrix(num_classes=2)
+    metric.update(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
+    ax = confusion_matrix(metric.compute(), labels=["cat", "dog"])
+    assert ax.images[0].get_array().tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert [text.get_text() for text in ax.texts] == ["2", "0", "1", "1"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_bars_start_with_the_worst_class() -> None:
+    """Bars rise from the top, a class without a value says so."""
+    ax = per_class((0.9, math.nan, 0.3), labels=["a", "b", "c"])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["c", "a", "b"]
+    assert [bar.get_width() for bar in ax.patches] == [0.3, 0.9, 0.0]
+    assert [text.get_text() for text in ax.texts] == [" no value"]
+    assert ax.lines[0].get_xdata()[0] == pytest.approx(0.6)
+
+
+def test_a_reliability_diagram_shows_filled_bins() -> None:
+    """Every filled bin is a dot at its confidence and accuracy."""
+    metric = pe.CalibrationError(scores="probabilities", task="binary", num_bins=4)
+    metric.update(torch.tensor([0.2, 0.9, 0.9]), torch.tensor([0, 1, 0]))
+    ax = reliability(metric.bins())
+    dots = ax.collections[0].get_offsets().tolist()
+    assert dots == [pytest.approx([0.2, 0.0]), pytest.approx([0.9, 0.5])]
+
+
+def test_axes_are_the_callers() -> None:
+    """A picture is drawn where it was asked for."""
+    _, axes = plt.subplots(2, 2)
+    assert history({"a": (1.0,)}, ax=axes[0, 0]) is axes[0, 0]
+    assert confusion_matrix(((1.0,),), ax=axes[0, 1]) is axes[0, 1]
+    assert per_class((1.0,), ax=axes[1, 0]) is axes[1, 0]
+    bins = {"num_samples": (1.0,), "confidence": (0.5,), "accuracy": (1.0,)}
+    assert reliability(bins, ax=axes[1, 1]) is axes[1, 1]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: history({"step": (1.0,)}), "at least one column"),
+        (lambda: history({"a": (1.0,), "step": (1, 2)}), "1 values for 2 steps"),
+        (lambda: confusion_matrix(((1.0, 2.0),)), "is square"),
+        (lambda: per_class(()), "one value a class"),
+        (lambda: per_class((1.0,), labels=["a", "b"]), "expected 1 labels"),
+        (
+            lambda: reliability(
+                {"num_samples": (0.0,), "confidence": (0.0,), "accuracy": (0.0,)}
+            ),
+            "bins with samples",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn(draw: Callable[[], object], message: str) -> None:
+    """Values that make no picture raise."""
+    with pytest.raises(ValueError, match=message):
+        draw()

@@ -1,0 +1,115 @@
+"""Regression metrics against scikit-learn, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+from torch import Tensor
+
+import pretrain_eval as pe
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_values(dtype: torch.dtype, offset: float) -> None:
+    """MSE, MAE and R² over uneven batches are scikit-learn's, also with weights."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn(50, generator=generator) + offset
+    outputs = (targets + torch.randn(50, generator=generator)).to(dtype)
+    weights = torch.rand(50, generator=generator).double()
+    for weight in (None, weights):
+        metrics = pe.MetricCollection(
+            pe.MeanSquaredError(), pe.MeanAbsoluteError(), pe.R2Score()
+        )
+        for start in range(0, 50, 16):
+            part = slice(start, start + 16)
+            batch = outputs[part], targets[part]
+            metrics.update(*batch, weights=None if weight is None else weight[part])
+        pair = targets.double().numpy(), outputs.double().numpy()
+        assert metrics.compute() == pytest.approx(
+            {
+                "mse": sk.mean_squared_error(*pair, sample_weight=weight),
+                "mae": sk.mean_absolute_error(*pair, sample_weight=weight),
+                "r2": sk.r2_score(*pair, sample_weight=weight),
+            },
+            rel=1e-9,
+        )
+
+
+def test_entries_are_pooled() -> None:
+    """Several numbers a sample are as many samples."""
+    generator = torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(2, 10, 3, generator=generator)
+    metric = pe.R2Score()
+    metric.update(outputs, targets)
+    flat = np.asarray(targets).ravel(), np.asarray(outputs).ravel()
+    assert metric.compute() == pytest.approx(sk.r2_score(*flat), rel=1e-6)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e8])
+def test_constant_targets(constant: float) -> None:
+    """Rounding of constant targets is not taken for their spread."""
+    metric = pe.R2Score()
+    metric.update(torch.arange(10.0), torch.full((10,), constant))
+    with pytest.warns(UserWarning, match="targets are constant"):
+        assert math.isnan(float(metric.compute()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "error", "message"),
+    [
+        (torch.ones(2), torch.ones(2, 1), ValueError, "one shape"),
+        (
+            torch.tensor([1.0, torch.nan]),
+            torch.ones(2),
+            ValueError,
+            "1 outputs are NaN",
+        ),
+        (
+            torch.tensor([1.0, torch.inf]),
+            torch.ones(2),
+            ValueError,
+            "1 outputs are NaN",
+        ),
+        (
+            torch.ones(2),
+            torch.tensor([torch.nan, 1.0]),
+            ValueError,
+            "1 targets are NaN",
+        ),
+        (torch.ones(2) * 1j, torch.ones(2), TypeError, "real numbers"),
+        (torch.ones(2), torch.ones(2), None, ""),
+        (torch.ones(2), torch.ones(2).long(), None, ""),
+    ],
+)
+def test_bad_batches(
+    outputs: Tensor, targets: Tensor, error: type[Exception] | None, message: str
+) -> None:
+    """What is no number raises and leaves no trace."""
+    metric = pe.MeanSquaredError()
+    with pytest.raises(RuntimeError, match="seen no batch"):
+        metric.compute()
+    metric.update(torch.ones(2), torch.ones(2))
+    if error is not None:
+        with pytest.raises(error, match=message):
+            metric.update(outputs, targets)
+    else:
+        metric.update(outputs, targets)
+    assert metric.compute() == 0.0
+
+
+def test_nothing_counted() -> None:
+    """Batches without an entry are no score, and dropped entries may be NaN."""
+    metric = pe.MeanSquaredError()
+    metric.update(torch.ones(0), torch.ones(0))
+    with pytest.raises(ValueError, match="counted no sample"):
+        metric.compute()
+    mask = torch.tensor([True, False])
+    metric.update(
+        torch.tensor([1.0, torch.nan]), torch.tensor([3.0, 1.0]), weights=mask
+    )
+    assert metric.compute() == 4.0
