@@ -1,5 +1,6 @@
 """Tests of the sweep: nothing lost, nothing twice, failures kept as records."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -249,6 +250,23 @@ def test_features_are_read_once_for_all_heads(monkeypatch):
     seen.clear()
     pe.sweep({"w": Watched()}, [one], strategies, range(3), progress=False)
     assert dict(seen) == once
+
+
+def test_finished_runs_do_not_stay_in_memory(tmp_path, monkeypatch):
+    """While a sweep with a store goes on, no finished run is held."""
+    alive = []
+    plain = _sweep.attempt
+
+    def attempt(cell, **options):
+        gc.collect()
+        alive.append(sum(type(each) is pe.Run for each in gc.get_objects()))
+        return plain(cell, **options)
+
+    monkeypatch.setattr(_sweep, "attempt", attempt)
+    before = sum(type(each) is pe.Run for each in gc.get_objects())
+    runs = grid(store=tmp_path / "runs.db")
+    assert len(runs) == len(alive) == 16
+    assert max(alive) <= before + 1
 
 
 # --- what goes wrong
