@@ -16,8 +16,9 @@ Array = np.ndarray | Tensor
 # What a metric holds: sums, or the rows that it has seen, in pieces.
 Held = Array | tuple[Tensor, ...]
 
-# The last entries of sums: how many targets, predictions and scores were bad.
-FLAGS = 3
+# The last entries of sums: how many targets and predictions were out of range, how
+# many scores were declared as probabilities and are none, how many were not finite.
+FLAGS = 4
 
 
 class Counter(ABC):
@@ -61,13 +62,17 @@ class Counter(ABC):
     def check(self, counts: np.ndarray) -> None:
         """Raise what can only be told once the counts were fetched."""
 
+    @abstractmethod
+    def num_unknown(self, counts: np.ndarray) -> int:
+        """How many outputs were NaN or infinite, so that no value can be known."""
+
 
 class SumCounter(Counter):
     """Counts a vector that ends with `FLAGS` flags; vectors of batches add up."""
 
     @abstractmethod
     def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
-        """What to say where a flag is raised: targets, predictions, scores."""
+        """What to say of bad targets, predictions and probabilities."""
 
     @override
     def batch(
@@ -106,18 +111,23 @@ class SumCounter(Counter):
 
     @override
     def check(self, counts: np.ndarray) -> None:
-        flags = counts[-FLAGS:]
+        flags = counts[-FLAGS:-1]
         if flags.any():
             words = self.complaints(counts)
             raised = [word for word, flag in zip(words, flags, strict=True) if flag]
             raise ValueError("; ".join(raised))
+
+    @override
+    def num_unknown(self, counts: np.ndarray) -> int:
+        return int(counts[-1])
 
 
 class RowCounter(Counter):
     """Keeps every sample as a row, for values that no sum can tell.
 
     Rows are held in pieces that double in size, so that a million batches cost little
-    more to append than to hold.
+    more to append than to hold. NaN stands for a score that is not finite, infinity
+    for a target or a probability out of range.
     """
 
     @property
@@ -161,12 +171,16 @@ class RowCounter(Counter):
 
     @override
     def check(self, counts: np.ndarray) -> None:
-        bad = ~np.isfinite(counts).all(1)
+        bad = np.isinf(counts).any(1)
         if bad.any():
             raise ValueError(
-                f"{bad.sum()} rows hold scores that are NaN, infinite or no"
-                " probabilities, or targets out of range"
+                f"{bad.sum()} rows hold targets out of range, or scores that were"
+                " declared as probabilities and are none"
             )
+
+    @override
+    def num_unknown(self, counts: np.ndarray) -> int:
+        return int(np.isnan(counts).any(1).sum())
 
 
 def require_one_device(outputs: Tensor, targets: Tensor) -> None:

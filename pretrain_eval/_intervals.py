@@ -265,7 +265,7 @@ def _sums_of_picks(values: Array, replicates: int, rng: Generator) -> Array:
     # columns of a row are drawn together.
     columns, rows, count = values.shape
     totals = np.zeros((columns, replicates, rows))
-    for size in _few_at_once(count):
+    for size in _few_at_once(count, replicates):
         choices = count**size
         pick = small_integers(rng, choices, (replicates, rows))
         pick += choices * np.arange(rows)
@@ -274,9 +274,11 @@ def _sums_of_picks(values: Array, replicates: int, rng: Generator) -> Array:
     return totals
 
 
-def _few_at_once(count: int) -> list[int]:
-    # How many of the `count` picks one small number can stand for, until all are made.
-    most = max(size for size in range(1, 9) if size == 1 or count**size <= 4096)
+def _few_at_once(count: int, replicates: int) -> list[int]:
+    # How many of the `count` picks one number stands for, until all are made. Every sum
+    # of so many is laid out first, which pays where it is far fewer than the draws.
+    limit = min(4096, max(256, replicates // 8))
+    most = max(size for size in range(1, 13) if size == 1 or count**size <= limit)
     whole, rest = divmod(count, most)
     return [most] * whole + ([rest] if rest else [])
 

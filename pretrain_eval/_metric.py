@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -114,8 +116,21 @@ class CountedMetric(DeferredMetric):
             sync: Sum over the processes of torch.distributed, where it was started;
                 every process must then call this.
         """
-        counts, _ = fetch_counts([self], [], sync=sync)
-        return self.value(*counts)
+        (counts,), _ = fetch_counts([self], [], sync=sync)
+        return self.reported(counts)
+
+    @final
+    def reported(self, counts: np.ndarray) -> Value:
+        """The value of fetched counts; NaN, with a warning, where it is unknown."""
+        num_unknown = self.counter.num_unknown(counts)
+        if not num_unknown:
+            return self.value(counts)
+        warnings.warn(
+            f"{self.key} is NaN: {num_unknown} of the model's outputs are NaN or"
+            " infinite",
+            stacklevel=3,
+        )
+        return _unknown(self.value(counts))
 
     @override
     def reset(self) -> None:
@@ -397,7 +412,7 @@ class MetricCollection:
         values: dict[str, Value] = {}
         for key, metric in self._metrics.items():
             if isinstance(metric, CountedMetric):
-                values[key] = metric.value(next(sums))
+                values[key] = metric.reported(next(sums))
             elif isinstance(metric, DeferredMetric):
                 state = [next(rest) for _ in deferred[key]]
                 values[key] = metric.value(*state)
@@ -546,6 +561,10 @@ def _add_batch(metrics: Sequence[CountedMetric], batch: Held) -> None:
             # The old vector is kept too, so that nothing else takes its identity.
             others[id(counts)] = counts, metric.counter.add(counts, batch)
         metric.counts = others[id(counts)][1]
+
+
+def _unknown(value: Value) -> Value:
+    return tuple(map(_unknown, value)) if isinstance(value, tuple) else math.nan
 
 
 def _plain_value(value: object) -> Value:

@@ -56,6 +56,21 @@ def main(rank: int, folder: Path) -> None:
     calls.clear()
     found["again"] = metrics.compute()
     found["collectives_again"] = len(calls)
+    # Exact ranking keeps rows: every process has its own number of them.
+    ranking = pe.MetricCollection(
+        one=pe.AUROC(task="multiclass", scores="logits"),
+        two=pe.AveragePrecision(task="multiclass", scores="logits"),
+        all_on_one=pe.AUROC(task="binary"),
+        hits=pe.Accuracy(),
+    )
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    for key in ("one", "two", "hits"):
+        ranking[key].update(inputs[part], targets[part])
+    if rank == 1:
+        ranking["all_on_one"].update(inputs[:, 0], targets % 2)
+    calls.clear()
+    found["ranking"] = ranking.compute()
+    found["collectives_ranking"] = len(calls)
     # A process may look at its own counts alone.
     if rank == 0:
         found["alone"] = metrics.compute(sync=False)

@@ -733,6 +733,7 @@ def test_measuring_changes_nothing(name):
     )
 
 
+@pytest.mark.filterwarnings("ignore:accuracy is NaN")
 @pytest.mark.parametrize("name", ["adamw fused", "nesterov foreach"])
 def test_infinite_gradient_spreads_no_further(name):
     """One infinite gradient leaves the weights exactly as it does without metrics."""

@@ -331,8 +331,8 @@ FAMILIES: dict[str, Callable[[], CountedMetric]] = {
     [
         (SCORES, TARGETS + 1, ValueError),
         (SCORES, -TARGETS, ValueError),
-        (SCORES * torch.nan, TARGETS, ValueError),
-        (SCORES * torch.inf, TARGETS, ValueError),
+        (SCORES * torch.nan, TARGETS, UserWarning),
+        (SCORES * torch.inf, TARGETS, UserWarning),
         (SCORES, torch.tensor([0, 1, 1]), ValueError),
         (SCORES, TARGETS.float(), TypeError),
         (SCORES, TARGETS, None),
@@ -341,7 +341,7 @@ FAMILIES: dict[str, Callable[[], CountedMetric]] = {
 def test_bad_batches(
     family: str, scores: Tensor, targets: Tensor, error: type[Exception] | None
 ) -> None:
-    """What cannot be counted raises in every family and leaves no trace."""
+    """Every family refuses what is wrong, and reports NaN of a model's NaN."""
     metric = FAMILIES[family]()
     with pytest.raises(RuntimeError, match="seen no batch"):
         metric.compute()
@@ -350,6 +350,11 @@ def test_bad_batches(
     if error is None:
         metric.update(scores, targets)
         assert metric.compute() is not None
+        return
+    if error is UserWarning:
+        metric.update(scores, targets)
+        with pytest.warns(error, match=f"{metric.key} is NaN: "):
+            assert np.isnan(metric.compute()).all()
         return
     with pytest.raises(error, match=r"targets|scores|probabilities|expected"):
         metric.update(scores, targets)

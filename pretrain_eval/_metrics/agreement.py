@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from pretrain_eval._counter import FLAGS, Array, SumCounter
 from pretrain_eval._metric import CountedMetric, Value
-from pretrain_eval._metrics.batches import Kind, Scores
+from pretrain_eval._metrics.batches import Kind, Scores, flags
 from pretrain_eval._metrics.class_counters import BinaryCounter, ClassCounter
 from pretrain_eval._metrics.classification import class_counter, class_rows, divide
 
@@ -150,22 +150,20 @@ class PairCounter(SumCounter):
     def count(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Array:
-        predicted, actual, num_classes, keep, each, bad = self.classes.decided(
-            outputs, targets, weights
-        )
+        decided = self.classes.decided(outputs, targets, weights)
+        predicted, actual, num_classes, keep, each, improper, infinite = decided
         predicted = torch.as_tensor(predicted).reshape(-1).long()
         actual = actual.reshape(-1).long()
         keep = torch.ones_like(actual, dtype=torch.bool) if keep is None else keep
         each = torch.ones_like(actual) if each is None else each
         fits = (actual >= 0) & (actual < num_classes)
         guessed = (predicted >= 0) & (predicted < num_classes)
-        finite = torch.ones_like(fits) if bad is None else ~bad.reshape(-1)
         good = keep & fits & guessed
         # What is dropped or bad is counted at the end, which is then cut off.
         place = (actual * num_classes + predicted).where(good, num_classes**2)
         counts = each.new_zeros(num_classes**2 + 1).scatter_add_(0, place, each)
-        flags = torch.stack([(keep & ~fine).sum() for fine in (fits, guessed, finite)])
-        return torch.cat((counts[:-1], flags.to(counts.dtype)))
+        wrong = flags(keep, ~fits, ~guessed, improper, infinite)
+        return torch.cat((counts[:-1], wrong.to(counts.dtype)))
 
     @override
     def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:

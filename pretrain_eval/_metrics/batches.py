@@ -84,16 +84,18 @@ def class_dimension(
 
 def decide(
     outputs: Tensor, scores: Scores | None, threshold: float
-) -> tuple[Tensor, Tensor | None]:
-    """Predictions 0 and 1, and which scores are no logits or probabilities."""
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Predictions 0 and 1, which scores are no probabilities, which not finite."""
     if outputs.dtype in INTEGERS:
-        return outputs.long(), None
+        return outputs.long(), None, None
     outputs = outputs.detach()
     require_kind(outputs, scores)
+    infinite = ~outputs.isfinite()
     if scores == "probabilities":
-        return (outputs > threshold).long(), ~((outputs >= 0) & (outputs <= 1))
+        improper = ((outputs < 0) | (outputs > 1)) & ~infinite
+        return (outputs > threshold).long(), improper, infinite
     # The sigmoid is monotone: its threshold is compared where it has not saturated.
-    return (outputs > logit(threshold)).long(), ~outputs.isfinite()
+    return (outputs > logit(threshold)).long(), None, infinite
 
 
 def require_kind(outputs: Tensor, scores: Scores | None) -> None:
@@ -120,6 +122,17 @@ def zeros_and_ones(targets: Tensor) -> Tensor:
         return torch.where(targets == targets.trunc(), targets, -(2.0**40)).long()
     require_integers(targets, "targets")
     return targets.long()
+
+
+def flags(keep: Tensor, *wrong: Tensor | None) -> Tensor:
+    """How much of what is kept is wrong, in each of several ways."""
+    zero = torch.zeros_like(keep.sum())
+    return torch.stack(
+        [
+            zero if each is None else (keep & each.reshape(keep.shape)).sum()
+            for each in wrong
+        ]
+    )
 
 
 def spread_weights(weights: Tensor, targets: Tensor) -> Tensor:

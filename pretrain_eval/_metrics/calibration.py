@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from pretrain_eval._counter import FLAGS, SumCounter
 from pretrain_eval._metric import CountedMetric, Value
-from pretrain_eval._metrics.batches import Kind, Scores
+from pretrain_eval._metrics.batches import Kind, Scores, flags
 from pretrain_eval._metrics.probabilities import ScoreRows
 
 
@@ -39,7 +39,8 @@ class ConfidenceCounter(SumCounter):
         else:
             confidence, predicted = scores.max(1)
             hit = predicted == truth
-        bad, confidence = confidence.isnan(), confidence.nan_to_num().double()
+        improper, infinite = confidence.isinf(), confidence.isnan()
+        confidence = confidence.nan_to_num(0.0, 0.0).double()
         # Bins are open on the left: (0, 1/n], (1/n, 2/n], ...
         place = ((confidence * self.bins).ceil().long() - 1).clamp(0, self.bins - 1)
         sums = torch.zeros(
@@ -47,8 +48,8 @@ class ConfidenceCounter(SumCounter):
         ).scatter_add_(
             1, place.expand(3, -1), torch.stack((each, each * confidence, each * hit))
         )
-        flags = torch.stack((truth.isnan().sum(), bad.sum() * 0, bad.sum()))
-        return torch.cat((sums.reshape(-1), flags.double()))
+        wrong = flags(each != 0, truth.isinf(), None, improper, infinite)
+        return torch.cat((sums.reshape(-1), wrong.double()))
 
     @override
     def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
@@ -56,7 +57,7 @@ class ConfidenceCounter(SumCounter):
         return (
             f"{bad[0]} targets are out of range",
             "",
-            f"{bad[2]} rows of scores are NaN, infinite or no probabilities",
+            f"{bad[2]} rows of scores were declared as probabilities and are none",
         )
 
 

@@ -16,6 +16,7 @@ from pretrain_eval._metrics.batches import (
     Scores,
     class_dimension,
     decide,
+    flags,
     require_integers,
     require_one_shape,
     spread_weights,
@@ -25,8 +26,12 @@ from pretrain_eval._metrics.batches import (
 _HALVES = frozenset({torch.float16, torch.bfloat16})
 
 
-# Predictions, targets, number of classes, what is kept, weights, bad scores.
-Decided = tuple[Array, Tensor, int, Tensor | None, Tensor | None, Tensor | None]
+# Where something is so of each entry, or None: nowhere.
+Mask = Tensor | None
+
+# Predictions, targets, number of classes, what is kept, weights, which scores are no
+# probabilities, which not finite.
+Decided = tuple[Array, Tensor, int, Mask, Tensor | None, Mask, Mask]
 
 
 class PerClass(SumCounter):
@@ -44,8 +49,7 @@ class PerClass(SumCounter):
             f"{bad[0]} targets lie outside 0..{num_classes - 1}; a value that marks"
             " rows to drop is given by ignore_index=...",
             f"{bad[1]} predictions lie outside 0..{num_classes - 1}",
-            f"{bad[2]} scores are NaN, infinite or, where probabilities were"
-            " declared, outside 0..1",
+            f"{bad[2]} scores were declared as probabilities and lie outside 0..1",
         )
 
 
@@ -90,12 +94,12 @@ class ClassCounter(PerClass):
         keep, each = kept(targets, self.ignore_index, weights)
         if dim is None:
             require_integers(outputs, "outputs of the targets' shape")
-            return outputs, targets, num_classes, keep, each, None
+            return outputs, targets, num_classes, keep, each, None, None
         if outputs.is_cpu:
-            predictions = _argmax(outputs, dim, keep)
-            return predictions, targets, num_classes, keep, each, None
-        bad = ~outputs.isfinite().all(dim)
-        return outputs.argmax(dim), targets, num_classes, keep, each, bad
+            predicted, infinite = _argmax(outputs, dim)
+        else:
+            predicted, infinite = outputs.argmax(dim), ~outputs.isfinite().all(dim)
+        return predicted, targets, num_classes, keep, each, None, infinite
 
 
 @final
@@ -129,10 +133,10 @@ class BinaryCounter(PerClass):
         if outputs.shape == (*targets.shape, 1):
             outputs = outputs.squeeze(-1)
         require_one_shape(outputs, targets)
-        predictions, bad = decide(outputs, self.scores, self.threshold)
+        predictions, improper, infinite = decide(outputs, self.scores, self.threshold)
         targets = zeros_and_ones(targets)
         keep, each = kept(targets, self.ignore_index, weights)
-        return predictions, targets, 2, keep, each, bad
+        return predictions, targets, 2, keep, each, improper, infinite
 
 
 @final
@@ -166,7 +170,7 @@ class LabelCounter(PerClass):
     def count(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Array:
-        predicted, actual, keep, each, flags = label_matrices(
+        predicted, actual, keep, each, wrong = label_matrices(
             outputs, targets, weights, self
         )
         dtype = each.dtype
@@ -177,7 +181,7 @@ class LabelCounter(PerClass):
         right = ((predicted == actual) | ~keep).all(1) & keep.any(1)
         sample = each[:, 0]
         totals = [(right * sample).sum(), (keep.any(1) * sample).sum()]
-        return torch.cat((*columns, torch.stack(totals), flags.to(dtype)))
+        return torch.cat((*columns, torch.stack(totals), wrong.to(dtype)))
 
 
 @final
@@ -212,7 +216,7 @@ class SampleCounter(PerClass):
     def count(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
     ) -> Array:
-        predicted, actual, keep, each, flags = label_matrices(
+        predicted, actual, keep, each, wrong = label_matrices(
             outputs, targets, weights, self
         )
         columns = {"predicted": predicted.sum(1), "actual": actual.sum(1)}
@@ -221,7 +225,7 @@ class SampleCounter(PerClass):
         place = (predicted & actual).sum(1) * (2 * length + 1) + columns[self.bottom]
         counts = each.new_zeros((length + 1) * (2 * length + 1))
         counts.scatter_add_(0, place, each[:, 0] * keep.any(1))
-        return torch.cat((counts, flags.to(counts.dtype)))
+        return torch.cat((counts, wrong.to(counts.dtype)))
 
 
 @final
@@ -265,13 +269,9 @@ class TopKCounter(SumCounter):
         classes = torch.arange(scores.shape[1], device=scores.device)
         ahead = (scores > own) | ((scores == own) & (classes > place))
         hit = (ahead.sum(1) < self.top_k) & keep
-        bad = ~scores.isfinite().all(1)
-        flags = torch.stack(
-            [(keep & ~fits).sum(), torch.zeros_like(place).sum(), (keep & bad).sum()]
-        )
-        return torch.cat(
-            (torch.stack([(hit * each).sum(), (keep * each).sum()]), flags)
-        )
+        sums = torch.stack([(hit * each).sum(), (keep * each).sum()])
+        infinite = ~scores.isfinite().all(1)
+        return torch.cat((sums, flags(keep, ~fits, None, None, infinite)))
 
     @override
     def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
@@ -280,7 +280,7 @@ class TopKCounter(SumCounter):
             f"{bad[0]} targets are none of the scores' classes; a value that marks"
             " rows to drop is given by ignore_index=...",
             "",
-            f"{bad[2]} rows of scores hold NaN or infinite values",
+            "",
         )
 
 
@@ -305,7 +305,8 @@ def count_on_host(
     num_classes: int,
     keep: Tensor | None,
     each: Tensor | None,
-    bad: Tensor | None = None,
+    improper: Mask,
+    infinite: Mask,
 ) -> np.ndarray:
     """Hits, predictions and targets of each class; what is out of range raises."""
     predicted, actual = _on_host(predictions), _on_host(targets)
@@ -325,6 +326,9 @@ def count_on_host(
     counts[:num_classes] = np.bincount(
         actual[hits], None if weight is None else weight[hits], num_classes
     )
+    if infinite is not None:
+        kept_rows = infinite if keep is None else infinite & keep
+        counts[-1] = int(kept_rows.sum())
     return counts
 
 
@@ -354,9 +358,10 @@ def count_on_device(
     predictions: Array,
     targets: Tensor,
     num_classes: int,
-    keep: Tensor | None,
+    keep: Mask,
     each: Tensor | None,
-    bad: Tensor | None,
+    improper: Mask,
+    infinite: Mask,
 ) -> Tensor:
     """The same without waiting for the device: what is out of range is flagged."""
     predictions = torch.as_tensor(predictions).reshape(-1).long()
@@ -376,13 +381,8 @@ def count_on_device(
     )
     counts = each.new_zeros(3, num_classes + 1)
     counts.scatter_add_(1, rows, each.expand(3, -1))
-    flags = [(keep & ~fits).sum(), (keep & ~guessed).sum()]
-    flags.append(torch.zeros_like(flags[0]) if bad is None else _sum(keep, bad))
-    return torch.cat((counts[:, :-1].reshape(-1), torch.stack(flags).to(counts.dtype)))
-
-
-def _sum(keep: Tensor, bad: Tensor) -> Tensor:
-    return (keep & bad.reshape(-1)).sum()
+    wrong = flags(keep, ~fits, ~guessed, improper, infinite)
+    return torch.cat((counts[:, :-1].reshape(-1), wrong.to(counts.dtype)))
 
 
 def label_matrices(
@@ -399,7 +399,7 @@ def label_matrices(
             f"multilabel outputs and targets are (num_samples, {length}), got"
             f" {tuple(targets.shape)}"
         )
-    predictions, bad = decide(outputs, counter.scores, counter.threshold)
+    predictions, improper, infinite = decide(outputs, counter.scores, counter.threshold)
     targets = zeros_and_ones(targets)
     keep, each = kept(targets, counter.ignore_index, weights)
     shape = targets.shape
@@ -408,30 +408,25 @@ def label_matrices(
     each = torch.ones_like(targets) if each is None else each.view(shape)
     fits = (targets == 0) | (targets == 1)
     guessed = (predictions == 0) | (predictions == 1)
-    wrong = [judged & ~fits, judged & ~guessed]
-    wrong.append(torch.zeros_like(judged) if bad is None else judged & bad)
-    flags = torch.stack([each_wrong.sum() for each_wrong in wrong])
-    return (predictions == 1) & judged, (targets == 1) & judged, judged, each, flags
+    wrong = flags(judged, ~fits, ~guessed, improper, infinite)
+    return (predictions == 1) & judged, (targets == 1) & judged, judged, each, wrong
 
 
-def _argmax(outputs: Tensor, dim: int, keep: Tensor | None) -> Array:
-    """The class of the highest score, the first of equal ones; NaN and ∞ raise."""
+def _argmax(outputs: Tensor, dim: int) -> tuple[Array, Mask]:
+    """The class of the highest score, the first of equal ones; rows with NaN or ∞."""
     scores = outputs.detach() if outputs.requires_grad else outputs
     if scores.dtype in _HALVES:
         scores = scores.float()
     rows = scores.numpy()
+    infinite = None
     if not scores.is_floating_point():
         require_integers(scores, "scores that are no floats")
     elif not _surely_finite(scores, rows):
-        bad = ~scores.isfinite().all(dim).reshape(-1)
-        num_bad = int((bad if keep is None else bad & keep).sum())
-        if num_bad:
-            raise ValueError(f"{num_bad} rows of scores hold NaN or infinite values")
+        infinite = ~scores.isfinite().all(dim).reshape(-1)
     if dim == rows.ndim - 1:
         # numpy's is up to twenty times faster along contiguous rows.
-        highest: np.ndarray = rows.argmax(-1)
-        return highest
-    return scores.argmax(dim)
+        return rows.argmax(-1), infinite
+    return scores.argmax(dim), infinite
 
 
 def _surely_finite(scores: Tensor, rows: np.ndarray) -> bool:

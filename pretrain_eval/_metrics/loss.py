@@ -18,6 +18,7 @@ from pretrain_eval._metrics.batches import (
     Kind,
     Scores,
     class_dimension,
+    flags,
     require_integers,
     require_one_shape,
     spread_weights,
@@ -39,8 +40,8 @@ class MeanCounter(SumCounter):
         return (
             f"{bad[0]} targets are out of range; a value that marks rows to drop is"
             " given by ignore_index=...",
-            f"{bad[1]} losses are NaN or infinite",
-            f"{bad[2]} rows of scores are NaN, infinite or no probabilities",
+            "",
+            f"{bad[2]} rows of scores were declared as probabilities and are none",
         )
 
 
@@ -65,21 +66,20 @@ class LogLikelihoodCounter(MeanCounter):
         if weights is not None:
             each = spread_weights(weights, targets).double().view(targets.shape)
         if self.task == "binary":
-            losses, fits, bad = self._binary(outputs, targets)
+            losses, fits, improper, infinite = self._binary(outputs, targets)
         else:
-            losses, fits, bad = self._multiclass(outputs, targets)
+            losses, fits, improper, infinite = self._multiclass(outputs, targets)
         if self.ignore_index is not None:
             each = each.where(targets != self.ignore_index, 0.0)
         each = each.reshape(-1)
         kept = each != 0
-        good = kept & fits & ~bad
-        sums = (each * good).sum(), (each * losses.where(good, 0.0)).sum()
-        flags = (kept & ~fits).sum(), kept.sum() * 0, (kept & bad).sum()
-        return torch.stack((*sums, *flags))
+        losses = losses.where(kept & losses.isfinite(), 0.0)
+        sums = torch.stack((each.sum(), (each * losses).sum()))
+        return torch.cat((sums, flags(kept, ~fits, None, improper, infinite)))
 
     def _multiclass(
         self, outputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         require_integers(targets, "targets")
         dim = class_dimension(outputs, targets, self.class_dim)
         if dim is None:
@@ -90,8 +90,9 @@ class LogLikelihoodCounter(MeanCounter):
         scores = outputs.movedim(dim, -1).reshape(-1, outputs.shape[dim])
         targets = targets.reshape(-1).long()
         fits = (targets >= 0) & (targets < scores.shape[1])
+        infinite = ~scores.isfinite().all(1)
+        improper = torch.zeros_like(infinite)
         if self.scores == "logits":
-            bad = ~scores.isfinite().all(1)
             scores = (
                 scores.double() if scores.dtype is torch.float64 else scores.float()
             )
@@ -99,25 +100,29 @@ class LogLikelihoodCounter(MeanCounter):
         else:
             scores = scores.double()
             # Probabilities that were computed in half precision sum to 1 ± 1 %.
-            bad = ~((scores >= 0).all(1) & ((scores.sum(1) - 1).abs() < 0.01))
+            proper = (scores >= 0).all(1) & ((scores.sum(1) - 1).abs() < 0.01)
+            improper = ~proper & ~infinite
             chances = _log(scores)
         own = chances.gather(1, targets.where(fits, 0)[:, None])[:, 0]
-        return -own.double(), fits, bad
+        return -own.double(), fits, improper, infinite
 
     def _binary(
         self, outputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if outputs.shape == (*targets.shape, 1):
             outputs = outputs.squeeze(-1)
         require_one_shape(outputs, targets)
         scores = outputs.reshape(-1).double()
         truth = zeros_and_ones(targets).reshape(-1)
         fits = (truth == 0) | (truth == 1)
+        infinite = ~scores.isfinite()
         if self.scores == "logits":
             signed = torch.where(truth == 1, scores, -scores)
-            return -nn.functional.logsigmoid(signed), fits, ~scores.isfinite()
+            losses = -nn.functional.logsigmoid(signed)
+            return losses, fits, torch.zeros_like(fits), infinite
         own = torch.where(truth == 1, scores, 1 - scores)
-        return -_log(own), fits, ~((scores >= 0) & (scores <= 1))
+        improper = ((scores < 0) | (scores > 1)) & ~infinite
+        return -_log(own), fits, improper, infinite
 
 
 def _log(probabilities: Tensor) -> Tensor:
@@ -227,9 +232,10 @@ class LossCounter(MeanCounter):
             loss = loss.mean() if loss.numel() else loss.sum()
         # The mean of no entry is 0/0, and nothing is to be counted.
         loss = loss.where(num_entries > 0, 0.0)
-        bad = ~loss.isfinite()
-        total = torch.where(bad, 0.0, loss * num_entries)
-        return torch.stack((num_entries.double(), total, bad * 0, bad, bad * 0))
+        infinite = ~loss.isfinite()
+        total = torch.where(infinite, 0.0, loss * num_entries)
+        wrong = flags(num_entries > 0, None, None, None, infinite)
+        return torch.cat((torch.stack((num_entries.double(), total)), wrong))
 
 
 @final

@@ -42,9 +42,9 @@ class ScoreRows:
         """Scores, targets and weights.
 
         Scores are `(num_rows, num_classes)`, one column for a binary task; NaN where
-        they are no scores. Targets are `(num_rows,)`, 0 or more, or as scores are
-        for "multilabel"; NaN where they are no targets. Weights are of the targets'
-        shape, 0 where a row is dropped.
+        they are not finite, infinite where they should be probabilities and are none.
+        Targets are `(num_rows,)`, or as scores are for "multilabel"; infinite where
+        out of range. Weights are of the targets' shape, 0 where a row is dropped.
         """
         outputs = outputs.detach()
         if self.task == "multiclass":
@@ -77,7 +77,7 @@ class ScoreRows:
         each, targets = each.reshape(shape), targets.reshape(shape).long()
         fits = (targets >= 0) & (targets < num_classes)
         wide = scores.double() if scores.dtype is torch.float64 else scores.float()
-        truth = torch.where(fits, targets.to(wide.dtype), torch.nan)
+        truth = torch.where(fits, targets.to(wide.dtype), torch.inf)
         # What weighs nothing may be anything.
         truth = truth.where(each != 0, 0.0)
         scores = self._probabilities(wide)
@@ -85,14 +85,14 @@ class ScoreRows:
         return scores.where(heavy != 0, 0.5), truth, each
 
     def _probabilities(self, scores: Tensor) -> Tensor:
+        finite = torch.where(scores.isfinite(), scores, torch.nan)
         if self.scores is None:
-            return scores
+            return finite
         require_kind(scores, self.scores)
         if self.scores == "logits":
-            finite = torch.where(scores.isfinite(), scores, torch.nan)
             return finite.softmax(1) if self.task == "multiclass" else finite.sigmoid()
         fits = (scores >= 0) & (scores <= 1)
         if self.task == "multiclass":
             # Probabilities that were computed in half precision sum to 1 ± 1 %.
             fits &= ((scores.sum(1) - 1).abs() < 0.01)[:, None]
-        return torch.where(fits, scores, torch.nan)
+        return torch.where(fits | finite.isnan(), finite, torch.inf)

@@ -16,7 +16,7 @@ from typing_extensions import override
 from pretrain_eval._counter import FLAGS, RowCounter, SumCounter
 from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.agreement import undefined
-from pretrain_eval._metrics.batches import Kind, Scores
+from pretrain_eval._metrics.batches import Kind, Scores, flags
 from pretrain_eval._metrics.classification import Absent, average_of
 from pretrain_eval._metrics.probabilities import ScoreRows
 
@@ -76,21 +76,22 @@ class BinCounter(SumCounter):
         if truth.ndim == 1:
             classes = torch.arange(scores.shape[1], device=scores.device)
             wanted = classes[None] if self.reader.task == "multiclass" else 1
-            bad_targets = truth.isnan()
             positive = truth[:, None] == wanted
             each = each[:, None].expand_as(scores)
         else:
-            bad_targets, positive = truth.isnan(), truth == 1
-        bad = scores.isnan()
-        place = (scores.nan_to_num() * self.bins).long().clamp(0, self.bins - 1)
+            positive = truth == 1
+        improper, infinite = scores.isinf(), scores.isnan()
+        place = (scores.nan_to_num(0.0, 0.0) * self.bins).long().clamp(0, self.bins - 1)
         label = torch.arange(scores.shape[1], device=scores.device)
         place = (label * 2 + positive.long()) * self.bins + place
         counts = torch.zeros(
             2 * self.bins * scores.shape[1], dtype=torch.float64, device=scores.device
         )
         counts.scatter_add_(0, place.reshape(-1), each.reshape(-1).contiguous())
-        flags = torch.stack((bad_targets.sum(), bad.sum() * 0, bad.sum()))
-        return torch.cat((counts, flags.double()))
+        bad_targets = (truth if truth.ndim == 2 else truth[:, None]).isinf()
+        bad_targets = bad_targets.expand_as(scores)
+        wrong = flags(each != 0, bad_targets, None, improper, infinite)
+        return torch.cat((counts, wrong.double()))
 
     @override
     def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
@@ -98,7 +99,7 @@ class BinCounter(SumCounter):
         return (
             f"{bad[0]} targets are out of range",
             "",
-            f"{bad[2]} scores are NaN, infinite or no probabilities",
+            f"{bad[2]} scores were declared as probabilities and are none",
         )
 
     def curves(self, counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -178,7 +178,7 @@ def main() -> None:
     large.update(*batch(20_000))
     held = {id(large[key].counts): large[key].counts for key in large}  # type: ignore[union-attr]
     integers = sum(len(counts) for counts in held.values())  # type: ignore[arg-type]
-    print(f"| integers held, C = 20000 | {integers} (3 C + 3) | | |")
+    print(f"| integers held, C = 20000 | {integers} (3 C + 4) | | |")
 
 
 if __name__ == "__main__":
