@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from pretrain_eval._statistics import Array, Index, finite, iqm
+from pretrain_eval._statistics import Array, Index, finite, iqm, mean_by_cell
 
 Aggregate = Literal["mean", "median", "iqm", "optimality_gap"]
 
@@ -242,8 +242,9 @@ def resampled_means(
     """
     counts = np.bincount(cell, minlength=num_cells)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    center = np.stack([np.bincount(cell, x, num_cells) for x in values.T]) / counts
-    residuals = np.ascontiguousarray(values.T - center[:, cell])
+    center = np.stack([mean_by_cell(column, cell, num_cells) for column in values.T])
+    # A run that lacks a column has the mean of its cell there.
+    residuals = np.nan_to_num(np.ascontiguousarray(values.T - center[:, cell]))
     varied = np.flatnonzero(np.abs(residuals).max(axis=1) > 0).tolist()
     result = list(center)
     for column in varied:
@@ -265,7 +266,7 @@ def _sums_of_picks(values: Array, replicates: int, rng: Generator) -> Array:
     # columns of a row are drawn together.
     columns, rows, count = values.shape
     totals = np.zeros((columns, replicates, rows))
-    for size in _few_at_once(count):
+    for size in _few_at_once(count, replicates):
         choices = count**size
         pick = small_integers(rng, choices, (replicates, rows))
         pick += choices * np.arange(rows)
@@ -274,9 +275,11 @@ def _sums_of_picks(values: Array, replicates: int, rng: Generator) -> Array:
     return totals
 
 
-def _few_at_once(count: int) -> list[int]:
-    # How many of the `count` picks one small number can stand for, until all are made.
-    most = max(size for size in range(1, 9) if size == 1 or count**size <= 4096)
+def _few_at_once(count: int, replicates: int) -> list[int]:
+    # How many of the `count` picks one number stands for, until all are made. Every sum
+    # of so many is laid out first, which pays where it is far fewer than the draws.
+    limit = min(4096, max(256, replicates // 8))
+    most = max(size for size in range(1, 13) if size == 1 or count**size <= limit)
     whole, rest = divmod(count, most)
     return [most] * whole + ([rest] if rest else [])
 

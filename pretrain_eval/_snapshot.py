@@ -24,6 +24,8 @@ from pretrain_eval._norms import (
     row_norms,
 )
 
+_LINE = 64
+
 Memory = dict[Kind, tuple[Layout, Tensor]]
 
 
@@ -87,9 +89,13 @@ def _buffer(layout: Layout, kind: Kind) -> Tensor:
     device, dtype = kind
     size = layout.num_rows * ROW
     if device.type == "cpu":
-        # numpy asks the system for huge pages, which are faulted in ten times faster.
-        memory = np.empty(size * dtype.itemsize, np.uint8)
-        buffer = torch.from_numpy(memory).view(dtype)
+        # numpy asks the system for huge pages, which are faulted in ten times faster;
+        # copies are faster where they begin with a line of the cache.
+        memory = np.empty(size * dtype.itemsize + _LINE, np.uint8)
+        start = -memory.ctypes.data % _LINE
+        buffer = torch.from_numpy(memory[start : len(memory) + start - _LINE]).view(
+            dtype
+        )
     else:
         buffer = torch.empty(size, dtype=dtype, device=device)
     for size, (first, end) in zip(layout.sizes, layout.rows, strict=True):

@@ -127,12 +127,38 @@ def stability(values: Array, weights: Array) -> float:
     return 1 - exact_dot(weights, (values - mean) ** 2) / most
 
 
-def rank_correlation(first: Array, second: Array) -> float | None:
-    """Spearman's ρ with average ranks for ties; None where one side is constant."""
-    a, b = _ranks(first), _ranks(second)
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / scale if scale > 0 else None
+def rank_correlation(first: Array, second: Array, group: Index) -> float | None:
+    """Spearman's ρ within each group, ranks of ties averaged; the mean over groups.
+
+    Args:
+        first: One value a row.
+        second: The other value.
+        group: Index of the row's group, from 0.
+
+    Returns:
+        The mean over the groups of three rows or more in which neither side is
+        constant; None where there is none.
+    """
+    size = np.bincount(group)
+    a, b = (_centred_ranks(values, group, size) for values in (first, second))
+    spread = np.bincount(group, a * a) * np.bincount(group, b * b)
+    kept = (size >= 3) & (spread > 0)
+    if not kept.any():
+        return None
+    shared = np.bincount(group, a * b)
+    return float((shared[kept] / np.sqrt(spread[kept])).mean())
+
+
+def _centred_ranks(values: Array, group: Index, size: Index) -> Array:
+    order = np.lexsort((values, group))
+    v, g = values[order], group[order]
+    starts = np.concatenate([[True], (v[1:] != v[:-1]) | (g[1:] != g[:-1])])
+    tie = np.cumsum(starts) - 1
+    counts = np.bincount(tie)
+    ranks = np.empty(values.size)
+    ranks[order] = (np.cumsum(counts) - (counts - 1) / 2)[tie]
+    centred: Array = ranks - (np.bincount(group, ranks) / np.maximum(size, 1))[group]
+    return centred
 
 
 @functools.lru_cache(maxsize=4096)  # the same grid is weighed for every model
@@ -162,6 +188,15 @@ def exact_dot(weights: Array, values: Array) -> float:
     return math.fsum((weights * values).tolist())
 
 
+def mean_by_cell(values: Array, cell: Index, num_cells: int) -> Array:
+    """Mean of the values that are not NaN in each cell; NaN where there is none."""
+    known = ~np.isnan(values)
+    total = np.bincount(cell[known], values[known], num_cells)
+    with np.errstate(invalid="ignore"):
+        mean: Array = total / np.bincount(cell[known], minlength=num_cells)
+    return mean
+
+
 def members_of(groups: Sequence[Hashable]) -> dict[Any, list[int]]:
     """Where each group stands, groups in order of arrival.
 
@@ -187,10 +222,3 @@ def finite(what: str, scores: npt.ArrayLike) -> Array:
             " what was not measured, or give a diverged run its chance level"
         )
     return array
-
-
-def _ranks(values: Array) -> Array:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: Array = (last - (counts - 1) / 2)[inverse]
-    return ranks

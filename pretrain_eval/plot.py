@@ -11,8 +11,9 @@ import numpy as np
 
 from pretrain_eval._comparison import Comparison
 from pretrain_eval._curves import time_share
+from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.usability import pareto_front
-from pretrain_eval._grid import ordered
+from pretrain_eval._grid import Grid, ordered
 from pretrain_eval._records import Run
 from pretrain_eval._render import amount, duration
 from pretrain_eval._report import Interval, Report
@@ -96,15 +97,15 @@ def grid(
     """
     runs = ordered(runs)
     model = _one_model(runs, "grid")
-    cells = members_of([(r.task, r.dataset, r.strategy) for r in runs])
-    places = list(dict.fromkeys((r.task, r.dataset) for r in runs))
-    strategies = sorted({r.strategy for r in runs})
+    measured = _measured(runs, metric)[model]
+    cells = measured.full.cells
+    places = list(dict.fromkeys(cell[:2] for cell in cells))
+    strategies = sorted({cell[2] for cell in cells})
     table = np.full((len(places), len(strategies)), math.nan)
-    for (task, dataset, strategy), index in cells.items():
-        found = [runs[i].scores[metric] for i in index if metric in runs[i].scores]
-        if found:
-            place = places.index((task, dataset)), strategies.index(strategy)
-            table[place] = math.fsum(found) / len(found)
+    for (task, dataset, strategy), mean in zip(
+        measured.layout.cells, measured.means["P"].tolist(), strict=True
+    ):
+        table[places.index((task, dataset)), strategies.index(strategy)] = mean
     ax = _axes(ax, width=3.6 + 1.1 * len(strategies), height=1.6 + 0.38 * len(places))
     image = ax.imshow(table, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for (row, column), value in np.ndenumerate(table):
@@ -255,7 +256,7 @@ def cost(
 def profiles(
     runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
 ) -> Axes:
-    """The share of each model's runs above every score.
+    """The share of each model's runs above every score; a diverged run at chance.
 
     Conclude: a model whose line lies above another's everywhere is better however one
     weighs good and bad runs; where lines cross, it depends on what is asked.
@@ -263,15 +264,12 @@ def profiles(
     runs = ordered(runs)
     ax = _axes(ax)
     thresholds = np.linspace(0, 1, 201)
-    for row, (model, index) in enumerate(
-        members_of([run.model for run in runs]).items()
-    ):
-        found = [runs[i].scores[metric] for i in index if metric in runs[i].scores]
-        if found:
-            shares = performance_profile(found, thresholds)
-            label = f"{_plain(model)} ({len(found)} runs)"
-            color = _CYCLE[row % len(_CYCLE)]
-            ax.step(thresholds, shares, where="post", color=color, label=label)
+    for row, (model, measured) in enumerate(_measured(runs, metric).items()):
+        found = measured.columns["P"]
+        shares = performance_profile(found, thresholds)
+        label = f"{_plain(model)} ({found.size} runs)"
+        color = _CYCLE[row % len(_CYCLE)]
+        ax.step(thresholds, shares, where="post", color=color, label=label)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel(f"{_plain(metric)} τ")
@@ -402,6 +400,13 @@ def _resampled(run: Run, metric: str, x: Any) -> Any:
     if steps[-1] <= 0:
         return None
     return np.interp(x, [time_share(step, steps[-1]) for step in steps], curve)
+
+
+def _measured(runs: Sequence[Run], metric: str) -> dict[str, Grid]:
+    # What persistence reads, so that a diverged run is drawn where it counts: at chance.
+    evaluator = PersistenceEvaluator(metric=metric)
+    pieces = evaluator._pieces(runs)
+    return {model: evaluator._grid(each) for model, each in pieces.items()}
 
 
 def _one_model(runs: Sequence[Run], name: str) -> str:

@@ -102,13 +102,19 @@ def test_stability_goes_from_equal_to_opposite() -> None:
     assert stability(np.array([1.0, 1.0]), half) == 1
 
 
-def test_rank_correlation_is_spearmans() -> None:
-    """Average ranks for ties, as scipy takes them; None where one side is constant."""
+def test_rank_correlation_is_spearmans_in_each_group() -> None:
+    """Average ranks for ties as scipy takes them; constant and small groups left out."""
     rng = np.random.default_rng(6)
-    first, second = rng.integers(0, 4, (2, 30)).astype(float)
-    expected = stats.spearmanr(first, second).statistic
-    assert rank_correlation(first, second) == pytest.approx(expected, abs=1e-12)
-    assert rank_correlation(first, np.ones(30)) is None
+    first, second = rng.integers(0, 4, (2, 45)).astype(float)
+    group = rng.permutation(np.repeat([0, 1, 2, 3], [20, 14, 9, 2]))
+    first[group == 2] = 1.0
+    expected = [
+        stats.spearmanr(first[group == each], second[group == each]).statistic
+        for each in (0, 1)
+    ]
+    found = rank_correlation(first, second, group)
+    assert found == pytest.approx(np.mean(expected), abs=1e-12)
+    assert rank_correlation(np.ones(5), second[:5], np.zeros(5, dtype=int)) is None
 
 
 def test_macro_weights_count_tasks_alike() -> None:

@@ -1,5 +1,6 @@
 """Tests of the sweep: nothing lost, nothing twice, failures kept as records."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -251,6 +252,23 @@ def test_features_are_read_once_for_all_heads(monkeypatch):
     assert dict(seen) == once
 
 
+def test_finished_runs_do_not_stay_in_memory(tmp_path, monkeypatch):
+    """While a sweep with a store goes on, no finished run is held."""
+    alive = []
+    plain = _sweep.attempt
+
+    def attempt(cell, **options):
+        gc.collect()
+        alive.append(sum(type(each) is pe.Run for each in gc.get_objects()))
+        return plain(cell, **options)
+
+    monkeypatch.setattr(_sweep, "attempt", attempt)
+    before = sum(type(each) is pe.Run for each in gc.get_objects())
+    runs = grid(store=tmp_path / "runs.db")
+    assert len(runs) == len(alive) == 16
+    assert max(alive) <= before + 1
+
+
 # --- what goes wrong
 
 
@@ -370,6 +388,7 @@ def test_a_killed_worker_costs_one_try_of_its_own_run(tmp_path, caplog):
         ({"retry": ["completed"]}, "retry to be some of"),
         ({"timeout": 0}, "a positive timeout, got 0"),
         ({"device": "cpu", "devices": ["cpu"]}, "device or devices"),
+        ({"devices": ["cuda:99"]}, "devices that are there, got 'cuda:99'"),
         ({"retry": ["oom", "timeout"], "timeout": 100.0, "device": "cpu"}, None),
     ],
 )

@@ -17,7 +17,7 @@ from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
 from pretrain_eval._records import Run
 from pretrain_eval._report import Report
-from pretrain_eval._statistics import Array, Cell, members_of, rank_correlation
+from pretrain_eval._statistics import Array, Cell, rank_correlation
 
 STEP_METRICS = ("grad_norm", "update_ratio")
 QUANTITIES = (*STEP_METRICS, "validation")
@@ -250,11 +250,9 @@ def _agreement(
     # Within each dataset, so that an easy one does not make the correlation.
     if name not in columns:
         return None
-    found = []
-    for index in members_of(places).values():
-        pair = np.stack([columns[name][index], columns["validation"][index]])
-        pair = pair[:, ~np.isnan(pair).any(axis=0)]
-        rho = rank_correlation(*pair) if pair.shape[1] >= 3 else None
-        if rho is not None:
-            found.append(rho)
-    return math.fsum(found) / len(found) if found else None
+    known = ~np.isnan(columns[name]) & ~np.isnan(columns["validation"])
+    codes = {place: code for code, place in enumerate(dict.fromkeys(places))}
+    group = np.array([codes[place] for place in places], dtype=np.intp)[known]
+    if not group.size:
+        return None
+    return rank_correlation(columns[name][known], columns["validation"][known], group)
