@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -348,6 +348,26 @@ def test_ctrl_c_keeps_what_is_done_and_releases_the_rest(tmp_path, counted, caps
         assert store._connection.execute(query).fetchone() == (0,)
     assert [run.status for run in sweep(progress=False)] == ["completed"] * 4
     assert len(counted) == 2 + 3
+
+
+def test_leaving_a_sweep_cancels_what_an_executor_still_holds(tmp_path):
+    """Ctrl-C withdraws the jobs that the caller's executor has not begun."""
+
+    class Idle(Executor):
+        def __init__(self):
+            self.futures = []
+
+        def submit(self, fn, /, *args, **kwargs):
+            if len(self.futures) == 3:
+                raise KeyboardInterrupt
+            self.futures.append(Future())
+            return self.futures[-1]
+
+    executor = Idle()
+    with pytest.raises(KeyboardInterrupt):
+        grid(executor=executor, store=tmp_path / "runs.db")
+    assert [future.cancelled() for future in executor.futures] == [True] * 3
+    assert len(grid(store=tmp_path / "runs.db")) == 16
 
 
 def test_a_killed_worker_costs_one_try_of_its_own_run(tmp_path, caplog):
