@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -58,10 +59,21 @@ class Keys:
         self._note = note
         self._models: dict[str, str] = {}
         self._splits: dict[tuple[str, str], str] = {}
-        self._strategies: dict[str, str] = {}
+        self._known: dict[tuple[str, ...], str] = {}
 
     def of(self, cell: Cell) -> str:
         """What decides the cell's result, and no name, as one short text."""
+        names = (
+            cell.model_name,
+            cell.task.name,
+            cell.dataset,
+            cell.strategy.name,
+        )
+        if names not in self._known:
+            self._known[names] = self._all_but_the_seed(cell)
+        return fingerprint([self._known[names], cell.seed])
+
+    def _all_but_the_seed(self, cell: Cell) -> str:
         if cell.model_name not in self._models:
             self._note(f"reading the weights of {cell.model_name}")
             with preserved_rng():
@@ -71,9 +83,6 @@ class Keys:
         if where not in self._splits:
             self._note(f"reading the samples of {cell.task.name}/{cell.dataset}")
             self._splits[where] = fingerprint_splits(cell.task.datasets[cell.dataset])
-        if cell.strategy.name not in self._strategies:
-            configuration = dict(cell.strategy.configuration)
-            self._strategies[cell.strategy.name] = fingerprint([configuration])
         return fingerprint(
             [
                 TRAINING_SEMANTICS,
@@ -82,8 +91,7 @@ class Keys:
                 self._splits[where],
                 cell.task.num_classes,
                 cell.task.num_outputs,
-                self._strategies[cell.strategy.name],
-                cell.seed,
+                dict(cell.strategy.configuration),
             ]
         )
 
@@ -142,7 +150,8 @@ def _cells(
 def _check_members(what: str, members: Sequence[object]) -> None:
     if not members:
         raise ValueError(f"sweep expects {what}, got none")
-    twice = sorted({str(m) for m in members if members.count(m) > 1})
+    counts = Counter(map(str, members))
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise ValueError(f"sweep expects different {what}, got {twice} more than once")
 

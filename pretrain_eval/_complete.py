@@ -103,33 +103,50 @@ def complete(
     for _ in range(len(pending) - len(waiting)):
         shown.advance()
     running: dict[Future[Run], Pending] = {}
-    elsewhere: deque[Pending] = deque()  # claimed by another process, or a twin of ours
-    while waiting or running or elsewhere:
-        while waiting and (window is None or len(running) < window):
-            each = waiting.popleft()
-            ours = any(each.key == other.key for other in running.values())
-            if not ours and kept.claim(each.key, attempts=each.attempts):
-                shown.note(each.cell.name)
-                running[start(each.cell)] = each
-            elif kept.attempts(each.key) > each.attempts:
-                shown.advance()  # it came in meanwhile
-            else:
-                elsewhere.append(each)
-        if running:
-            patience = _POLL_SECONDS if elsewhere else None
-            finished, _ = wait(running, patience, return_when=FIRST_COMPLETED)
-            for future in finished:
-                each = running.pop(future)
-                run = _outcome(future, each, retry)
-                if run is None:
-                    waiting.appendleft(each)
-                else:
-                    kept.add(each.key, run)
-                    shown.advance()
-        elif elsewhere:
-            time.sleep(_POLL_SECONDS)
-        waiting.extend(elsewhere)
-        elsewhere.clear()
+    try:
+        while waiting or running:
+            elsewhere = _fill(running, waiting, start, window, kept, shown)
+            if running:
+                patience = _POLL_SECONDS if elsewhere else None
+                finished, _ = wait(running, patience, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    each = running.pop(future)
+                    run = _outcome(future, each, retry)
+                    if run is None:
+                        waiting.appendleft(each)
+                    else:
+                        kept.add(each.key, run)
+                        shown.advance()
+            elif elsewhere:
+                time.sleep(_POLL_SECONDS)
+            waiting.extend(elsewhere)
+    finally:
+        for future in running:  # an executor of the caller's may hold thousands
+            future.cancel()
+
+
+def _fill(
+    running: dict[Future[Run], Pending],
+    waiting: deque[Pending],
+    start: Callable[[Cell], Future[Run]],
+    window: int | None,
+    kept: RunStore | Memory,
+    shown: Progress,
+) -> list[Pending]:
+    """Start what may start; returns what another process, or a twin of ours, holds."""
+    elsewhere = []
+    ours = {each.key for each in running.values()}
+    while waiting and (window is None or len(running) < window):
+        each = waiting.popleft()
+        if each.key not in ours and kept.claim(each.key, attempts=each.attempts):
+            shown.note(each.cell.name)
+            running[start(each.cell)] = each
+            ours.add(each.key)
+        elif kept.attempts(each.key) > each.attempts:
+            shown.advance()  # it came in meanwhile
+        else:
+            elsewhere.append(each)
+    return elsewhere
 
 
 def _outcome(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_SEED = 2**63 - 1  # SQLite's largest integer
 _CHUNK = 256
 _FIELDS = {field.name for field in dataclasses.fields(Run)}
+_COSTS = {field.name for field in dataclasses.fields(Cost)}
+_TABLES = ("curve", "history")
+_MAPPINGS = ("scores", "baseline", "chance", "settings", "versions")
 _NAMES = ("model", "task", "dataset", "strategy", "seed", "status")
 
 
@@ -414,25 +417,18 @@ def check_room(store: RunStore, num_steps: Sequence[int]) -> None:
 def _run(path: Path, key: str, record: str, history: str) -> Run:
     try:
         fields = {**json.loads(record), "history": json.loads(history)}
-        if fields.keys() != _FIELDS:  # of another version of the package
-            return Run.from_dict(fields)
-        # The checksum has shown that these are the fields of a valid run; to validate
-        # them again would take most of the time of listing thousands.
-        run = object.__new__(Run)
-        for name, value in fields.items():
-            object.__setattr__(run, name, _frozen(value))
-        object.__setattr__(run, "cost", Cost(**fields["cost"]))
-    except (ValueError, TypeError) as error:
+        if fields.keys() != _FIELDS or fields["cost"].keys() != _COSTS:
+            return Run.from_dict(fields)  # of another version of the package
+    except (ValueError, AttributeError) as error:
         raise damaged(path, f"the run {key!r} cannot be read: {error}") from error
+    # The checksum has shown that these are the fields of a valid run; to validate them
+    # again would take most of the time of listing thousands.
+    for name in _TABLES:
+        fields[name] = FrozenDict({k: restored(v) for k, v in fields[name].items()})
+    for name in _MAPPINGS:
+        fields[name] = FrozenDict(fields[name])
+    costs, fields["cost"] = fields["cost"], object.__new__(Cost)
+    vars(fields["cost"]).update(costs)
+    run = object.__new__(Run)
+    vars(run).update(fields)
     return run
-
-
-def _frozen(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return FrozenDict(
-        {
-            name: restored(each) if isinstance(each, list) else each
-            for name, each in value.items()
-        }
-    )

@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from pretrain_eval._store_errors import damaged, not_a_store
@@ -121,8 +120,13 @@ def _create(path: Path) -> None:
             connection.executescript(_SCHEMA)
         finally:
             connection.close()
-        with suppress(FileExistsError):  # another process was faster: use its store
+        try:
             os.link(complete, path)
+        except FileExistsError:
+            return  # another process was faster: use its store
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                complete.rename(path)
 
 
 def is_database(path: Path) -> bool:

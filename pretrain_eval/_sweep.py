@@ -132,6 +132,13 @@ def _check_options(
         )
     if devices and device is not None:
         raise ValueError("sweep expects device or devices, got both")
+    for place in devices:
+        chosen = torch.device(place)
+        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+            raise ValueError(
+                f"sweep expects devices that are there, got {place!r}; torch sees"
+                f" {torch.cuda.device_count()} CUDA devices"
+            )
     if timeout is not None and not timeout > 0:
         raise ValueError(f"sweep expects a positive timeout, got {timeout!r}")
     allowed = [status for status in get_args(Status) if status != "completed"]

@@ -443,6 +443,18 @@ def test_a_writer_killed_at_any_time_loses_no_stored_run(tmp_path):
 # --- faults
 
 
+def test_a_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
+    """Where files cannot be linked the new store is moved into its place."""
+
+    def refuse(*_):
+        raise OSError("Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with RunStore(tmp_path / "runs.db") as store:
+        assert store.add("k", make_run())
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
+
+
 def test_a_foreign_file_is_refused_and_kept(tmp_path):
     """Other files, databases and folders raise one error and keep every byte."""
     contents = {"png": PNG, "empty": b"", "text": b"SQLite format 2", "short": b"SQ"}

@@ -1,12 +1,13 @@
 """Tests of the sweep: nothing lost, nothing twice, failures kept as records."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -251,6 +252,23 @@ def test_features_are_read_once_for_all_heads(monkeypatch):
     assert dict(seen) == once
 
 
+def test_finished_runs_do_not_stay_in_memory(tmp_path, monkeypatch):
+    """While a sweep with a store goes on, no finished run is held."""
+    alive = []
+    plain = _sweep.attempt
+
+    def attempt(cell, **options):
+        gc.collect()
+        alive.append(sum(type(each) is pe.Run for each in gc.get_objects()))
+        return plain(cell, **options)
+
+    monkeypatch.setattr(_sweep, "attempt", attempt)
+    before = sum(type(each) is pe.Run for each in gc.get_objects())
+    runs = grid(store=tmp_path / "runs.db")
+    assert len(runs) == len(alive) == 16
+    assert max(alive) <= before + 1
+
+
 # --- what goes wrong
 
 
@@ -332,6 +350,26 @@ def test_ctrl_c_keeps_what_is_done_and_releases_the_rest(tmp_path, counted, caps
     assert len(counted) == 2 + 3
 
 
+def test_leaving_a_sweep_cancels_what_an_executor_still_holds(tmp_path):
+    """Ctrl-C withdraws the jobs that the caller's executor has not begun."""
+
+    class Idle(Executor):
+        def __init__(self):
+            self.futures = []
+
+        def submit(self, fn, /, *args, **kwargs):
+            if len(self.futures) == 3:
+                raise KeyboardInterrupt
+            self.futures.append(Future())
+            return self.futures[-1]
+
+    executor = Idle()
+    with pytest.raises(KeyboardInterrupt):
+        grid(executor=executor, store=tmp_path / "runs.db")
+    assert [future.cancelled() for future in executor.futures] == [True] * 3
+    assert len(grid(store=tmp_path / "runs.db")) == 16
+
+
 def test_a_killed_worker_costs_one_try_of_its_own_run(tmp_path, caplog):
     """A run whose process dies is tried again; one that always kills is recorded."""
     once, always = tmp_path / "once", tmp_path / "always"
@@ -370,6 +408,7 @@ def test_a_killed_worker_costs_one_try_of_its_own_run(tmp_path, caplog):
         ({"retry": ["completed"]}, "retry to be some of"),
         ({"timeout": 0}, "a positive timeout, got 0"),
         ({"device": "cpu", "devices": ["cpu"]}, "device or devices"),
+        ({"devices": ["cuda:99"]}, "devices that are there, got 'cuda:99'"),
         ({"retry": ["oom", "timeout"], "timeout": 100.0, "device": "cpu"}, None),
     ],
 )
