@@ -357,6 +357,13 @@ def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
     for name, way in ways.items():
         known = [x for cost in costs if (x := getattr(cost, name)) is not None]
         found[name] = way(known) if known else None
+    # A run from a loop of one's own may know its training alone.
+    spent = [
+        each.seconds if each.total_seconds is None else each.total_seconds
+        for each in costs
+    ]
+    known = [seconds for seconds in spent if seconds is not None]
+    found["total_seconds"] = math.fsum(known) if known else None
     return Cost(**found)
 
 
@@ -391,7 +398,7 @@ def _notes(
         counts = listing([f"{each.num_missing} of {each.model}" for each in partial])
         how = "it is ranked by its lower bound and held against others by its upper one"
         notes.append(f"Missing runs: {counts}; {how}.")
-    unknown = sum(run.cost.seconds is None for run in runs)
+    unknown = sum(run.cost.seconds is run.cost.total_seconds is None for run in runs)
     if unknown:
         notes.append(f"The time of {unknown} of {len(runs)} runs was not measured.")
     return tuple(notes)

@@ -199,6 +199,7 @@ def finetune_sharing(
             num_trainable_parameters=training.num_parameters,
             macs=source.macs(),
             seconds=reading + training.seconds,
+            total_seconds=time.monotonic() - start,
             peak_memory=training.peak_memory() or source.step_memory(strategy),
             num_samples=training.num_samples,
         )

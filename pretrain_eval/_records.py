@@ -113,7 +113,8 @@ class Cost(Record):
         num_parameters: Parameters of the whole model.
         num_trainable_parameters: Those that the strategy trains.
         macs: Multiply-accumulate operations of one forward pass of one sample.
-        seconds: Wall seconds of the training, without its measurements.
+        seconds: Wall seconds of the training, without validation.
+        total_seconds: Wall seconds of the whole run, all that was measured included.
         peak_memory: Bytes; on CUDA the allocator's peak, elsewhere the tensors that
             one training step holds at once (parameters, gradients, optimizer state
             and activations).
@@ -128,6 +129,7 @@ class Cost(Record):
     num_trainable_parameters: int | None = None
     macs: int | None = None
     seconds: float | None = None
+    total_seconds: float | None = None
     peak_memory: int | None = None
     num_samples: int | None = None
 
@@ -135,7 +137,7 @@ class Cost(Record):
         for name, value in vars(self).items():
             if value is None:
                 continue
-            kinds = (int, float) if name == "seconds" else (int,)
+            kinds = (int, float) if name.endswith("seconds") else (int,)
             valid = isinstance(value, kinds) and not isinstance(value, bool)
             if not valid or not math.isfinite(value) or value < 0:
                 raise ValueError(

@@ -132,7 +132,7 @@ class Report(Tabular, Record):
             rows.append(("beside it", ""))
             rows += [(f"  {name}", quantity(v)) for name, v in self.details.items()]
         rows.append(("runs", self._run_counts()))
-        rows.append(("their cost", duration(self.cost.seconds)))
+        rows.append(("their cost", duration(self.cost.total_seconds)))
         title = f"{self.protocol} of {self.model}"
         return Table(title, ("", ""), tuple(rows), self.notes)
 
@@ -166,6 +166,7 @@ def report_row(report: Report) -> Row:
         "num_diverged": report.num_diverged,
         "num_missing": report.num_missing,
         "seconds": report.cost.seconds,
+        "total_seconds": report.cost.total_seconds,
         "num_parameters": report.cost.num_parameters,
         **{f"part: {name}": value for name, value in report.parts.items()},
         **{f"detail: {name}": value for name, value in report.details.items()},

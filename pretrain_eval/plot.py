@@ -14,6 +14,12 @@ from pretrain_eval._curves import time_share
 from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.usability import pareto_front
 from pretrain_eval._grid import Grid, ordered
+from pretrain_eval._plot_metrics import (
+    confusion_matrix,
+    history,
+    per_class,
+    reliability,
+)
 from pretrain_eval._records import Run
 from pretrain_eval._render import amount, duration
 from pretrain_eval._report import Interval, Report
@@ -23,6 +29,21 @@ from pretrain_eval._statistics import members_of, performance_profile
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+__all__ = [
+    "before_after",
+    "confusion_matrix",
+    "cost",
+    "curves",
+    "grid",
+    "history",
+    "per_class",
+    "profiles",
+    "ranks",
+    "reliability",
+    "scorecard",
+    "scores",
+]
 
 # Okabe and Ito's colours, told apart by every eye.
 _BEST, _TIED, _OTHER = "#0072b2", "#56b4e9", "#999999"
@@ -346,12 +367,12 @@ def _bar(ax: Axes, interval: Interval, row: int, color: str) -> None:
 
 def _cost_rows(ax: Axes, comparison: Comparison) -> None:
     reports = comparison.reports
-    seconds = [report.cost.seconds or 0.0 for report in reports]
+    seconds = [report.cost.total_seconds or 0.0 for report in reports]
     ax.barh(range(len(reports)), seconds, color="0.85", height=0.7)
     for row, report in enumerate(reports):
         words = []
-        if report.cost.seconds is not None:
-            words.append(duration(report.cost.seconds))
+        if report.cost.total_seconds is not None:
+            words.append(duration(report.cost.total_seconds))
         if report.cost.num_parameters is not None:
             words.append(f"{amount(report.cost.num_parameters)} parameters")
         ax.text(
@@ -360,7 +381,7 @@ def _cost_rows(ax: Axes, comparison: Comparison) -> None:
     ax.set_yticks(range(len(reports)))
     ax.set_ylim(len(reports) - 0.5, -0.5)
     ax.set_title("cost of its runs", fontsize=10)
-    ax.set_xlabel("seconds", fontsize=9)
+    ax.set_xlabel("seconds in all", fontsize=9)
     ax.tick_params(axis="x", labelsize=8)
 
 

@@ -113,7 +113,7 @@ def test_the_decision_sentence() -> None:
         not_separable=("sup",),
         regret=0.002,
         regret_limit=0.012,
-        cost=pe.Cost(seconds=2460.0),
+        cost=pe.Cost(total_seconds=2460.0),
     )
     assert comparison.decision == (
         "Use ssl; P(best) = 0.83; at most 0.012 worse than the best at 95 %; the whole"

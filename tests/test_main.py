@@ -72,7 +72,7 @@ def test_the_job_prints_five_scores_and_a_decision(
     ):
         assert word in printed
     assert "Use " in printed
-    assert "the whole decision cost" in printed
+    assert "the whole decision cost" in " ".join(printed.split())
 
 
 def test_the_printed_persistence_is_that_of_the_stored_runs(

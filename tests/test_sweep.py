@@ -80,6 +80,7 @@ def measured(runs):
     tables = [run.to_dict() for run in runs]
     for table in tables:
         table["cost"].pop("seconds", None)
+        table["cost"].pop("total_seconds", None)
     return tables
 
 
