@@ -76,12 +76,12 @@ class Training:
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
         """The step metrics of every step, those before a pause included."""
-        since = self._metrics.history
-        done = len(self._before_pause.get("step", ()))
-        since["step"] = tuple(step + done for step in since["step"])
+        before, since = self._before_pause, dict(self._metrics.history)
+        done = len(before.get("step", ()))
+        since["step"] = tuple(step + done for step in since.get("step", ()))
         return {
-            key: (*self._before_pause.get(key, ()), *column)
-            for key, column in since.items()
+            key: (*before.get(key, ()), *since.get(key, ()))
+            for key in dict.fromkeys([*before, *since])
         }
 
     def peak_memory(self) -> int | None:
