@@ -94,6 +94,8 @@ class Attachment:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self._done.clear()  # other processes may not come to sum up half a step
         self.close()
 
     @torch.no_grad()

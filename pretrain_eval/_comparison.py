@@ -147,6 +147,8 @@ class Comparison(Tabular, Record):
             (*self._row(report), *(str(counts[name][i]) for name in shown))
             for i, report in enumerate(self.reports)
         ]
+        if self.not_separable:
+            notes = (*notes, "= cannot be told from the best by these runs.")
         title = f"{self.protocol}, best first"
         return Table(title, (*header, *shown), tuple(rows), notes)
 

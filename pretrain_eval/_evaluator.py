@@ -117,13 +117,17 @@ class Evaluator(ABC):
         """The models ranked, with what these runs cannot tell apart.
 
         Args:
-            runs: The runs of two or more models. A scratch twin is ranked as well.
+            runs: The runs of two or more models. A scratch twin is ranked as well; a
+                model of which no run finished is not, and a note says so.
 
         Raises:
             ValueError: As `score`, for any of the models.
         """
         runs = ordered(runs)
         pieces = self._pieces(runs)
+        failed = [model for model, each in pieces.items() if not _finished(each.own)]
+        if len(failed) < len(pieces):
+            pieces = {m: each for m, each in pieces.items() if m not in failed}
         holes = _holes({model: each.own for model, each in pieces.items()})
         measured = {
             model: self._measure(each, holes[model]) for model, each in pieces.items()
@@ -138,7 +142,7 @@ class Evaluator(ABC):
             confidence=self.confidence,
             acceptability=self._acceptability(reports),
             cost=total_cost(runs, sizes=False),
-            notes=_notes(reports, runs) + self._remarks(field),
+            notes=_notes(reports, runs, failed) + self._remarks(field),
             **self._standing(field),  # type: ignore[arg-type]
         )
 
@@ -230,6 +234,12 @@ class Evaluator(ABC):
         owned: dict[str, list[Run]] = {}
         for run in runs:
             owned.setdefault(run.model, []).append(run)
+        twins = {self._twin_of(model) for model in owned} - {None}
+        if twins - set(owned):
+            raise ValueError(
+                f"scratch names {sorted(map(str, twins - set(owned)))}, of which there is"
+                f" no run; the runs are of {list(owned)}"
+            )
         return {
             model: Pieces(
                 with_chance(own), with_chance(owned.get(self._twin_of(model) or "", ()))
@@ -362,8 +372,16 @@ def _holes(owned: Mapping[str, Sequence[Run]]) -> dict[str, list[Cell]]:
     return {model: sorted(full - set(crossed(cells))) for model, cells in found.items()}
 
 
-def _notes(reports: Sequence[Report], runs: Sequence[Run]) -> tuple[str, ...]:
+def _finished(runs: Sequence[Run]) -> bool:
+    return any(run.status in USABLE for run in runs)
+
+
+def _notes(
+    reports: Sequence[Report], runs: Sequence[Run], failed: Sequence[str]
+) -> tuple[str, ...]:
     notes = []
+    if failed:
+        notes.append(f"No run of {listing(failed)} has a result: not ranked.")
     diverged = [report for report in reports if report.num_diverged]
     if diverged:
         counts = listing([f"{each.num_diverged} of {each.model}" for each in diverged])

@@ -18,6 +18,7 @@ from pretrain_eval._statistics import (
     Index,
     exact_dot,
     macro_weights,
+    mean_by_cell,
     members_of,
 )
 
@@ -206,15 +207,6 @@ class Grid:
         if column not in self.columns or np.isnan(self.means[column]).all():
             return None
         return float(self.layout.macro(self.means[column]))
-
-
-def mean_by_cell(values: Array, cell: Index, num_cells: int) -> Array:
-    """Mean of the values that are not NaN in each cell; NaN where there is none."""
-    known = ~np.isnan(values)
-    total = np.bincount(cell[known], values[known], num_cells)
-    with np.errstate(invalid="ignore"):
-        mean: Array = total / np.bincount(cell[known], minlength=num_cells)
-    return mean
 
 
 def effective_examples(runs: Iterable[Run], layout: Layout) -> float | None:

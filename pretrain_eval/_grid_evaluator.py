@@ -26,7 +26,6 @@ from pretrain_eval._grid import (
     Layout,
     cell_of,
     crossed,
-    mean_by_cell,
     modes_of,
     ordered,
 )
@@ -39,7 +38,7 @@ from pretrain_eval._intervals import (
 from pretrain_eval._levels import Chance, Levels, is_loss
 from pretrain_eval._records import Run
 from pretrain_eval._report import Interval, Report
-from pretrain_eval._statistics import Array, Cell
+from pretrain_eval._statistics import Array, Cell, mean_by_cell
 
 Row = Mapping[str, float]
 

@@ -56,6 +56,10 @@ class StepLog:
         self._window: list[Row] = []
         self._folds: list[_Fold] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy watches nothing.
+        return vars(self) | {"attached": False}
+
     def add(self, row: Row) -> None:
         """Keep one step's row."""
         self.last_step = row.step

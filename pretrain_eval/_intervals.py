@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from pretrain_eval._statistics import Array, Index, finite, iqm
+from pretrain_eval._statistics import Array, Index, finite, iqm, mean_by_cell
 
 Aggregate = Literal["mean", "median", "iqm", "optimality_gap"]
 
@@ -242,8 +242,9 @@ def resampled_means(
     """
     counts = np.bincount(cell, minlength=num_cells)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    center = np.stack([np.bincount(cell, x, num_cells) for x in values.T]) / counts
-    residuals = np.ascontiguousarray(values.T - center[:, cell])
+    center = np.stack([mean_by_cell(column, cell, num_cells) for column in values.T])
+    # A run that lacks a column has the mean of its cell there.
+    residuals = np.nan_to_num(np.ascontiguousarray(values.T - center[:, cell]))
     varied = np.flatnonzero(np.abs(residuals).max(axis=1) > 0).tolist()
     result = list(center)
     for column in varied:

@@ -188,6 +188,15 @@ def exact_dot(weights: Array, values: Array) -> float:
     return math.fsum((weights * values).tolist())
 
 
+def mean_by_cell(values: Array, cell: Index, num_cells: int) -> Array:
+    """Mean of the values that are not NaN in each cell; NaN where there is none."""
+    known = ~np.isnan(values)
+    total = np.bincount(cell[known], values[known], num_cells)
+    with np.errstate(invalid="ignore"):
+        mean: Array = total / np.bincount(cell[known], minlength=num_cells)
+    return mean
+
+
 def members_of(groups: Sequence[Hashable]) -> dict[Any, list[int]]:
     """Where each group stands, groups in order of arrival.
 

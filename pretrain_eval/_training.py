@@ -63,7 +63,6 @@ class Training:
         self._device = self._parameters[0].device
         self._metrics = MetricCollection(GradNorm(), UpdateRatio())
         self._num_steps, self._epoch = 0, 0
-        self._before_pause: dict[str, list[float]] = {}
         self.seconds, self.num_samples = 0.0, 0
         self.curve: dict[str, list[float]] = {"step": []}
         self.message = ""
@@ -76,13 +75,7 @@ class Training:
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
         """The step metrics of every step, those before a pause included."""
-        before, since = self._before_pause, dict(self._metrics.history)
-        done = len(before.get("step", ()))
-        since["step"] = tuple(step + done for step in since.get("step", ()))
-        return {
-            key: (*before.get(key, ()), *since.get(key, ()))
-            for key in dict.fromkeys([*before, *since])
-        }
+        return self._metrics.history
 
     def peak_memory(self) -> int | None:
         """The bytes that CUDA's allocator reached; None elsewhere."""
@@ -170,7 +163,7 @@ class Training:
             "num_samples": self.num_samples,
             "seconds": self.seconds,
             "curve": self.curve,
-            "history": {key: list(column) for key, column in self.history.items()},
+            "metrics": self._metrics.state_dict(),
         }
         partial = path.with_name(f"{path.name}.partial")
         torch.save(state, partial)
@@ -194,7 +187,8 @@ class Training:
             self._schedule.load_state_dict(state["schedule"])
         self._epoch, self._num_steps = state["epoch"], state["num_steps"]
         self.num_samples, self.seconds = state["num_samples"], state["seconds"]
-        self.curve, self._before_pause = state["curve"], state["history"]
+        self.curve = state["curve"]
+        self._metrics.load_state_dict(state["metrics"])
 
 
 def default_loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:

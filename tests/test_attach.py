@@ -743,3 +743,55 @@ def test_infinite_gradient_spreads_no_further(name):
         for states_ in [everything(name, measured=measured, infinite=True)]
     ]
     assert bits[0] == bits[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["adamw fused", "nesterov foreach"])
+def test_accelerator(name):
+    """On a GPU norms are exact too, and a step waits for nothing."""
+    model, metrics, truth = network().cuda(), collection(), Truth()
+    parameters = list(model.parameters())
+    optimizer = OPTIMIZERS[name](parameters)
+    with metrics.attach(optimizer, model):
+        for inputs, targets in batches():
+            optimizer.zero_grad()
+            cross_entropy(model(inputs.cuda()), targets.cuda()).backward()
+            truth.before(parameters)
+            torch.cuda.set_sync_debug_mode("error")
+            optimizer.step()
+            torch.cuda.set_sync_debug_mode("default")
+            truth.after(parameters)
+    assert_close(metrics.history, truth.table)
+
+
+def test_copy_watches_nothing():
+    """A copy of an attached metric has its history and can be attached itself."""
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with (metric := pe.GradNorm()).attach(optimizer):
+        optimizer.step()
+        twin = copy.deepcopy(metric)
+        optimizer.step()
+    assert metric.history["step"] == (1, 2)
+    assert twin.history["step"] == (1,)
+    twin.attach(optimizer).close()
+
+
+def test_half_a_joint_step():
+    """Closing counts what has stepped so far; an exception leaves it out."""
+    weights = [nn.Parameter(torch.ones(1)) for _ in range(2)]
+    optimizers = [torch.optim.SGD([weight], lr=0.1) for weight in weights]
+    weights[0].grad = torch.tensor([3.0])
+    metric = pe.GradNorm()
+    with metric.attach(optimizers):
+        optimizers[0].step()
+    assert metric.history == {"grad_norm": (3.0,), "step": (1,)}
+    with pytest.raises(KeyboardInterrupt), metric.attach(optimizers):
+        interrupted(optimizers[0])
+    assert metric.history["step"] == (1,)
+
+
+def interrupted(optimizer):
+    """A step, then Ctrl-C."""
+    optimizer.step()
+    raise KeyboardInterrupt

@@ -160,6 +160,7 @@ def test_a_ranking_marks_what_is_not_separable() -> None:
         for seed, noise in enumerate((-0.02, 0.0, 0.02))
     ]
     lines = str(pe.PersistenceEvaluator().compare(runs)).splitlines()
+    assert lines[-1] == "= cannot be told from the best by these runs."
     assert lines[4].endswith("-0.010 =")
     assert lines[5].endswith("-0.400")
 

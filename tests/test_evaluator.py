@@ -346,6 +346,36 @@ def test_lift_over_the_twin_from_scratch() -> None:
         assert "lift over scratch" not in compared["random"].details
     alone = pe.PersistenceEvaluator(scratch="random").score(runs[2:])
     assert alone.model == "random"
+    with pytest.raises(
+        ValueError, match=r"scratch names \['typo'\], of which there is"
+    ):
+        pe.PersistenceEvaluator(scratch="typo").score(runs[:2])
+
+
+def test_a_model_without_results_is_not_ranked() -> None:
+    """One model that failed everywhere does not spoil the decision between others."""
+    lost = [
+        dataclasses.replace(run, model="lost", status="oom", scores={}, curve={})
+        for run in make_grid(models=("a",))
+    ]
+    for evaluator in evaluators():
+        comparison = evaluator.compare([*make_grid(), *lost])
+        assert {each.model for each in comparison.reports} == {"a", "b"}
+        assert "No run of lost has a result: not ranked." in comparison.notes
+        assert comparison.cost.seconds == 10.0 * 72
+        with pytest.raises(ValueError, match="no run of lost has a result"):
+            evaluator.compare(lost)
+
+
+def test_costs_that_some_runs_lack_leave_the_interval() -> None:
+    """A run without its seconds has the mean of its cell; nothing becomes NaN."""
+    runs = make_grid(models=("a",))
+    runs[0] = dataclasses.replace(runs[0], cost=pe.Cost())
+    runs[3:6] = [dataclasses.replace(run, cost=pe.Cost()) for run in runs[3:6]]
+    report = pe.UsabilityEvaluator(budget=BUDGET).score(runs)
+    assert report.interval is not None
+    assert report.score is not None
+    assert report.interval.low < report.score < report.interval.high
 
 
 def test_an_evaluator_of_ones_own_needs_two_functions() -> None:

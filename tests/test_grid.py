@@ -10,11 +10,11 @@ from pretrain_eval._grid import (
     Layout,
     crossed,
     effective_examples,
-    mean_by_cell,
     modes_of,
     ordered,
     with_chance,
 )
+from pretrain_eval._statistics import mean_by_cell
 
 CELLS = (("s", "d", "x"), ("s", "e", "x"), ("t", "d", "x"))
 

@@ -144,7 +144,7 @@ def test_a_twin_that_lacks_the_cell_is_named() -> None:
     with pytest.raises(ValueError, match="twin has no run in t/d/full"):
         evaluator.score(runs)
     with pytest.raises(ValueError, match="'grad_norm', which no history holds"):
-        evaluator.score([curved((0.25, 0.7))])
+        evaluator.score([curved((0.25, 0.7)), curved((0.25, 0.7), model="random")])
 
 
 def test_the_sources_claim_is_tested_on_the_users_runs() -> None:

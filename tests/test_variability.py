@@ -9,7 +9,7 @@ import pytest
 from scoring import make_grid, make_run
 
 import pretrain_eval as pe
-from pretrain_eval._grid import mean_by_cell
+from pretrain_eval._statistics import mean_by_cell
 
 
 def changed(before: float, after: float, **fields: Any) -> pe.Run:

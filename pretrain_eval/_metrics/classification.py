@@ -102,23 +102,7 @@ class Accuracy(CountedMetric):
 class ClassRatio(CountedMetric):
     """A ratio of a class's counts, averaged over classes.
 
-    Args:
-        average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
-            default "binary" for a binary task, otherwise "macro".
-        task: As for `Accuracy`.
-        num_classes: Classes or labels; needed where outputs are class indices.
-        labels: The classes that are averaged; the others still count as mistakes.
-        absent: What a class does that is neither among targets nor predictions:
-            "count", it enters the average with `zero_division`, as with scikit-learn's
-            `labels=range(num_classes)`; "drop", it does not, as without.
-        zero_division: The value of a class whose ratio is 0/0: 0, 1, or NaN, which
-            leaves the class out of the average.
-        scores: What binary and multilabel scores are, "logits" or "probabilities".
-        threshold: The probability above which class 1 is predicted.
-        ignore_index: Rows with this target are dropped.
-        class_dim: Where the classes of scores lie, where shapes do not tell.
+    The arguments are those of `Precision`.
     """
 
     def __init__(
@@ -208,7 +192,23 @@ class ClassRatio(CountedMetric):
 class Precision(ClassRatio):
     """Share of a class's predictions that are right, tp / (tp + fp).
 
-    The arguments are those of `Recall` and `F1Score` too, and stand with their parent.
+    Args:
+        average: "macro", the mean over classes; "weighted", weighted by targets;
+            "micro", counts summed first; "none", one value a class; "samples", the
+            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            default "binary" for a binary task, otherwise "macro".
+        task: As for `Accuracy`.
+        num_classes: Classes or labels; needed where outputs are class indices.
+        labels: The classes that are averaged; the others still count as mistakes.
+        absent: What a class does that is neither among targets nor predictions:
+            "count", it enters the average with `zero_division`, as with scikit-learn's
+            `labels=range(num_classes)`; "drop", it does not, as without.
+        zero_division: The value of a class whose ratio is 0/0: 0, 1, or NaN, which
+            leaves the class out of the average.
+        scores: What binary and multilabel scores are, "logits" or "probabilities".
+        threshold: The probability above which class 1 is predicted.
+        ignore_index: Rows with this target are dropped.
+        class_dim: Where the classes of scores lie, where shapes do not tell.
 
     >>> import torch
     >>> metric = Precision(average="none", num_classes=2)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from rliable import library, metrics
 
 import pretrain_eval as pe
 
@@ -18,6 +17,8 @@ REPLICATES = 20_000
 
 def equality() -> float:
     """The largest difference over many shapes of finite scores."""
+    from rliable import library, metrics  # the tests are collected without it
+
     rng = np.random.default_rng(0)
     worst = 0.0
     for _ in range(200):
@@ -57,6 +58,8 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 
 def speed(num_runs: int, num_tasks: int) -> None:
     """One line: both times for each aggregate."""
+    from rliable import library, metrics
+
     scores = np.random.default_rng(1).uniform(0.3, 0.9, (num_runs, num_tasks))
     theirs = {
         "mean": metrics.aggregate_mean,

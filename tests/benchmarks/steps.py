@@ -263,7 +263,7 @@ if kind == "weights":
 else:
     model = torchvision.models.resnet18(num_classes=10)
     model.maxpool = torch.nn.Identity()
-    inputs = torch.randn(64, 3, 64, 64)
+    inputs = torch.randn(32, 3, 64, 64)
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateRatio())
 handle = metrics.attach(optimizer, every=every) if every else None
@@ -285,9 +285,12 @@ def memory() -> None:
         peaks = {}
         for every in (0, 1, 2):
             command = [sys.executable, "-c", PEAK, kind, str(every)]
-            output = subprocess.run(command, capture_output=True, text=True, check=True)
-            peak, size = map(int, output.stdout.split())
-            peaks[every] = peak
+            outputs = [
+                subprocess.run(command, capture_output=True, text=True, check=True)
+                for _ in range(3)  # an allocator's luck differs from run to run
+            ]
+            found = [tuple(map(int, each.stdout.split())) for each in outputs]
+            peaks[every], size = min(found)
         for every in (1, 2):
             added = (peaks[every] - peaks[0]) / size
             share = 100 * (peaks[every] - peaks[0]) / peaks[0]
