@@ -318,6 +318,7 @@ def test_a_retried_status_gets_one_more_try_at_once(tmp_path, counted):
         assert len(counted) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.* is NaN")  # metrics say so on the way
 def test_a_run_that_diverges_is_a_record(tmp_path):
     """An infinite learning rate ends as diverged, with the curve until then."""
     wild = strategy("wild", optimizer=partial(torch.optim.SGD, lr=1e38))
