@@ -3,6 +3,7 @@
 from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._budget import Budget
+from pretrain_eval._collection import MetricCollection
 from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
 from pretrain_eval._evaluator import Evaluator
@@ -14,7 +15,7 @@ from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
 from pretrain_eval._levels import chance_levels
-from pretrain_eval._metric import Metric, MetricCollection, StepMetric
+from pretrain_eval._metric import Metric, StepMetric
 from pretrain_eval._metrics.agreement import (
     BalancedAccuracy,
     CohenKappa,

@@ -206,3 +206,18 @@ def joined(histories: Iterable[Columns]) -> Columns:
                 column[rows] = values
                 table[name] = tuple(column.tolist())
     return table | {"step": tuple(steps)} if table else {}
+
+
+def keyed(
+    key: str, columns: Mapping[str, tuple[float, ...]]
+) -> dict[str, tuple[float, ...]]:
+    """A metric's columns by their names in a table of several metrics."""
+    return {
+        name if name == "step" else part_key(key, name): values
+        for name, values in columns.items()
+    }
+
+
+def part_key(key: str, name: str) -> str:
+    """`key` of the total, which has no name, and `key/name` of a part."""
+    return f"{key}/{name}" if name else key

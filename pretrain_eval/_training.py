@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pretrain_eval._collection import MetricCollection
 from pretrain_eval._measure import forward_for, measure
-from pretrain_eval._metric import MetricCollection, Value
+from pretrain_eval._metric import Value
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._rng import seed_all
 from pretrain_eval._samples import as_loader, own_generators

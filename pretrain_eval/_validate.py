@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data.distributed import DistributedSampler
 
-from pretrain_eval._metric import Metric, MetricCollection, Value
+from pretrain_eval._collection import MetricCollection
+from pretrain_eval._metric import Metric, Value
 from pretrain_eval._rng import preserved_rng
 
 Forward = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]

@@ -43,10 +43,19 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
         torch.save(network.state_dict(), file)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    optimizer, criterion = torch.optim.SGD(model.parameters()), nn.CrossEntropyLoss()
+
+    def train() -> None:
+        for inputs, targets in loader(12, 0):
+            optimizer.zero_grad()
+            criterion(model(inputs), targets).backward()
+            optimizer.step()
+
     yield {
         "model": model,
-        "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
-        "criterion": nn.CrossEntropyLoss(),
+        "optimizer": optimizer,
+        "criterion": criterion,
+        "train": train,
         "loader": loader(12, 0),
         "train_loader": loader(12, 1),
         "valid_loader": loader(9, 2),

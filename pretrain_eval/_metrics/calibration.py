@@ -63,7 +63,7 @@ class ConfidenceCounter(SumCounter):
 
 @final
 class CalibrationError(CountedMetric):
-    """Expected calibration error, Σ_b n_b/n |accuracy_b − confidence_b|; 0 is honest.
+    """Expected calibration error, Σ_b n_b/n · abs(accuracy_b − confidence_b); 0 is honest.
 
     Confidence is the highest probability of a row and a hit is that class being the
     target; for a binary task it is the probability of class 1 and a hit is class 1.

@@ -88,7 +88,7 @@ class MeanSquaredError(Residuals):
 
 @final
 class MeanAbsoluteError(Residuals):
-    """Mean of |output − target| over all entries; lower is better.
+    """Mean of abs(output − target) over all entries; lower is better.
 
     >>> import torch
     >>> metric = MeanAbsoluteError()

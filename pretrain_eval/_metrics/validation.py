@@ -11,7 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from pretrain_eval._metric import Metric, MetricCollection, StepMetric, Value
+from pretrain_eval._collection import MetricCollection
+from pretrain_eval._metric import Metric, StepMetric, Value
 from pretrain_eval._step import Step
 from pretrain_eval._validate import Forward, as_collection, validate
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pretrain_eval._attach import Attachment
-from pretrain_eval._metric import MetricCollection
+from pretrain_eval._collection import MetricCollection
 
 
 @contextmanager

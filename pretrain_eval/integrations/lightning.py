@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from pretrain_eval._attach import Attachment
-from pretrain_eval._metric import MetricCollection
+from pretrain_eval._collection import MetricCollection
 
 
 @final

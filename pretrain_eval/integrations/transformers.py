@@ -13,7 +13,7 @@ from transformers import (
 from typing_extensions import override
 
 from pretrain_eval._attach import Attachment
-from pretrain_eval._metric import MetricCollection
+from pretrain_eval._collection import MetricCollection
 
 
 @final
