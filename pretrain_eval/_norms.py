@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -24,24 +24,30 @@ WINDOW = 1 << 17
 # Below this mean square, squares underflow in float32.
 _TINY = 1e-30
 
+_vecdot: Any = getattr(np, "vecdot", None)  # since numpy 2
+
+Array = np.ndarray[Any, np.dtype[Any]]
 Kind = tuple[torch.device, torch.dtype]
 
 
 def square_sums(tensors: Sequence[Tensor | None]) -> Tensor:
     """Σ|x|² of each tensor, float64, shape `(len(tensors),)`; 0 for None."""
     reals = [None if tensor is None else flat(tensor) for tensor in tensors]
+    indices = kinds(reals)
     sums = {
-        kind: one_kind([reals[index] for index in indices])[None]
-        for kind, indices in kinds(reals).items()
+        kind: one_kind([reals[index] for index in those])[None]
+        for kind, those in indices.items()
     }
-    return in_order(sums, kinds(reals), len(reals), rows=1)[0]
+    return in_order(sums, indices, len(reals), rows=1)[0]
 
 
 def one_kind(tensors: Sequence[Tensor | None]) -> Tensor:
     """Σ|x|² of flat tensors of one device and dtype."""
     given = [tensor for tensor in tensors if tensor is not None]
-    in_rows = given[0].device.type == "cpu"
-    return row_square_sums(given) if in_rows else foreach_square_sums(given)
+    if given[0].device.type != "cpu":
+        return foreach_square_sums(given)
+    with np.errstate(all="ignore"):  # what overflows is summed again
+        return row_square_sums(given)
 
 
 def foreach_square_sums(tensors: Sequence[Tensor]) -> Tensor:
@@ -55,29 +61,35 @@ def row_square_sums(tensors: Sequence[Tensor]) -> Tensor:
     """On the CPU: rows in float32, their sums in float64."""
     layout = Layout.of(tuple(tensor.numel() for tensor in tensors))
     dtype = row_dtype(tensors[0].dtype)
-    norms = torch.empty(layout.num_rows, dtype=dtype)
+    rows = torch.empty(layout.num_rows, dtype=dtype)
+    squares = rows.numpy()
     for tensor, (first, _) in zip(tensors, layout.rows, strict=True):
+        if tensor.dtype is dtype:
+            row_squares(tensor, squares, first)
+            continue
         # What must be converted first is converted while it lies in the cache.
-        size = tensor.numel() if tensor.dtype is dtype else WINDOW
-        for start in range(0, tensor.numel(), size):
-            row_norms(
-                tensor[start : start + size].to(dtype), norms, first + start // ROW
-            )
+        for number, piece in enumerate(pieces(tensor)):
+            row_squares(piece.to(dtype), squares, first + number * (WINDOW // ROW))
     return exact_where_doubtful(
-        layout.sums(norms.double().square_()),
-        layout,
-        lambda index: _double_sum(tensors[index]),
+        layout.sums(rows), layout, lambda index: _double_sum(tensors[index])
     )
 
 
-def row_norms(tensor: Tensor, out: Tensor, first: int) -> None:
-    """The norms of the flat tensor's rows, the last perhaps short, from out[first]."""
-    whole = tensor.numel() // ROW
-    if whole:
+def row_squares(tensor: Tensor, out: Array, first: int) -> None:
+    """Σx² of the flat tensor's rows, the last perhaps short, from out[first]."""
+    values = tensor.numpy()
+    whole, rest = divmod(values.size, ROW)
+    end = first + whole
+    if whole and (_vecdot is None or torch.get_num_threads() > 1):
         rows = tensor[: whole * ROW].view(whole, ROW)
-        torch.linalg.vector_norm(rows, dim=1, out=out[first : first + whole])
-    if tensor.numel() % ROW:
-        torch.linalg.vector_norm(tensor[whole * ROW :], out=out[first + whole])
+        torch.linalg.vector_norm(rows, dim=1, out=torch.from_numpy(out[first:end]))
+        np.square(out[first:end], out=out[first:end])
+    elif whole:
+        # On one thread BLAS is faster than torch's reduction, and rounds less.
+        view = values[: whole * ROW].reshape(whole, ROW)
+        _vecdot(view, view, out=out[first:end])
+    if rest:
+        out[end] = np.dot(values[whole * ROW :], values[whole * ROW :])
 
 
 def _double_sum(tensor: Tensor) -> Tensor:

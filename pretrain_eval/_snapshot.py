@@ -21,7 +21,7 @@ from pretrain_eval._norms import (
     kinds,
     pieces,
     row_dtype,
-    row_norms,
+    row_squares,
 )
 
 _LINE = 64
@@ -72,7 +72,8 @@ class Snapshot:
         for kind, indices in self._kinds.items():
             compare = _compare_rows if kind[0].type == "cpu" else _compare_foreach
             given = [now[index] for index in indices]
-            sums[kind] = compare(given, *self._memory[kind], sizes=sizes)
+            with np.errstate(all="ignore"):  # what overflows is summed again
+                sums[kind] = compare(given, *self._memory[kind], sizes=sizes)
         return in_order(sums, self._kinds, len(now), rows=1 + sizes)
 
 
@@ -146,9 +147,7 @@ def _compare_rows(
         row = start // ROW
         torch.sum(used.view(-1, ROW), dim=1, out=rows[0, row : row + len(then) // ROW])
         if sizes:
-            row_norms(then, rows[1], row)
-    if sizes:
-        rows[1].square_()
+            row_squares(then, rows[1].numpy(), row)
     views = _views(layout, buffer)
     return exact_where_doubtful(
         layout.sums(rows),

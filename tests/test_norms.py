@@ -9,6 +9,15 @@ from pretrain_eval import _norms, _snapshot, functional
 from pretrain_eval._snapshot import Snapshot
 
 
+@pytest.fixture(params=[1, 2], autouse=True, ids=["one thread", "two threads"])
+def threads(request):
+    """Rows are summed by BLAS on one thread, by torch on several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 def truth(tensor):
     """The sum of squares in float64."""
     wide = tensor.detach()
