@@ -41,6 +41,10 @@ def seed_all(*entropy: int, generators: Sequence[torch.Generator] = ()) -> None:
     words = np.random.SeedSequence(entropy).generate_state(3, np.uint64)
     for generator in generators:
         generator.manual_seed(int(words[0]))
-    torch.manual_seed(int(words[0]))
+    if torch.accelerator.is_available():
+        torch.manual_seed(int(words[0]))
+    else:
+        # torch.manual_seed would queue a call, with its traceback, for a GPU to come.
+        torch.default_generator.manual_seed(int(words[0]))
     np.random.seed(int(words[1]) % 2**32)
     random.seed(int(words[2]))
