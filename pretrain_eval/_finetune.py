@@ -194,15 +194,7 @@ def finetune_sharing(
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
-        cost = Cost(
-            num_parameters=sum(p.numel() for p in network.parameters()),
-            num_trainable_parameters=training.num_parameters,
-            macs=source.macs(),
-            seconds=reading + training.seconds,
-            total_seconds=time.monotonic() - start,
-            peak_memory=training.peak_memory() or source.step_memory(strategy),
-            num_samples=training.num_samples,
-        )
+        cost = source.cost(training, strategy, start, reading)
     return Run(
         model=name,
         task=task.name,
@@ -223,12 +215,16 @@ def finetune_sharing(
             "head": path,
             "num_classes": task.num_classes,
         },
-        versions={
-            "pretrain_eval": __version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        versions=_versions(),
     )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "pretrain_eval": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
 
 
 class _Source:
@@ -264,6 +260,20 @@ class _Source:
             lambda: measure_baseline(
                 self._features("train"), self._features(reported), self._task
             ),
+        )
+
+    def cost(
+        self, training: Training, strategy: Strategy, start: float, reading: float
+    ) -> Cost:
+        """What the run has cost since `start`, `reading` of features included."""
+        return Cost(
+            num_parameters=sum(p.numel() for p in self._network.parameters()),
+            num_trainable_parameters=training.num_parameters,
+            macs=self.macs(),
+            seconds=reading + training.seconds,
+            peak_memory=training.peak_memory() or self.step_memory(strategy),
+            num_samples=training.num_samples,
+            total_seconds=time.monotonic() - start,
         )
 
     def macs(self) -> int | None:

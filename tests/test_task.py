@@ -133,11 +133,11 @@ def test_training_samples_must_not_be_reported(
 def test_disjoint_subsets_of_one_dataset_pass() -> None:
     """Subsets and samplers that share no index are two parts."""
     whole = dataset([0, 1, 0, 1])
-    pe.Splits(Subset(whole, [0, 1]), Subset(whole, [2, 3]))
-    pe.Splits(
-        DataLoader(whole, sampler=SubsetRandomSampler([0, 1])),
-        DataLoader(whole, sampler=SubsetRandomSampler([2, 3])),
-    )
+    held = Subset(whole, [2, 3])
+    assert pe.Splits(Subset(whole, [0, 1]), held).reported is held
+    loader = DataLoader(whole, sampler=SubsetRandomSampler([2, 3]))
+    train = DataLoader(whole, sampler=SubsetRandomSampler([0, 1]))
+    assert pe.Splits(train, loader).reported is loader
 
 
 def test_overlap_can_be_wanted() -> None:

@@ -285,6 +285,7 @@ def test_what_a_module_caches_can_be_trained_with() -> None:
     model = Caching(4, 3)
     pe.validate(model, [samples().tensors], pe.Accuracy())
     model(samples().tensors[0].requires_grad_()).sum().backward()
+    assert model.weight.grad is not None
 
 
 def test_metrics_start_anew() -> None:
