@@ -189,7 +189,14 @@ def test_every_executor_gives_the_same_runs(tmp_path, kind):
                 runs = grid(executor=executor)
     finally:
         torch.set_num_threads(threads)
-    assert measured(runs) == measured(grid())
+    there, here = measured(runs), measured(grid())
+    for ours, theirs in zip(there, here, strict=True):
+        # Workers share the threads, and norms are summed otherwise on one than on two.
+        steps, expected = ours.pop("history"), theirs.pop("history")
+        assert set(steps) == set(expected)
+        for key in steps:
+            assert steps[key] == pytest.approx(expected[key], rel=1e-6)
+    assert there == here
 
 
 # --- nothing twice
