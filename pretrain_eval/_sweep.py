@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -14,17 +23,18 @@ from typing import get_args
 import torch
 
 from pretrain_eval._cells import Cell, Keys, checked_cells, draws_weights
-from pretrain_eval._complete import Memory, Pending, beating, complete
+from pretrain_eval._complete import Memory, Pending, Place, beating, complete
 from pretrain_eval._features import Shared
 from pretrain_eval._jobs import Job, Part, attempt, run_job
 from pretrain_eval._models import Model
 from pretrain_eval._progress import Progress
 from pretrain_eval._records import Run, Status
+from pretrain_eval._stacked import ApartError, finetune_stacked, stackable
 from pretrain_eval._store import RunStore, check_room
 from pretrain_eval._task import Strategy, Task
 from pretrain_eval._workers import WorkerPool
 
-Start = Callable[[Cell], "Future[Run]"]
+log = logging.getLogger("pretrain_eval")
 
 
 def sweep(
@@ -93,7 +103,7 @@ def sweep(
         with ExitStack() as stack:
             stack.enter_context(beating(kept))
             stack.enter_context(_released(kept))
-            start, window = _executor(
+            place = _place(
                 [each.cell for each in pending],
                 device=None if device is None else str(device),
                 workers=workers,
@@ -104,7 +114,7 @@ def sweep(
                 stack=stack,
             )
             try:
-                complete(pending, start, window, kept, shown, retry)
+                complete(pending, place, kept, shown, retry)
             except KeyboardInterrupt:
                 shown.say(f"stopped; finished runs are kept in {kept}")
                 raise
@@ -174,7 +184,7 @@ def _planned(
     return pending
 
 
-def _executor(
+def _place(
     cells: Sequence[Cell],
     *,
     device: str | None,
@@ -184,10 +194,11 @@ def _executor(
     timeout: float | None,
     show: bool,
     stack: ExitStack,
-) -> tuple[Start, int | None]:
-    """How a cell's run is started, and how many may be under way."""
+) -> Place:
+    """Where the runs of the cells are to happen."""
     if executor is None and workers == 1 and not devices:
-        return _here(device, timeout, show=show), 1
+        here = _Here(device, timeout, show=show)
+        return Place(here.start, 1, here.group)
     window = None
     if executor is None:
         window = max(workers, len(devices)) if workers == 1 else workers
@@ -199,35 +210,77 @@ def _executor(
     for cell in cells:  # what cannot be sent is told before the first run
         jobs.of(cell)
     chosen = executor
-    return lambda cell: chosen.submit(run_job, jobs.of(cell)), window
+
+    def start(several: Sequence[Cell]) -> list[Future[Run]]:
+        return [chosen.submit(run_job, jobs.of(cell)) for cell in several]
+
+    return Place(start, window, lambda _: None)
 
 
-def _here(device: str | None, timeout: float | None, *, show: bool) -> Start:
-    """Run in this process, at once."""
-    shared = Shared()
-    draws: dict[str, bool] = {}
+class _Here:
+    """Runs in this process, at once."""
 
-    def start(cell: Cell) -> Future[Run]:
-        if cell.model_name not in draws:
-            draws[cell.model_name] = draws_weights(cell.model)
-        origin = [cell.model_name, cell.task.name, cell.dataset]
-        if draws[cell.model_name]:
-            origin.append(str(cell.seed))
-        future: Future[Run] = Future()
-        bar = Progress(cell.strategy.epochs, cell.name, show=show, inner=True)
-        with bar as epochs:
-            run = attempt(
-                cell,
-                device=device,
-                timeout=timeout,
+    def __init__(
+        self, device: str | None, timeout: float | None, *, show: bool
+    ) -> None:
+        self._device, self._timeout, self._show = device, timeout, show
+        self._shared = Shared()
+        self._draws: dict[str, bool] = {}
+
+    def group(self, cell: Cell) -> Hashable | None:
+        """Cells of one group train their heads side by side."""
+        kind = stackable(cell.strategy)
+        # Only alone can one run be too late, and the others not.
+        if kind is None or self._timeout is not None:
+            return None
+        return self._origin(cell), kind
+
+    def start(self, cells: Sequence[Cell]) -> list[Future[Run]]:
+        """Run them, or find out that they cannot be run together."""
+        futures: list[Future[Run]] = [Future() for _ in cells]
+        name = f"{len(cells)} heads" if len(cells) > 1 else cells[0].name
+        epochs = cells[0].strategy.epochs
+        with Progress(epochs, name, show=self._show, inner=True) as bar:
+            try:
+                runs = self.run(cells, lambda _: bar.advance())
+            except Exception as error:
+                if not isinstance(error, ApartError):
+                    log.info("%s one by one, after: %s", name, error)
+                for future in futures:
+                    future.set_exception(ApartError())
+                return futures
+        for future, run in zip(futures, runs, strict=True):
+            future.set_result(run)
+        return futures
+
+    def run(self, cells: Sequence[Cell], on_epoch: Callable[[int], None]) -> list[Run]:
+        """The runs of cells of one group, or of one cell."""
+        shared, origin = self._shared, self._origin(cells[0])
+        if len(cells) > 1:
+            return finetune_stacked(
+                cells,
+                device=self._device,
                 shared=shared,
-                origin="\n".join(origin),
-                on_epoch=lambda _: epochs.advance(),
+                origin=origin,
+                on_epoch=on_epoch,
             )
-        future.set_result(run)
-        return future
+        run = attempt(
+            cells[0],
+            device=self._device,
+            timeout=self._timeout,
+            shared=shared,
+            origin=origin,
+            on_epoch=on_epoch,
+        )
+        return [run]
 
-    return start
+    def _origin(self, cell: Cell) -> str:
+        if cell.model_name not in self._draws:
+            self._draws[cell.model_name] = draws_weights(cell.model)
+        origin = [cell.model_name, cell.task.name, cell.dataset]
+        if self._draws[cell.model_name]:
+            origin.append(str(cell.seed))
+        return "\n".join(origin)
 
 
 class _Jobs:
