@@ -81,7 +81,6 @@ def ratios(name: str, rounds: int) -> None:
     moved = torch.empty(5 * sum(w.numel() for w in weights) // 2)
     target = torch.empty_like(moved)
     optimizer = torch.optim.AdamW(parameters, fused=True)
-    memory: dict = {}
     clock = Clock()
     for _ in range(rounds + 1):
         clock("copy of the bytes that move", lambda: target.copy_(moved))
@@ -89,7 +88,7 @@ def ratios(name: str, rounds: int) -> None:
         clock("get_total_norm", lambda: nn.utils.get_total_norm(gradients))
         clock("gradient norm", lambda: functional.norm(gradients))
         held: list[Snapshot] = []
-        clock("snapshot", lambda held=held: held.append(Snapshot(weights, memory)))
+        clock("snapshot", lambda held=held: held.append(Snapshot(weights)))
         clock("AdamW, fused", optimizer.step)
         clock("update", lambda held=held: held[0].compare(weights, sizes=False))
         clock("update and weights", lambda held=held: held[0].compare(weights))
