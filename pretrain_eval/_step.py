@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from pretrain_eval import _gradients, _norms, _sharding
 from pretrain_eval._names import Names, Per, Split
-from pretrain_eval._snapshot import Memory, Snapshot
+from pretrain_eval._snapshot import Snapshot
 
 Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
 
@@ -47,12 +47,12 @@ class _Part:
         self.skipped: Tensor | None = None
         self._snapshot: Snapshot | None = None
 
-    def read(self, memory: Memory | None) -> None:
+    def read(self) -> None:
         """Read what is wanted at θ_t."""
         if self.wanted & {"gradient", "nonzero", "product"}:
             self._read_gradients([_sharding.local(p.grad) for p in self.parameters])
         if "update" in self.wanted:
-            self._snapshot = Snapshot(self._local(), memory)
+            self._snapshot = Snapshot(self._local())
         elif "parameter" in self.wanted:
             self.sums["parameter"] = _norms.square_sums(self._local())
 
@@ -97,16 +97,10 @@ class Step:
         clippings: What `Attachment.clip_grad_norm_` read before the step.
     """
 
-    def __init__(
-        self,
-        number: int,
-        names: Names,
-        memory: dict[int, Memory] | None = None,
-    ) -> None:
+    def __init__(self, number: int, names: Names) -> None:
         self.number = number
         self.clippings: list[Clipping] = []
         self._names = names
-        self._memory = memory
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
 
@@ -120,10 +114,7 @@ class Step:
         """Everybody has said what to keep."""
         part, self._current = self._current, None
         if part is not None:
-            own = None
-            if self._memory is not None:
-                own = self._memory.setdefault(id(part.optimizer), {})
-            part.read(own)
+            part.read()
 
     def end(self, optimizer: Optimizer) -> None:
         """The optimizer's parameters have moved."""
