@@ -73,9 +73,9 @@ def _product(first: Tensor, second: Tensor) -> Tensor:
 
 def _narrow_product(first: Tensor, second: Tensor) -> Tensor:
     """Products in float32, their sum in float64."""
-    dtype = _norms.row_dtype(first.dtype)
+    converts = first.dtype not in (torch.float32, torch.float64)
     sums = [
-        torch.sum(one.to(dtype) * other, dtype=torch.float64)
+        torch.sum((one.float() if converts else one) * other, dtype=torch.float64)
         for one, other in _pairs(first, second, _CACHED)
     ]
     return torch.stack(sums).sum()

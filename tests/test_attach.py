@@ -622,7 +622,7 @@ def test_no_host_sync(kernel, monkeypatch):
     if kernel == "foreach":
         monkeypatch.setattr(_norms, "row_square_sums", _norms.foreach_square_sums)
         monkeypatch.setattr(_snapshot, "_compare_rows", _snapshot._compare_foreach)
-        monkeypatch.setattr(_gradients, "_narrow_product", _gradients._wide_product)
+        monkeypatch.setattr(_gradients, "_product", _gradients._wide_product)
     model = network()
     metrics = pe.MetricCollection(
         pe.GradNorm(per="parameter"), pe.UpdateRatio(per="module"), pe.UpdateNorm(),
