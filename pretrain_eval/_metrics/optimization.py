@@ -225,20 +225,18 @@ class GradNormBeforeClipping(StepMetric):
 class Clipped(StepMetric):
     """Share of the steps whose gradient was made smaller by clipping, in [0, 1].
 
-    Clip by the handle's `clip_grad_norm_`, or hand the norm over by its `hand_over`.
-
-    Raises:
-        RuntimeError: In the step, where neither was called before it.
+    Clipping is seen as by `GradNormBeforeClipping`, and a step without it raises alike.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
     >>> with (metric := Clipped()).attach(optimizer) as steps:
     ...     weight.square().sum().backward()
-    ...     _ = steps.clip_grad_norm_([weight], max_norm=1.0)
-    ...     optimizer.step()
+    ...     for max_norm in (20.0, 1.0):
+    ...         _ = steps.clip_grad_norm_([weight], max_norm)
+    ...         optimizer.step()
     >>> metric.compute()
-    1.0
+    0.5
     """
 
     key = "clipped"
