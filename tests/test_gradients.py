@@ -170,3 +170,17 @@ def test_scaled_gradients(fused):
         found[enabled] = metrics.compute()
     assert found[True] == pytest.approx(found[False], rel=1e-9)
     assert 0 < found[True]["zero_grad_share"] < 1
+
+
+def test_threads_change_no_bit():
+    """One thread and three give the same products to the last bit."""
+    first, second = normal(300_001), normal(300_001, seed=1)
+    before = torch.get_num_threads()
+    products = []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            products.append(_gradients.products([first], [second]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*products)
