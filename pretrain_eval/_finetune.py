@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._cost import count_macs, step_memory
+from pretrain_eval._feature_files import Features
 from pretrain_eval._features import (
-    Features,
     Shared,
     as_splits,
     features_suffice,
@@ -366,9 +366,10 @@ class Source:
 
     def _features(self, part: str) -> Features:
         split = self._splits.parts[part]
+        files = self._shared.files
         return self._once(
             f"features of {part}",
-            lambda: read_features(self._network, self.path, split),
+            lambda: read_features(self._network, self.path, part, split, files),
         )
 
     def _suffice(self) -> bool:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import shutil
 import time
 from collections import Counter
 from collections.abc import (
-    Callable,
     Collection,
-    Hashable,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import get_args
 
 import torch
 
-from pretrain_eval._cells import Cell, Keys, checked_cells, draws_weights
-from pretrain_eval._complete import Memory, Pending, Place, beating, complete
-from pretrain_eval._features import Shared
-from pretrain_eval._jobs import Job, Part, attempt, run_job
+from pretrain_eval._cells import Cell, Keys, checked_cells
+from pretrain_eval._complete import Memory, Pending, beating, complete
+from pretrain_eval._feature_files import FeatureFiles
+from pretrain_eval._fingerprint import fingerprint
 from pretrain_eval._models import Model
+from pretrain_eval._places import FilesOf, choose_place
 from pretrain_eval._progress import Progress
 from pretrain_eval._records import Run, Status
-from pretrain_eval._stacked import ApartError, finetune_stacked, stackable
 from pretrain_eval._store import RunStore, check_room
 from pretrain_eval._task import Strategy, Task
-from pretrain_eval._workers import WorkerPool
-
-log = logging.getLogger("pretrain_eval")
 
 
 def sweep(
@@ -96,15 +91,22 @@ def sweep(
     opened = RunStore(store) if isinstance(store, str | Path) else nullcontext(store)
     with opened as given, Progress(len(cells), "runs", show=progress) as shown:
         kept = Memory() if given is None else given
-        pending = _planned(cells, kept, retry, shown)
+        keys = Keys(shown.note)
+        pending = _planned(cells, keys, kept, retry, shown)
         if given is not None:
             check_room(given, [_steps(each.cell) for each in pending if each.due])
         start_time = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(beating(kept))
             stack.enter_context(_released(kept))
-            place = _place(
+            files = None
+            if given is not None and executor is None:  # others may be elsewhere
+                folder = given.path.with_name(f"{given.path.name}.features")
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                files = _files_in(folder, keys, shared=workers > 1 or bool(devices))
+            place = choose_place(
                 [each.cell for each in pending],
+                files,
                 device=None if device is None else str(device),
                 workers=workers,
                 devices=devices,
@@ -159,12 +161,12 @@ def _check_options(
 
 def _planned(
     cells: Sequence[Cell],
+    keys: Keys,
     kept: RunStore | Memory,
     retry: Collection[Status],
     shown: Progress,
 ) -> list[Pending]:
     """What is to do and what is done, and says so."""
-    keys = Keys(shown.note)
     known = kept.statuses()
     pending = []
     for cell in cells:
@@ -184,140 +186,12 @@ def _planned(
     return pending
 
 
-def _place(
-    cells: Sequence[Cell],
-    *,
-    device: str | None,
-    workers: int,
-    devices: Sequence[str],
-    executor: Executor | None,
-    timeout: float | None,
-    show: bool,
-    stack: ExitStack,
-) -> Place:
-    """Where the runs of the cells are to happen."""
-    if executor is None and workers == 1 and not devices:
-        here = _Here(device, timeout, show=show)
-        return Place(here.start, 1, here.group)
-    window = None
-    if executor is None:
-        window = max(workers, len(devices)) if workers == 1 else workers
-        pool = WorkerPool(window, devices=devices, timeout=timeout)
-        # Whatever is still under way when the sweep is left is of no use to anybody.
-        stack.callback(pool.shutdown, cancel_futures=True)
-        executor = pool
-    jobs = _Jobs(device, timeout)
-    for cell in cells:  # what cannot be sent is told before the first run
-        jobs.of(cell)
-    chosen = executor
+def _files_in(folder: Path, keys: Keys, *, shared: bool) -> FilesOf:
+    def files(cell: Cell, seed: str) -> FeatureFiles:
+        content = fingerprint([keys.features_of(cell), seed])
+        return FeatureFiles(folder, content, shared)
 
-    def start(several: Sequence[Cell]) -> list[Future[Run]]:
-        return [chosen.submit(run_job, jobs.of(cell)) for cell in several]
-
-    return Place(start, window, lambda _: None)
-
-
-class _Here:
-    """Runs in this process, at once."""
-
-    def __init__(
-        self, device: str | None, timeout: float | None, *, show: bool
-    ) -> None:
-        self._device, self._timeout, self._show = device, timeout, show
-        self._shared = Shared()
-        self._draws: dict[str, bool] = {}
-
-    def group(self, cell: Cell) -> Hashable | None:
-        """Cells of one group train their heads side by side."""
-        kind = stackable(cell.strategy)
-        # Only alone can one run be too late, and the others not.
-        if kind is None or self._timeout is not None:
-            return None
-        return self._origin(cell), kind
-
-    def start(self, cells: Sequence[Cell]) -> list[Future[Run]]:
-        """Run them, or find out that they cannot be run together."""
-        futures: list[Future[Run]] = [Future() for _ in cells]
-        name = f"{len(cells)} heads" if len(cells) > 1 else cells[0].name
-        epochs = cells[0].strategy.epochs
-        with Progress(epochs, name, show=self._show, inner=True) as bar:
-            try:
-                runs = self.run(cells, lambda _: bar.advance())
-            except Exception as error:
-                if not isinstance(error, ApartError):
-                    log.info("%s one by one, after: %s", name, error)
-                for future in futures:
-                    future.set_exception(ApartError())
-                return futures
-        for future, run in zip(futures, runs, strict=True):
-            future.set_result(run)
-        return futures
-
-    def run(self, cells: Sequence[Cell], on_epoch: Callable[[int], None]) -> list[Run]:
-        """The runs of cells of one group, or of one cell."""
-        shared, origin = self._shared, self._origin(cells[0])
-        if len(cells) > 1:
-            return finetune_stacked(
-                cells,
-                device=self._device,
-                shared=shared,
-                origin=origin,
-                on_epoch=on_epoch,
-            )
-        run = attempt(
-            cells[0],
-            device=self._device,
-            timeout=self._timeout,
-            shared=shared,
-            origin=origin,
-            on_epoch=on_epoch,
-        )
-        return [run]
-
-    def _origin(self, cell: Cell) -> str:
-        if cell.model_name not in self._draws:
-            self._draws[cell.model_name] = draws_weights(cell.model)
-        origin = [cell.model_name, cell.task.name, cell.dataset]
-        if self._draws[cell.model_name]:
-            origin.append(str(cell.seed))
-        return "\n".join(origin)
-
-
-class _Jobs:
-    """Cells as jobs; each model, task and strategy is pickled once."""
-
-    def __init__(self, device: str | None, timeout: float | None) -> None:
-        self._device, self._timeout = device, timeout
-        self._parts: dict[tuple[str, str], Part] = {}
-        self._draws: dict[str, bool] = {}
-
-    def of(self, cell: Cell) -> Job:
-        """The cell's job."""
-        model = self._part("model", cell.model_name, cell.model)
-        task = self._part("task", cell.task.name, cell.task)
-        strategy = self._part("strategy", cell.strategy.name, cell.strategy)
-        if cell.model_name not in self._draws:
-            self._draws[cell.model_name] = draws_weights(cell.model)
-        origin = [model.digest, task.digest, cell.dataset, cell.head or ""]
-        if self._draws[cell.model_name]:
-            origin.append(str(cell.seed))
-        return Job(
-            model=model,
-            task=task,
-            strategy=strategy,
-            model_name=cell.model_name,
-            head=cell.head,
-            dataset=cell.dataset,
-            seed=cell.seed,
-            origin="\n".join(origin),
-            device=self._device,
-            timeout=self._timeout,
-        )
-
-    def _part(self, what: str, name: str, value: object) -> Part:
-        if (what, name) not in self._parts:
-            self._parts[what, name] = Part.of(value, f"{what} {name!r}")
-        return self._parts[what, name]
+    return files
 
 
 @contextmanager

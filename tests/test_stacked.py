@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _complete, _stacked, _sweep
+from pretrain_eval import _complete, _places, _stacked
 from pretrain_eval._complete import Memory, Pending, Place, complete
 from pretrain_eval._progress import Progress
 from pretrain_eval._stacked import stackable
@@ -93,14 +93,14 @@ def measured(runs):
 def groups(monkeypatch):
     """How many cells were trained together, in the order of the starts."""
     sizes = []
-    plain = _sweep._Here.run
+    plain = _places.Here.run
 
     def run(here, cells, on_epoch):
         runs = plain(here, cells, on_epoch)
         sizes.append(len(cells))
         return runs
 
-    monkeypatch.setattr(_sweep._Here, "run", run)
+    monkeypatch.setattr(_places.Here, "run", run)
     return sizes
 
 
