@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from pretrain_eval._feature_files import Batches, FeatureFiles, Features, in_memory
 from pretrain_eval._head import headless
 from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, reads_alike
@@ -30,11 +30,15 @@ class Shared:
 
     Args:
         size: How many values are kept; a grid's neighbours in order share theirs.
+
+    Attributes:
+        files: Where the features of what runs now may be kept.
     """
 
     def __init__(self, size: int = 16) -> None:
         self._size = size
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self.files: FeatureFiles | None = None
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The value under `key`, computed where it is not kept."""
@@ -47,34 +51,33 @@ class Shared:
         return value
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the head reads of each sample of one split.
-
-    Attributes:
-        inputs: As the backbone gives them, `(num_samples, ...)`.
-        targets: `(num_samples, ...)`.
-        seconds: What reading them took.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    seconds: float
-
-
-def read_features(network: nn.Module, path: str, split: Split) -> Features:
+def feature_batches(network: nn.Module, path: str, split: Split) -> Batches:
     """One pass of the backbone over a split; the head at `path` reads its outputs."""
     device = device_of(network)
-    start = time.perf_counter()
-    features, targets = [], []
     with preserved_rng(), evaluating(network), headless(network, path):
         seed_all(0)  # random augmentation is read with one randomness, whoever asks
         with torch.no_grad():
             for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
-                features.append(logits(network(inputs.to(device))))
-                targets.append(target.to(device))
-    inputs = torch.cat(features)
-    return Features(inputs, torch.cat(targets), time.perf_counter() - start)
+                yield logits(network(inputs.to(device))), target.to(device)
+
+
+def read_features(
+    network: nn.Module, path: str, part: str, split: Split, files: FeatureFiles | None
+) -> Features:
+    """The features of a split, in memory or in files, where some are given.
+
+    Args:
+        network: Its backbone reads the samples.
+        path: Of its head.
+        part: The split's name.
+        split: What is read.
+        files: Where the features may be kept.
+    """
+    compute = partial(feature_batches, network, path, split)
+    if files is None:
+        return in_memory(compute())
+    dataset: Any = split.dataset if isinstance(split, DataLoader) else split
+    return files.features(part, len(dataset), device_of(network), compute)
 
 
 def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
@@ -94,7 +97,10 @@ def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
             features = network(inputs)
         if not isinstance(features, Tensor):
             return False
-        again = head(features)
+        try:
+            again = head(features)
+        except RuntimeError:  # the network reshapes what a convolution gives
+            return False
     if again.shape != outputs.shape or not torch.equal(again, outputs):
         return False
     return all(reads_alike(split) for split in splits.parts.values())

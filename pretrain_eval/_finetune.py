@@ -9,14 +9,14 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pretrain_eval._cost import count_macs, step_memory
+from pretrain_eval._feature_files import Features
 from pretrain_eval._features import (
-    Features,
     Shared,
     as_splits,
     features_suffice,
@@ -27,7 +27,7 @@ from pretrain_eval._head import find_head, replace_head, select_trainable
 from pretrain_eval._measure import measure, measure_baseline
 from pretrain_eval._metric import Value
 from pretrain_eval._models import Model, build, model_name
-from pretrain_eval._records import Cost, Run
+from pretrain_eval._records import Cost, Run, Status
 from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, own_generators
 from pretrain_eval._task import Splits, Strategy, Task
@@ -173,7 +173,7 @@ def finetune_sharing(
         # A new head is the same however the model was made.
         seed_all(seed, generators=generators)
         path = prepare(network, task, splits, strategy, head)
-        source = _Source(network, path, task, splits, shared, origin)
+        source = Source(network, path, task, splits, shared, origin)
         trained, data, reading = source.to_train(strategy)
         identity = _identity(network, task, label, strategy, seed) if checkpoint else ""
         training = Training(
@@ -195,25 +195,91 @@ def finetune_sharing(
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         cost = source.cost(training, strategy, start, reading)
+    return record(
+        source,
+        training,
+        name=name,
+        label=label,
+        strategy=strategy,
+        seed=seed,
+        status=status,
+        measured=(num_examples, scores),
+        cost=cost,
+    )
+
+
+class Trained(Protocol):
+    """What a training leaves to be recorded.
+
+    Attributes:
+        curve: Columns of the validation curve.
+        message: Why it ended early.
+        seconds: What its epochs took.
+        num_samples: How many were learned from.
+    """
+
+    curve: dict[str, list[float]]
+    message: str
+    seconds: float
+    num_samples: int
+
+    @property
+    def history(self) -> dict[str, tuple[float, ...]]:
+        """Columns of the step metrics."""
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers were trained."""
+
+    def peak_memory(self) -> int | None:
+        """The bytes that it reached, where they were measured."""
+
+
+def record(
+    source: Source,
+    trained: Trained,
+    *,
+    name: str,
+    label: str,
+    strategy: Strategy,
+    seed: int,
+    status: Status,
+    measured: tuple[int | None, Mapping[str, Value]],
+    cost: Cost,
+) -> Run:
+    """The run that has ended.
+
+    Args:
+        source: What was trained.
+        trained: What came of it.
+        name: The model's.
+        label: The dataset's.
+        strategy: How.
+        seed: The run's.
+        status: How it ended.
+        measured: Number of samples and scores on the reported split.
+        cost: What it has cost.
+    """
+    num_examples, scores = measured
     return Run(
         model=name,
-        task=task.name,
+        task=source.task.name,
         dataset=label,
         strategy=strategy.name,
         seed=seed,
         status=status,
-        message=training.message,
+        message=trained.message,
         scores=_finite(scores),
         baseline=_finite(source.baseline()),
-        chance=task.chance[label],
+        chance=source.task.chance[label],
         num_examples=num_examples,
-        curve={key: tuple(column) for key, column in training.curve.items()},
-        history=training.history,
+        curve={key: tuple(column) for key, column in trained.curve.items()},
+        history=trained.history,
         cost=cost,
         settings={
             **strategy.configuration,
-            "head": path,
-            "num_classes": task.num_classes,
+            "head": source.path,
+            "num_classes": source.task.num_classes,
         },
         versions=_versions(),
     )
@@ -227,7 +293,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-class _Source:
+class Source:
     """What a prepared network and its samples tell before any training."""
 
     def __init__(
@@ -239,8 +305,8 @@ class _Source:
         shared: Shared,
         origin: str,
     ) -> None:
-        self._network, self._path = network, path
-        self._task, self._splits = task, splits
+        self._network, self.path = network, path
+        self.task, self._splits = task, splits
         self._shared, self._origin = shared, origin
 
     def to_train(self, strategy: Strategy) -> tuple[nn.Module, Splits, float]:
@@ -249,7 +315,7 @@ class _Source:
             self.baseline()  # before the weights change
             return self._network, self._splits, 0.0
         features = {part: self._features(part) for part in self._splits.parts}
-        head = self._network.get_submodule(self._path)
+        head = self._network.get_submodule(self.path)
         return head, as_splits(features), features["train"].seconds
 
     def baseline(self) -> dict[str, Value]:
@@ -258,12 +324,12 @@ class _Source:
         return self._once(
             "baseline",
             lambda: measure_baseline(
-                self._features("train"), self._features(reported), self._task
+                self._features("train"), self._features(reported), self.task
             ),
         )
 
     def cost(
-        self, training: Training, strategy: Strategy, start: float, reading: float
+        self, training: Trained, strategy: Strategy, start: float, reading: float
     ) -> Cost:
         """What the run has cost since `start`, `reading` of features included."""
         return Cost(
@@ -300,15 +366,16 @@ class _Source:
 
     def _features(self, part: str) -> Features:
         split = self._splits.parts[part]
+        files = self._shared.files
         return self._once(
             f"features of {part}",
-            lambda: read_features(self._network, self._path, split),
+            lambda: read_features(self._network, self.path, part, split, files),
         )
 
     def _suffice(self) -> bool:
         return self._once(
             "suffice",
-            lambda: features_suffice(self._network, self._path, self._splits),
+            lambda: features_suffice(self._network, self.path, self._splits),
         )
 
     def _once(self, what: str, compute: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain_eval._collection import MetricCollection
-from pretrain_eval._features import Features
+from pretrain_eval._feature_files import Features
 from pretrain_eval._metric import Metric, Value
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score

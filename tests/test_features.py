@@ -145,6 +145,28 @@ def test_features_do_not_suffice_where_the_head_is_not_the_end():
     assert not features_suffice(Net(nn.Tanh()), "head", splits)
 
 
+class Positions(nn.Module):
+    """A network whose head is a convolution, pooled and flattened after it."""
+
+    def __init__(self):
+        """Draw weights."""
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 5, 1)
+
+    def forward(self, inputs):
+        """The outputs."""
+        return self.head(self.body(inputs).relu()).mean((2, 3))
+
+
+def test_a_convolution_as_head_is_trained_in_its_network():
+    """What the network does with the head's outputs is no feature to be kept."""
+    splits = task_of(images(30, 1)).datasets["d"]
+    assert not features_suffice(Positions(), "head", splits)
+    run = pe.finetune(Positions(), task_of(images(30, 1)), HEAD)
+    assert run.status == "completed"
+    assert run.cost.num_trainable_parameters == 4 * 2 + 2
+
+
 @pytest.mark.parametrize("train", [images(30, 1), Behind(images(30, 1), double)])
 def test_training_on_features_is_training_on_samples(train, monkeypatch):
     """Scores, curve and step metrics equal those of the network in the loop."""
