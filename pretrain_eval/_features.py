@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from pretrain_eval._computing import computed
 from pretrain_eval._head import headless
 from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, reads_alike
-from pretrain_eval._task import Split, Splits
-from pretrain_eval._validate import device_of, evaluating, logits
+from pretrain_eval._task import Split, Splits, Strategy
+from pretrain_eval._validate import device_of, evaluating
 
 T = TypeVar("T")
 
@@ -62,7 +63,9 @@ class Features:
     seconds: float
 
 
-def read_features(network: nn.Module, path: str, split: Split) -> Features:
+def read_features(
+    network: nn.Module, path: str, split: Split, strategy: Strategy
+) -> Features:
     """One pass of the backbone over a split; the head at `path` reads its outputs."""
     device = device_of(network)
     start = time.perf_counter()
@@ -71,13 +74,15 @@ def read_features(network: nn.Module, path: str, split: Split) -> Features:
         seed_all(0)  # random augmentation is read with one randomness, whoever asks
         with torch.no_grad():
             for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
-                features.append(logits(network(inputs.to(device))))
+                features.append(computed(network, inputs.to(device), strategy))
                 targets.append(target.to(device))
     inputs = torch.cat(features)
     return Features(inputs, torch.cat(targets), time.perf_counter() - start)
 
 
-def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
+def features_suffice(
+    network: nn.Module, path: str, splits: Splits, strategy: Strategy
+) -> bool:
     """Whether training the head alone may read features instead of samples.
 
     Not where a split is a `DataLoader`, where its samples are drawn anew each time they
@@ -89,12 +94,12 @@ def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
     inputs = inputs[:2].to(device_of(network))
     head = network.get_submodule(path)
     with preserved_rng(), evaluating(network), torch.no_grad():
-        outputs = logits(network(inputs))
+        outputs = computed(network, inputs, strategy)
         with headless(network, path):
-            features = network(inputs)
-        if not isinstance(features, Tensor):
-            return False
-        again = head(features)
+            if not isinstance(network(inputs), Tensor):
+                return False
+            features = computed(network, inputs, strategy)
+        again = computed(head, features, strategy)
     if again.shape != outputs.shape or not torch.equal(again, outputs):
         return False
     return all(reads_alike(split) for split in splits.parts.values())

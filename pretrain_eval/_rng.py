@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 
 @contextmanager
@@ -29,6 +30,25 @@ def preserved_rng(*generators: torch.Generator) -> Iterator[None]:
         np.random.set_state(numpy)
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
+
+
+def loader_generators(loader: object) -> list[torch.Generator]:
+    """The generators that a loader draws from instead of the global one.
+
+    Its own, and those of its sampler, its batch sampler and the sampler in that. A data
+    set is no loader and has none.
+    """
+    if isinstance(loader, Dataset):
+        return []
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    sources = (
+        loader,
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    )
+    found = [getattr(source, "generator", None) for source in sources]
+    return [g for g in dict.fromkeys(found) if isinstance(g, torch.Generator)]
 
 
 def seed_all(*entropy: int, generators: Sequence[torch.Generator] = ()) -> None:

@@ -135,14 +135,14 @@ def test_a_subclass_of_tensors_is_read_by_its_own_rules():
 def test_features_stand_for_samples_only_where_these_do_not_change(train, suffices):
     """Augmentation from any source of randomness is found and read anew each time."""
     splits = task_of(train).datasets["d"]
-    assert features_suffice(Net(), "head", splits) is suffices
+    assert features_suffice(Net(), "head", splits, HEAD) is suffices
 
 
 def test_features_do_not_suffice_where_the_head_is_not_the_end():
     """A network that goes on after its head is trained as a whole."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert features_suffice(Net(), "head", splits)
-    assert not features_suffice(Net(nn.Tanh()), "head", splits)
+    assert features_suffice(Net(), "head", splits, HEAD)
+    assert not features_suffice(Net(nn.Tanh()), "head", splits, HEAD)
 
 
 @pytest.mark.parametrize("train", [images(30, 1), Behind(images(30, 1), double)])
