@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._describe import describe, describe_class
+from pretrain_eval._describe import describe, describe_class, tensor_bytes
 from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._task import Split, Splits
 
@@ -21,10 +20,8 @@ def fingerprint(parts: Iterable[object]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, Tensor):
-            part = part.detach().cpu().resolve_conj().resolve_neg()
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            # As bytes, since numpy has no bfloat16.
-            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(tensor_bytes(part))
         elif isinstance(part, np.ndarray):
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)

@@ -154,12 +154,11 @@ class Training:
         scale = self._scaler.get_scale()
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        self.num_samples += len(targets)
-        if self._scaler.get_scale() < scale:  # gradients overflowed: no step was taken
-            return True
-        if self._schedule is not None:
+        overflowed = self._scaler.get_scale() < scale  # then the weights did not move
+        if self._schedule is not None and not overflowed:
             self._schedule.step()
         self._num_steps += 1
+        self.num_samples += len(targets)
         return True
 
     def _validate(self) -> None:

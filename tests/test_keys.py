@@ -130,6 +130,9 @@ CHANGES = {
     "epochs": lambda: key(epochs=3),
     "trainable": lambda: key(trainable="head"),
     "loss": lambda: key(loss=nn.functional.cross_entropy),
+    "amp": lambda: key(amp="bfloat16"),
+    "compile": lambda: key(compile=True),
+    "channels_last": lambda: key(channels_last=True),
     "seed": lambda: key(seed=1),
     "num_classes": lambda: key(num_classes=3),
 }
