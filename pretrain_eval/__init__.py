@@ -30,11 +30,13 @@ from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
     GradNormBeforeClipping,
+    GradParameterCosine,
     LearningRate,
     ParameterNorm,
     Skipped,
     UpdateNorm,
     UpdateRatio,
+    ZeroGradShare,
 )
 from pretrain_eval._metrics.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.regression import (
@@ -78,6 +80,7 @@ __all__ = [
     "F1Score",
     "GradNorm",
     "GradNormBeforeClipping",
+    "GradParameterCosine",
     "Interval",
     "LearningRate",
     "LogLoss",
@@ -111,6 +114,7 @@ __all__ = [
     "UsabilityEvaluator",
     "Validation",
     "VariabilityEvaluator",
+    "ZeroGradShare",
     "__version__",
     "as_ignite",
     "as_torchmetrics",

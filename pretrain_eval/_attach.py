@@ -16,7 +16,6 @@ from typing_extensions import Self
 from pretrain_eval import _norms, _sharding
 from pretrain_eval._history import StepLog
 from pretrain_eval._names import Names
-from pretrain_eval._snapshot import Memory
 from pretrain_eval._step import Clipping, Step
 
 _OPTIMIZER_FILE = sys.modules[Optimizer.__module__].__file__
@@ -52,9 +51,6 @@ class Attachment:
         self._first = max(watcher.log.last_step for watcher in watchers)
         self._number = self._first
         self._names = Names(optimizers, model)
-        # On the CPU fresh memory costs more time than the copy; an accelerator's
-        # allocator hands the same memory out again. Rare steps keep none.
-        self._memory: dict[int, Memory] | None = {} if every == 1 else None
         self._step: Step | None = None
         self._under_way = False
         self._begun: set[int] = set()
@@ -81,7 +77,7 @@ class Attachment:
             if self._done:
                 self._finish()
         finally:
-            self._step = self._memory = None
+            self._step = None
             for watcher in self._watchers:
                 watcher.log.attached = False
 
@@ -157,7 +153,7 @@ class Attachment:
             self._number += 1
             self._under_way = True
             if measures:
-                self._step = Step(self._number, self._names, self._memory)
+                self._step = Step(self._number, self._names)
         self._begun.add(id(optimizer))
         if self._step is not None:
             self._step.begin(optimizer)

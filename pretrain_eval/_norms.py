@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Any, final
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -17,17 +17,23 @@ from torch import Tensor
 # are all of one sign, would pass 1e-6.
 ROW = 512
 
-# Elements that are converted, or subtracted, and squared at a time: buffers of this
-# length stay in a core's cache.
-WINDOW = 1 << 17
+# Elements that are converted, or subtracted, and squared while they lie in a core's
+# cache. For more than these torch would start threads of its own inside ours.
+WINDOW = 1 << 15
 
-# Below this mean square, squares underflow in float32.
-_TINY = 1e-30
+# Elements that are worth a thread; Python does not keep more threads busy than these.
+_SHARE = 1 << 19
+_MAX_THREADS = 8
+
+# Below this sum of squares of a row, squares may have underflowed in float32.
+_TINY = 1e-30 * ROW
 
 _vecdot: Any = getattr(np, "vecdot", None)  # since numpy 2
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Kind = tuple[torch.device, torch.dtype]
+Squares = Callable[[Array, Array], None]
+Fill = Callable[..., None]
 
 
 def square_sums(tensors: Sequence[Tensor | None]) -> Tensor:
@@ -46,8 +52,7 @@ def one_kind(tensors: Sequence[Tensor | None]) -> Tensor:
     given = [tensor for tensor in tensors if tensor is not None]
     if given[0].device.type != "cpu":
         return foreach_square_sums(given)
-    with np.errstate(all="ignore"):  # what overflows is summed again
-        return row_square_sums(given)
+    return row_square_sums(given)
 
 
 def foreach_square_sums(tensors: Sequence[Tensor]) -> Tensor:
@@ -59,113 +64,128 @@ def foreach_square_sums(tensors: Sequence[Tensor]) -> Tensor:
 
 def row_square_sums(tensors: Sequence[Tensor]) -> Tensor:
     """On the CPU: rows in float32, their sums in float64."""
-    layout = Layout.of(tuple(tensor.numel() for tensor in tensors))
-    dtype = row_dtype(tensors[0].dtype)
-    rows = torch.empty(layout.num_rows, dtype=dtype)
-    squares = rows.numpy()
-    for tensor, (first, _) in zip(tensors, layout.rows, strict=True):
-        if tensor.dtype is dtype:
-            row_squares(tensor, squares, first)
-            continue
-        # What must be converted first is converted while it lies in the cache.
-        for number, piece in enumerate(pieces(tensor)):
-            row_squares(piece.to(dtype), squares, first + number * (WINDOW // ROW))
-    return exact_where_doubtful(
-        layout.sums(rows), layout, lambda index: _double_sum(tensors[index])
-    )
+
+    def fill(rows: Array, squares: Squares, values: Array) -> None:
+        squares(values, rows[0])
+
+    return sums_by_rows(fill, tensors)[0]
 
 
-def row_squares(tensor: Tensor, out: Array, first: int) -> None:
-    """Σx² of the flat tensor's rows, the last perhaps short, from out[first]."""
-    values = tensor.numpy()
-    whole, rest = divmod(values.size, ROW)
-    end = first + whole
-    if whole and (_vecdot is None or torch.get_num_threads() > 1):
-        rows = tensor[: whole * ROW].view(whole, ROW)
-        torch.linalg.vector_norm(rows, dim=1, out=torch.from_numpy(out[first:end]))
-        np.square(out[first:end], out=out[first:end])
-    elif whole:
-        # On one thread BLAS is faster than torch's reduction, and rounds less.
-        view = values[: whole * ROW].reshape(whole, ROW)
-        _vecdot(view, view, out=out[first:end])
-    if rest:
-        out[end] = np.dot(values[whole * ROW :], values[whole * ROW :])
-
-
-def _double_sum(tensor: Tensor) -> Tensor:
-    if not tensor.any().numpy():
-        return torch.zeros((), dtype=torch.float64)
-    wide = (piece.double() for piece in pieces(tensor))
-    return torch.stack([piece.dot(piece) for piece in wide]).sum()
-
-
-def pieces(tensor: Tensor) -> Iterator[Tensor]:
-    """The flat tensor in pieces that stay in a cache."""
-    for start in range(0, tensor.numel(), WINDOW):
-        yield tensor[start : start + WINDOW]
-
-
-def exact_where_doubtful(
-    sums: Tensor, layout: Layout, exactly: Callable[[int], Tensor]
+def sums_by_rows(
+    fill: Fill, *tensors: Sequence[Tensor], count: int = 1, window: int = 8 * WINDOW
 ) -> Tensor:
-    """The sums, taken in float64 where float32 may have over- or underflowed.
+    """Sums over each tensor of what is computed row by row, shape `(count, number)`.
+
+    The same to the last bit on any number of threads. Where squares may have under- or
+    overflowed in float32, they are taken again in float64.
 
     Args:
-        sums: On the CPU, where looking at values waits for nothing; the last
-            dimension counts the tensors.
-        layout: Of the tensors.
-        exactly: One tensor's sums by its index.
+        fill: Writes an array of shape `(count, rows)` from the values of these rows in
+            each sequence, by the function that it is given for sums of squares.
+        tensors: Flat ones of one dtype, of the same sizes in each sequence.
+        count: Sums of each tensor.
+        window: Elements that `fill` gets at a time.
     """
-    values = sums.view(-1, sums.shape[-1]).numpy()
-    doubtful = ~np.isfinite(values) | (values < _TINY * np.array(layout.sizes))
-    for index in np.flatnonzero(doubtful.any(axis=0)).tolist():
-        sums[..., index] = exactly(index)
-    return sums
+    dtype = tensors[0][0].dtype
+    converts = dtype not in (torch.float32, torch.float64)
+    sizes = tuple(tensor.numel() for tensor in tensors[0])
+    layout = Layout.of(sizes, WINDOW if converts else window)
+    rows = np.empty((count, layout.num_rows))
+    values = tensors if converts else [[t.numpy() for t in each] for each in tensors]
+
+    def work(squares: Squares, windows: Sequence[Window]) -> None:
+        with np.errstate(all="ignore"):  # what overflows is taken again
+            for index, start, stop, first, last in windows:
+                pieces: list[Any] = [each[index][start:stop] for each in values]
+                if converts:
+                    pieces = [piece.float().numpy() for piece in pieces]
+                fill(rows[:, first:last], squares, *pieces)
+
+    in_threads(partial(work, row_squares), layout.windows)
+    if dtype is not torch.float64:
+        doubtful: Array = np.any(~((rows > _TINY) & (rows < np.inf)), axis=0)
+        if doubtful.any():
+            again = [w for w in layout.windows if doubtful[w.first : w.last].any()]
+            in_threads(partial(work, exact_row_squares), again)
+    return torch.from_numpy(np.add.reduceat(rows, layout.starts, axis=1))
+
+
+def row_squares(values: Array, out: Array) -> None:
+    """Write Σx² of each row of the values, the last perhaps short."""
+    whole = len(values) // ROW
+    if whole:
+        out[:whole] = _row_dots(values[: whole * ROW].reshape(whole, ROW))
+    if whole < len(out):
+        rest = values[whole * ROW :]
+        out[whole] = rest.dot(rest)
+
+
+def exact_row_squares(values: Array, out: Array) -> None:
+    """The same, computed in float64."""
+    if values.max() or values.min():  # weights that did not move are common
+        row_squares(values.astype(np.float64), out)
+    else:
+        out[:] = 0
+
+
+def _row_dots(rows: Array) -> Array:
+    dots: Array = (
+        np.einsum("ij,ij->i", rows, rows) if _vecdot is None else _vecdot(rows, rows)
+    )
+    return dots
+
+
+class Window(NamedTuple):
+    """A piece of one of several tensors: its elements, and its rows among all rows."""
+
+    tensor: int
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def in_threads(work: Callable[[Sequence[Window]], None], windows: list[Window]) -> None:
+    """Do the work on the windows, divided among as many threads as torch may use."""
+    size = sum(window.stop - window.start for window in windows)
+    number = max(1, min(torch.get_num_threads(), _MAX_THREADS, size // _SHARE))
+    own, *others = [windows[start::number] for start in range(number)]
+    if not others:
+        work(own)
+        return
+    with ThreadPoolExecutor(len(others)) as pool:
+        pending = [pool.submit(work, share) for share in others]
+        work(own)
+        for each in pending:
+            each.result()
 
 
 @final
 class Layout:
-    """Where flat tensors lie in one buffer in which each fills whole rows.
+    """Rows and windows of flat tensors, each of which begins a row.
 
     Attributes:
-        sizes: Elements of each tensor.
-        rows: First row of each tensor and the first after it.
-        num_rows: Of the whole buffer.
-        windows: The pieces of tensors in each window of the buffer: the tensor's
-            index, where the piece starts in it, its length, where it starts in the
-            buffer.
-        has_gaps: Whether the pieces leave elements of the window to nobody.
+        starts: First row of each tensor.
+        num_rows: Of all tensors.
+        windows: In order.
     """
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self.sizes = sizes
-        counts = [-(-size // ROW) for size in sizes]
-        ends = np.cumsum([0, *counts]).tolist()
-        self.rows = list(itertools.pairwise(ends))
+    def __init__(self, sizes: tuple[int, ...], window: int) -> None:
+        ends = np.cumsum([0, *(-(-size // ROW) for size in sizes)]).tolist()
+        self.starts: list[int] = ends[:-1]
         self.num_rows: int = ends[-1]
-        self._owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor(counts))
-        pieces = defaultdict(list)
-        for index, (size, (first, _)) in enumerate(zip(sizes, self.rows, strict=True)):
-            start = 0
-            while start < size:
-                place = first * ROW + start
-                length = min(size - start, WINDOW - place % WINDOW)
-                pieces[place // WINDOW].append((index, start, length, place))
-                start += length
-        self.windows = list(pieces.values())
-        lengths = [sum(length for _, _, length, _ in each) for each in self.windows]
-        self.has_gaps = [length < WINDOW for length in lengths]
+        self.windows = [
+            Window(index, start, stop, first + start // ROW, first + -(-stop // ROW))
+            for index, (size, first) in enumerate(zip(sizes, self.starts, strict=True))
+            for start in range(0, size, window)
+            for stop in [min(start + window, size)]
+        ]
 
     @staticmethod
     @lru_cache(maxsize=32)
-    def of(sizes: tuple[int, ...]) -> Layout:
+    def of(sizes: tuple[int, ...], window: int) -> Layout:
         """The layout of tensors of these sizes, remembered from step to step."""
-        return Layout(sizes)
-
-    def sums(self, squares: Tensor) -> Tensor:
-        """Each tensor's Σ|x|² from those of all rows, shape `(..., num_rows)`."""
-        sums = torch.zeros(*squares.shape[:-1], len(self.sizes), dtype=torch.float64)
-        return sums.index_add_(-1, self._owner, squares.double())
+        return Layout(sizes, window)
 
 
 def flat(tensor: Tensor) -> Tensor:
@@ -234,8 +254,3 @@ def home(devices: Iterable[torch.device]) -> torch.device:
 def wide_dtype(device: torch.device) -> torch.dtype:
     """The widest dtype that the device has."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def row_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What rows of this dtype are summed in."""
-    return torch.float64 if dtype is torch.float64 else torch.float32

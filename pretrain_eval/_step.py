@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pretrain_eval import _norms, _sharding
+from pretrain_eval import _gradients, _norms, _sharding
 from pretrain_eval._names import Names, Per, Split
-from pretrain_eval._snapshot import Memory, Snapshot
+from pretrain_eval._snapshot import Snapshot
 
-Quantity = Literal["gradient", "update", "parameter"]
+Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
 
 
 class Clipping(NamedTuple):
@@ -47,20 +47,30 @@ class _Part:
         self.skipped: Tensor | None = None
         self._snapshot: Snapshot | None = None
 
-    def read(self, memory: Memory | None) -> None:
+    def read(self) -> None:
         """Read what is wanted at θ_t."""
+        if self.wanted & {"gradient", "nonzero", "product"}:
+            self._read_gradients([_sharding.local(p.grad) for p in self.parameters])
+        if "update" in self.wanted:
+            self._snapshot = Snapshot(self._local())
+        elif "parameter" in self.wanted:
+            self.sums["parameter"] = _norms.square_sums(self._local())
+
+    def _read_gradients(self, gradients: list[Tensor | None]) -> None:
+        # A fused optimizer under GradScaler holds scaled gradients until its step.
+        scale: Tensor | None = getattr(self.optimizer, "grad_scale", None)
         if "gradient" in self.wanted:
-            gradients = [_sharding.local(p.grad) for p in self.parameters]
             squares = _norms.square_sums(gradients)
-            # A fused optimizer under GradScaler holds scaled gradients until its step.
-            scale = getattr(self.optimizer, "grad_scale", None)
             if scale is not None:
                 squares /= scale.to(squares).square()
             self.sums["gradient"] = squares
-        if "update" in self.wanted:
-            self._snapshot = Snapshot(self._local(), memory)
-        elif "parameter" in self.wanted:
-            self.sums["parameter"] = _norms.square_sums(self._local())
+        if "nonzero" in self.wanted:
+            self.sums["nonzero"] = _gradients.nonzero_counts(gradients)
+        if "product" in self.wanted:
+            products = _gradients.products(gradients, self._local())
+            self.sums["product"] = (
+                products if scale is None else products / scale.to(products)
+            )
 
     def end(self) -> None:
         """Read what is wanted at θ_{t+1}."""
@@ -87,16 +97,10 @@ class Step:
         clippings: What `Attachment.clip_grad_norm_` read before the step.
     """
 
-    def __init__(
-        self,
-        number: int,
-        names: Names,
-        memory: dict[int, Memory] | None = None,
-    ) -> None:
+    def __init__(self, number: int, names: Names) -> None:
         self.number = number
         self.clippings: list[Clipping] = []
         self._names = names
-        self._memory = memory
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
 
@@ -110,17 +114,17 @@ class Step:
         """Everybody has said what to keep."""
         part, self._current = self._current, None
         if part is not None:
-            own = None
-            if self._memory is not None:
-                own = self._memory.setdefault(id(part.optimizer), {})
-            part.read(own)
+            part.read()
 
     def end(self, optimizer: Optimizer) -> None:
         """The optimizer's parameters have moved."""
         self._parts[id(optimizer)].end()
 
     def keep(self, *quantities: Quantity) -> None:
-        """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t."""
+        """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t.
+
+        Also how much of g is "nonzero", and its "product" ⟨g, θ_t⟩ with the parameter.
+        """
         if self._current is None:
             raise RuntimeError("call step.keep(...) in before_step")
         self._current.wanted.update(quantities)
@@ -152,6 +156,16 @@ class Step:
     def gradient_squares(self) -> Tensor:
         """Σg² of each parameter as the optimizer consumes it, float64."""
         return self._sums("gradient")
+
+    @property
+    def nonzero_counts(self) -> Tensor:
+        """How many entries of each parameter's gradient are not zero, float64."""
+        return self._sums("nonzero")
+
+    @property
+    def gradient_products(self) -> Tensor:
+        """Σg·θ_t of each parameter, float64."""
+        return self._sums("product")
 
     @property
     def update_squares(self) -> Tensor:

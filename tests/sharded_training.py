@@ -1,10 +1,4 @@
-"""One process of a distributed training; prints what its step metrics measured.
-
-Arguments: rank, number of processes, file to meet at.
-"""
-
-import json
-import sys
+"""One process of a distributed training, and what its step metrics measure."""
 
 import torch
 from steps_truth import Truth, collection
@@ -137,24 +131,12 @@ def measured(kind, optimizer, world):
     }
 
 
-def main():
-    """Measure every kind with every optimizer."""
-    rank, world, place = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{place}", rank=rank, world_size=world
-    )
+def everything(rank, world):
+    """What every kind measures with every optimizer, and one process alone."""
     kinds = ["all sharded", "plain beside", "second mesh", "replicated", "ddp"]
     results = {
         f"{kind}, {optimizer}": measured(kind, optimizer, world)
         for kind in kinds
         for optimizer in OPTIMIZERS
     }
-    results |= {optimizer: truth(optimizer) for optimizer in OPTIMIZERS}
-    distributed.barrier()
-    print(json.dumps(results))
-    distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
+    return results | {optimizer: truth(optimizer) for optimizer in OPTIMIZERS}

@@ -35,9 +35,14 @@ def batches(count=4, *, size=6, seed=1):
 
 
 def collection():
-    """All norms of a step."""
+    """All that is measured of gradients, updates and parameters."""
     return pe.MetricCollection(
-        pe.GradNorm(), pe.UpdateRatio(), pe.UpdateNorm(), pe.ParameterNorm()
+        pe.GradNorm(),
+        pe.UpdateRatio(),
+        pe.UpdateNorm(),
+        pe.ParameterNorm(),
+        pe.ZeroGradShare(),
+        pe.GradParameterCosine(),
     )
 
 
@@ -45,13 +50,11 @@ def wide(tensors):
     """All entries of the tensors in one float64 vector, taken apart from them."""
     parts = []
     for tensor in tensors:
-        if tensor is None:
-            continue
         dense = tensor.detach()
         dense = dense.to_dense() if dense.layout is not torch.strided else dense
         dense = torch.view_as_real(dense) if dense.is_complex() else dense
         parts.append(dense.reshape(-1).to(torch.float64, copy=True))
-    return torch.cat(parts) if parts else torch.zeros(1, dtype=torch.float64)
+    return torch.cat(parts)
 
 
 class Truth:
@@ -62,18 +65,23 @@ class Truth:
 
     def before(self, parameters):
         """Gradients are ready and weights have not moved."""
-        self.gradients = wide([p.grad for p in parameters])
+        self.gradients = wide(
+            torch.zeros_like(p) if p.grad is None else p.grad for p in parameters
+        )
         self.weights = wide(parameters)
 
     def after(self, parameters):
         """Weights have moved."""
         update = (wide(parameters) - self.weights).norm()
+        sizes = self.gradients.norm() * self.weights.norm()
         self.rows.append(
             {
                 "grad_norm": float(self.gradients.norm()),
                 "update_ratio": float(update / self.weights.norm()),
                 "update_norm": float(update),
                 "param_norm": float(self.weights.norm()),
+                "zero_grad_share": float((self.gradients == 0).double().mean()),
+                "grad_param_cosine": float(self.gradients @ self.weights / sizes),
             }
         )
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _history, _norms, _snapshot
+from pretrain_eval import _gradients, _history, _norms, _snapshot
 
 
 def train(model, optimizer, data=None, before=None, after=None):
@@ -329,8 +329,9 @@ def test_parameters_added_frozen_and_unfrozen_later():
     """New groups count from when they are added; new columns begin with NaN."""
     model, truth = network(), Truth()
     metrics = pe.MetricCollection(
-        pe.GradNorm(per="module"), pe.UpdateRatio(), pe.UpdateNorm(), pe.ParameterNorm()
-    )
+        pe.GradNorm(per="module"), pe.UpdateRatio(), pe.UpdateNorm(), pe.ParameterNorm(),
+        pe.ZeroGradShare(), pe.GradParameterCosine(),
+    )  # fmt: skip
     model[0].requires_grad_(False)
     optimizer = torch.optim.SGD(model[4].parameters(), lr=0.1, momentum=0.9)
     counted = list(model[4].parameters())
@@ -621,11 +622,13 @@ def test_no_host_sync(kernel, monkeypatch):
     if kernel == "foreach":
         monkeypatch.setattr(_norms, "row_square_sums", _norms.foreach_square_sums)
         monkeypatch.setattr(_snapshot, "_compare_rows", _snapshot._compare_foreach)
+        monkeypatch.setattr(_gradients, "_product", _gradients._wide_product)
     model = network()
     metrics = pe.MetricCollection(
         pe.GradNorm(per="parameter"), pe.UpdateRatio(per="module"), pe.UpdateNorm(),
         pe.ParameterNorm(statistic="max"), pe.Skipped(), pe.LearningRate(),
-        pe.GradNormBeforeClipping(), pe.Clipped(),
+        pe.GradNormBeforeClipping(), pe.Clipped(), pe.ZeroGradShare(per="module"),
+        pe.GradParameterCosine(per="parameter"),
     )  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with metrics.attach(optimizer, model) as steps:
@@ -695,7 +698,8 @@ def everything(name, *, measured, infinite):
     held_out = DataLoader(dataset, batch_size=16, shuffle=True)
     metrics = pe.MetricCollection(
         pe.GradNorm(per="parameter"), pe.UpdateRatio(per="module"), pe.UpdateNorm(),
-        pe.ParameterNorm(), pe.Skipped(), pe.LearningRate(),
+        pe.ParameterNorm(), pe.Skipped(), pe.LearningRate(), pe.ZeroGradShare(),
+        pe.GradParameterCosine(per="parameter"),
     )  # fmt: skip
     handle = metrics.attach(optimizer, model) if measured else None
     stream = itertools.chain.from_iterable(iter(loader) for _ in range(5))

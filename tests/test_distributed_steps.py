@@ -1,44 +1,16 @@
 """Step metrics of a sharded training equal those of one process."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import torch
+import sharded_training
+from processes import together
 
 KINDS = ["all sharded", "plain beside", "second mesh", "replicated", "ddp"]
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def results(request, tmp_path_factory):
+def results(request):
     """What each of two or three processes measured."""
-    if not torch.distributed.is_available():
-        pytest.skip("this torch has no torch.distributed")
-    script = Path(__file__).parent / "sharded_training.py"
-    meet = tmp_path_factory.mktemp("processes") / "meet"
-    root = str(script.parents[1])
-    paths = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(request.param), str(meet)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(request.param)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, (_, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    return [json.loads(output.splitlines()[-1]) for output, _ in outputs]
+    return together(sharded_training.everything, request.param)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,9 +13,9 @@ import pretrain_eval as pe
 COUNT = 8
 
 
-def sgd(model, **options):
+def sgd(model):
     """The optimizer of every loop here."""
-    return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, **options)
+    return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
 
 def plain(*, accumulate=1, clip=None):
@@ -202,82 +202,6 @@ def test_ignite(fails):
     assert_same(metrics, expected)
     assert_logged(logged, expected)
     assert not optimizer._optimizer_step_pre_hooks
-
-
-@pytest.mark.filterwarnings("ignore")  # as above
-def test_accelerate():
-    """A prepared optimizer is measured when it steps, not where it accumulates."""
-    accelerate = pytest.importorskip("accelerate")
-    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
-    model, metrics = network(), collection()
-    loader = torch.utils.data.DataLoader(samples(), batch_size=6)
-    model, optimizer, loader = accelerator.prepare(model, sgd(model), loader)
-    with metrics.attach(optimizer, model):
-        for inputs, targets in loader:
-            with accelerator.accumulate(model):
-                accelerator.backward(cross_entropy(model(inputs), targets))
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad()
-    assert_same(metrics, plain(accumulate=2, clip=1.0))
-
-
-def test_skorch():
-    """With skorch, which steps with a closure, attach to its optimizer after `initialize`."""
-    skorch = pytest.importorskip("skorch")
-    metrics = collection()
-    net = skorch.NeuralNet(
-        network(), nn.CrossEntropyLoss, optimizer=torch.optim.SGD, lr=0.05,
-        optimizer__momentum=0.9, batch_size=6, train_split=None, verbose=0,
-        iterator_train__shuffle=False, max_epochs=1,
-    ).initialize()  # fmt: skip
-    inputs, targets = (torch.cat(parts) for parts in zip(*batches(COUNT), strict=True))
-    with metrics.attach(net.optimizer_, net.module_):
-        net.partial_fit(inputs, targets)
-    assert_same(metrics, plain())
-
-
-@pytest.mark.parametrize(
-    "way", ["fused scaler", "scaler", "compiled", "in backward", "closure"]
-)
-def test_other_loops(way):
-    """Scaled, compiled, inside of backward or in a closure: one answer."""
-    model, metrics = network(), collection()
-    parameters = list(model.parameters())
-    optimizer = sgd(model, fused=True) if way == "fused scaler" else sgd(model)
-    watched = optimizer
-    if way == "in backward":
-        watched = [torch.optim.SGD([p], lr=0.05, momentum=0.9) for p in parameters]
-        own = dict(zip(parameters, watched, strict=True))
-
-        def step(parameter):
-            own[parameter].step()
-            own[parameter].zero_grad()
-
-        for parameter in parameters:
-            parameter.register_post_accumulate_grad_hook(step)
-    scaler = torch.amp.GradScaler("cpu", enabled="scaler" in way)
-    compiled = torch.compile(optimizer.step, backend="eager")
-    with metrics.attach(watched, model):
-        for inputs, targets in batches(COUNT):
-            optimizer.zero_grad()
-
-            def closure(inputs=inputs, targets=targets):
-                loss = scaler.scale(cross_entropy(model(inputs), targets))
-                loss.backward()
-                return loss
-
-            if way == "closure":
-                optimizer.step(closure)
-                continue
-            closure()
-            if "scaler" in way:
-                scaler.step(optimizer)
-                scaler.update()
-            elif way == "compiled":
-                compiled()
-    assert_same(metrics, plain())
 
 
 def test_values_since_the_last_log():

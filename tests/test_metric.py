@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 import io
-import json
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import gloo_predictions
 import numpy as np
 import pytest
 import torch
 import torchmetrics
+from processes import together
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -559,23 +556,9 @@ def test_the_same_object_twice_raises() -> None:
         pe.MetricCollection(metric, again=metric)
 
 
-def test_two_processes(tmp_path: Path) -> None:
+def test_two_processes() -> None:
     """Two gloo ranks compute what one process does, in one collective."""
-    script = Path(__file__).with_name("gloo_predictions.py")
-    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(tmp_path)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=100)
-        assert rank.returncode == 0, errors
-    found = json.loads((tmp_path / "found.json").read_text())
+    found, _ = together(gloo_predictions.everything, 2)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(21, 5, generator=generator)
     targets = torch.randint(0, 5, (21,), generator=generator)

@@ -11,7 +11,7 @@ from pretrain_eval._snapshot import Snapshot
 
 @pytest.fixture(params=[1, 2], autouse=True, ids=["one thread", "two threads"])
 def threads(request):
-    """Rows are summed by BLAS on one thread, by torch on several."""
+    """Large tensors are divided among threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield
@@ -91,6 +91,34 @@ def test_large_tensor_is_exact():
     )
 
 
+def test_threads_change_no_bit():
+    """One thread and three give the same sums to the last bit."""
+    tensors = [random(size) for size in (3_000_001, 7, 513, 400_000)]
+    moved = [tensor * 1.0001 for tensor in tensors]
+    sums = []
+    for number in (1, 3):
+        torch.set_num_threads(number)
+        sums.append((_norms.square_sums(tensors), Snapshot(tensors).compare(moved)))
+    assert torch.equal(sums[0][0], sums[1][0])
+    assert torch.equal(sums[0][1], sums[1][1])
+
+
+def test_an_error_in_a_thread_is_the_callers():
+    """What goes wrong in another thread is raised, not lost."""
+
+    def fill(rows, squares, values):
+        if values[0] > 0:
+            raise ValueError("this one")
+        squares(values, rows[0])
+
+    tensor = torch.zeros(4_000_000)
+    assert _norms.sums_by_rows(fill, [tensor]).tolist() == [[0.0]]
+    tensor[-(1 << 18) :] = 1
+    torch.set_num_threads(2)
+    with pytest.raises(ValueError, match="this one"):
+        _norms.sums_by_rows(fill, [tensor])
+
+
 def test_sums_keep_the_tensors_order():
     """Mixed dtypes, missing and empty tensors: each sum stands at its tensor's place."""
     tensors = [
@@ -168,14 +196,3 @@ def test_layout_of_memory_may_change():
     snapshot = Snapshot([tensor])
     tensor.data = (before + 1).t().contiguous().t()
     assert float(snapshot.compare([tensor])[0]) == pytest.approx(24)
-
-
-def test_memory_is_reused_and_holds_nothing_old():
-    """Buffers kept from step to step give the same as fresh ones, also for new sizes."""
-    memory = {}
-    for sizes in ([5, 700], [5, 700], [700, 5, 3]):
-        tensors = [random(size) for size in sizes]
-        snapshot = Snapshot(tensors, memory)
-        sums = snapshot.compare([tensor * 2 for tensor in tensors])
-        assert sums[0].tolist() == pytest.approx(list(map(truth, tensors)), rel=1e-6)
-    assert len(memory) == 1

@@ -175,24 +175,16 @@ def test_a_builder_that_draws_gives_each_seed_its_own_weights():
 @pytest.mark.parametrize("kind", ["workers", "processes", "threads"])
 def test_every_executor_gives_the_same_runs(tmp_path, kind):
     """Workers, a pool of processes and a pool of threads give the serial runs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        if kind == "workers":
-            runs = grid(workers=2, store=tmp_path / "runs.db")
-        elif kind == "processes":
-            context = get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=context) as executor:
-                runs = grid(executor=executor)
-        else:
-            with ThreadPoolExecutor(3) as executor:
-                runs = grid(executor=executor)
-        # Bits are those of one thread count: two workers have one each of the two, a
-        # new process has its own default, and threads have this process's.
-        torch.set_num_threads({"workers": 1, "processes": threads, "threads": 2}[kind])
-        assert measured(runs) == measured(grid())
-    finally:
-        torch.set_num_threads(threads)
+    if kind == "workers":
+        runs = grid(workers=2, store=tmp_path / "runs.db")
+    elif kind == "processes":
+        context = get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as executor:
+            runs = grid(executor=executor)
+    else:
+        with ThreadPoolExecutor(3) as executor:
+            runs = grid(executor=executor)
+    assert measured(runs) == measured(grid())
 
 
 # --- nothing twice

@@ -42,6 +42,72 @@ class GradNorm(StepMetric):
 
 
 @final
+class ZeroGradShare(StepMetric):
+    """Share of the gradient's entries that are exactly zero, in [0, 1].
+
+    Weights that this batch taught nothing: behind a ReLU that is never active, or of
+    words that do not occur. A parameter without a gradient counts with all its entries,
+    so that it does not matter whether `zero_grad` sets gradients to zero or to None.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := ZeroGradShare()).attach(optimizer):
+    ...     weight[0].square().backward()
+    ...     optimizer.step()
+    >>> metric.compute()
+    0.5
+    """
+
+    key = "zero_grad_share"
+
+    @override
+    def before_step(self, step: Step) -> None:
+        step.keep("nonzero")
+
+    @override
+    def after_step(self, step: Step) -> None:
+        split = step.split(self.per)
+        counts = step.nonzero_counts
+        sizes = torch.tensor([p.numel() for p in step.parameters], dtype=counts.dtype)
+        entries = split.sums(sizes.to(counts.device, non_blocking=True))
+        self.record(step, (entries - split.sums(counts)) / entries, split.names)
+
+
+@final
+class GradParameterCosine(StepMetric):
+    """Cosine of gradient and parameters, ⟨g, θ_t⟩ / (‖g‖₂ ‖θ_t‖₂), in [−1, 1].
+
+    Where it is negative, a step against the gradient makes the weights longer; it is 0
+    where their length changes no output, as before a normalisation. NaN where gradient
+    or parameters are all zero.
+
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := GradParameterCosine()).attach(optimizer):
+    ...     weight[0].square().backward()
+    ...     optimizer.step()
+    >>> round(metric.compute(), 6)
+    0.6
+    """
+
+    key = "grad_param_cosine"
+
+    @override
+    def before_step(self, step: Step) -> None:
+        step.keep("gradient", "parameter", "product")
+
+    @override
+    def after_step(self, step: Step) -> None:
+        split = step.split(self.per)
+        gradients = split.sums(step.gradient_squares).sqrt()
+        parameters = split.sums(step.parameter_squares).sqrt()
+        cosines = split.sums(step.gradient_products) / gradients / parameters
+        self.record(step, cosines.clamp(-1, 1), split.names)
+
+
+@final
 class UpdateNorm(StepMetric):
     """Size of one update, ‖θ_{t+1} − θ_t‖₂ over all parameters.
 
@@ -159,20 +225,18 @@ class GradNormBeforeClipping(StepMetric):
 class Clipped(StepMetric):
     """Share of the steps whose gradient was made smaller by clipping, in [0, 1].
 
-    Clip by the handle's `clip_grad_norm_`, or hand the norm over by its `hand_over`.
-
-    Raises:
-        RuntimeError: In the step, where neither was called before it.
+    Clipping is seen as by `GradNormBeforeClipping`, and a step without it raises alike.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
     >>> with (metric := Clipped()).attach(optimizer) as steps:
     ...     weight.square().sum().backward()
-    ...     _ = steps.clip_grad_norm_([weight], max_norm=1.0)
-    ...     optimizer.step()
+    ...     for max_norm in (20.0, 1.0):
+    ...         _ = steps.clip_grad_norm_([weight], max_norm)
+    ...         optimizer.step()
     >>> metric.compute()
-    1.0
+    0.5
     """
 
     key = "clipped"

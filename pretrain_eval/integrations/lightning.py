@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, final
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from typing_extensions import override
 
-from pretrain_eval._attach import Attachment
 from pretrain_eval._collection import MetricCollection
 
 
@@ -28,45 +28,29 @@ class StepMetricsCallback(Callback):
     def __init__(
         self, metrics: MetricCollection, *, every: int = 1, prefix: str = "step/"
     ) -> None:
-        self.metrics = metrics
-        self._every = every
-        self._prefix = prefix
-        self._logged_step = 0
-        self._handle: Attachment | None = None
+        self.metrics, self._every, self._prefix = metrics, every, prefix
+        self._attached = ExitStack()
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, module: Any) -> None:
         self._logged_step = trainer.global_step
-        self._handle = self.metrics.attach(
-            trainer.optimizers, pl_module, every=self._every
-        )
+        handle = self.metrics.attach(trainer.optimizers, module, every=self._every)
+        self._attached.enter_context(handle)
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: Any, *_: Any) -> None:
         interval = getattr(trainer, "log_every_n_steps", 1)
         if interval and trainer.global_step >= self._logged_step + interval:
             self._logged_step = trainer.global_step
-            pl_module.log_dict(self.metrics.step_values(self._prefix))
+            module.log_dict(self.metrics.step_values(self._prefix))
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
+    def on_train_end(self, *_: Any) -> None:
+        self._attached.close()
 
     @override
-    def on_exception(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        exception: BaseException,
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._handle is not None:
-            self._handle.close()
-        self._handle = None
+    def on_exception(self, trainer: Any, module: Any, error: BaseException) -> None:
+        self._attached.__exit__(type(error), error, error.__traceback__)
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, final
 
-from transformers import (
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import TrainerCallback, TrainerState
 from typing_extensions import override
 
-from pretrain_eval._attach import Attachment
 from pretrain_eval._collection import MetricCollection
 
 
@@ -35,50 +30,27 @@ class StepMetricsCallback(TrainerCallback):
     def __init__(
         self, metrics: MetricCollection, *, every: int = 1, prefix: str = "step/"
     ) -> None:
-        self.metrics = metrics
-        self._every = every
-        self._prefix = prefix
-        self._handle: Attachment | None = None
+        self.metrics, self._every, self._prefix = metrics, every, prefix
+        self._attached = ExitStack()
 
     def close(self) -> None:
         """Stop watching, where an exception ended the training."""
-        if self._handle is not None:
-            self._handle.close()
-        self._handle = None
+        self._attached.close()
 
     @override
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
+    def on_train_begin(self, *_: Any, **given: Any) -> None:
         self.close()
-        optimizer, model = kwargs["optimizer"], kwargs["model"]
-        self._handle = self.metrics.attach(optimizer, model, every=self._every)
+        optimizer, model = given["optimizer"], given["model"]
+        handle = self.metrics.attach(optimizer, model, every=self._every)
+        self._attached.enter_context(handle)
 
     @override
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if self._handle is None or logs is None or "loss" not in logs:
-            return
-        values = self.metrics.step_values(self._prefix)
-        logs |= values
-        state.log_history[-1] |= values
+    def on_log(self, args: Any, state: TrainerState, *_: Any, **given: Any) -> None:
+        if "loss" in given["logs"]:
+            values = self.metrics.step_values(self._prefix)
+            given["logs"] |= values
+            state.log_history[-1] |= values
 
     @override
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
+    def on_train_end(self, *_: Any, **given: Any) -> None:
         self.close()

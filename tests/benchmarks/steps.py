@@ -8,12 +8,12 @@ fastest rounds.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -81,7 +81,6 @@ def ratios(name: str, rounds: int) -> None:
     moved = torch.empty(5 * sum(w.numel() for w in weights) // 2)
     target = torch.empty_like(moved)
     optimizer = torch.optim.AdamW(parameters, fused=True)
-    memory: dict = {}
     clock = Clock()
     for _ in range(rounds + 1):
         clock("copy of the bytes that move", lambda: target.copy_(moved))
@@ -89,7 +88,7 @@ def ratios(name: str, rounds: int) -> None:
         clock("get_total_norm", lambda: nn.utils.get_total_norm(gradients))
         clock("gradient norm", lambda: functional.norm(gradients))
         held: list[Snapshot] = []
-        clock("snapshot", lambda held=held: held.append(Snapshot(weights, memory)))
+        clock("snapshot", lambda held=held: held.append(Snapshot(weights)))
         clock("AdamW, fused", optimizer.step)
         clock("update", lambda held=held: held[0].compare(weights, sizes=False))
         clock("update and weights", lambda held=held: held[0].compare(weights))
@@ -175,50 +174,93 @@ class Syncs(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
+def ours(
+    parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer
+) -> Callable[..., dict]:
+    """Our two norms, attached."""
+    metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateNorm())
+    metrics.attach(optimizer)
+    return lambda *_: {key: values[-1] for key, values in metrics.history.items()}
+
+
+class Training:
+    """Parameters under AdamW, and what one formula says of each step."""
+
+    def __init__(self, formula: Callable[..., dict] | None) -> None:
+        self.parameters = parameters_of("ResNet-18")
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=1e-3, weight_decay=0.1, fused=True
+        )
+        if formula is ours:
+            formula = ours(self.parameters, self.optimizer)
+        self._formula = formula
+        self.got: dict = {}
+
+    def step(self) -> None:
+        """One step and its numbers."""
+        self.optimizer.step()
+        if self._formula:
+            self.got = self._formula(self.parameters, self.optimizer)
+
+    def errors(self) -> list[float | None]:
+        """Of the numbers of one step, against float64 clones."""
+        before = torch.cat([p.detach().double().flatten() for p in self.parameters])
+        self.step()
+        after = torch.cat([p.detach().double().flatten() for p in self.parameters])
+        gradient = torch.cat([p.grad.double().flatten() for p in self.parameters])
+        truth = {"grad_norm": gradient.norm(), "update_norm": (after - before).norm()}
+        return [
+            abs(self.got[key] - float(true)) / float(true) if key in self.got else None
+            for key, true in truth.items()
+        ]
+
+    def fetches(self) -> int:
+        """Scalars that a step waits for."""
+        with Syncs() as syncs:
+            self.step()
+        return syncs.count
+
+    def memory(self) -> float:
+        """What a formula keeps and a step adds to it, in sizes of the parameters."""
+        kept = sum(tensor.nbytes for tensor in getattr(self._formula, "before", ()))
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = resident("VmRSS")
+        self.step()
+        size = sum(p.numel() * p.element_size() for p in self.parameters)
+        return (kept + resident("VmHWM") - before) / size
+
+
+def resident(what: str) -> int:
+    """Bytes of the process's memory, now (VmRSS) or at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(what))
+    return int(line.split()[1]) * 1024
+
+
 def others(rounds: int) -> None:
-    """Error, syncs and time of one step of ResNet-18 under AdamW with weight decay."""
-    print("\nResNet-18, AdamW lr 1e-3 and weight decay 0.1; step 5")
-    print(f"  {'':12s}{'gradient':>10s}{'update':>10s}{'syncs':>7s}{'ms':>8s}")
-    for name, formula in (
-        ("ours", None), ("Composer", composer), ("Lightning", lightning),
-        ("Cockpit", Cockpit()), ("lr times g", proxy),
-    ):  # fmt: skip
-        parameters = parameters_of("ResNet-18")
-        optimizer = torch.optim.AdamW(parameters, weight_decay=0.1, fused=True)
-        metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateNorm())
-        handle = metrics.attach(optimizer) if formula is None else None
-        times, got, count = [], {}, 0
-        for _ in range(max(5, rounds)):
-            if len(times) < 5:
-                before = torch.cat([p.detach().double().flatten() for p in parameters])
-            if isinstance(formula, Cockpit) and not formula.before:
-                formula(parameters, optimizer)
-            bare = time.perf_counter()
-            # Counting costs time of its own.
-            with Syncs() if len(times) == 4 else nullcontext() as syncs:
-                optimizer.step()
-                if formula is not None:
-                    got = formula(parameters, optimizer)
-            times.append(time.perf_counter() - bare)
-            if len(times) == 5:
-                after = torch.cat([p.detach().double().flatten() for p in parameters])
-                gradient = torch.cat([p.grad.double().flatten() for p in parameters])
-                truth = {
-                    "grad_norm": float(gradient.norm()),
-                    "update_norm": float((after - before).norm()),
-                }
-                count = syncs.count if syncs else 0
-                if formula is None:
-                    got = {key: metrics.history[key][-1] for key in truth}
-                error = {
-                    key: abs(got[key] - truth[key]) / truth[key] if key in got else None
-                    for key in truth
-                }
-        if handle:
-            handle.close()
-        cells = ["–" if e is None else f"{e:.0e}" for e in error.values()]
+    """Error, fetches, time and memory of a step of ResNet-18 under AdamW."""
+    trainings = {
+        "no formula": Training(None), "ours": Training(ours),
+        "Composer": Training(composer), "Lightning": Training(lightning),
+        "Cockpit": Training(Cockpit()), "lr times g": Training(proxy),
+    }  # fmt: skip
+    clock = Clock()
+    for _ in range(max(5, rounds)):
+        for name, training in trainings.items():
+            clock(name, training.step)
+    print("\nResNet-18, AdamW lr 1e-3 and weight decay 0.1; a formula more than none")
+    print(
+        f"  {'':12s}{'gradient':>10s}{'update':>10s}{'fetches':>9s}{'ms':>8s}{'memory':>8s}"
+    )
+    bare = clock.fastest("no formula")
+    for name, training in trainings.items():
+        if name == "no formula":
+            continue
+        cells = ["–" if e is None else f"{e:.0e}" for e in training.errors()]
         print(
-            f"  {name:12s}{cells[0]:>10s}{cells[1]:>10s}{count:7d}{1e3 * min(times):8.1f}"
+            f"  {name:12s}{cells[0]:>10s}{cells[1]:>10s}{training.fetches():9d}"
+            f"{clock.fastest(name) - bare:8.1f}{training.memory():8.2f}"
         )
 
 
