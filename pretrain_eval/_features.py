@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._computing import computed
 from pretrain_eval._head import headless
-from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, reads_alike
 from pretrain_eval._task import Split, Splits, Strategy
 from pretrain_eval._validate import device_of, evaluating
@@ -70,8 +70,10 @@ def read_features(
     device = device_of(network)
     start = time.perf_counter()
     features, targets = [], []
-    with preserved_rng(), evaluating(network), headless(network, path):
-        seed_all(0)  # random augmentation is read with one randomness, whoever asks
+    generators = loader_generators(split)
+    with preserved_rng(*generators), evaluating(network), headless(network, path):
+        # Random augmentation is read with one randomness, whoever asks.
+        seed_all(0, generators=generators)
         with torch.no_grad():
             for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
                 features.append(computed(network, inputs.to(device), strategy))

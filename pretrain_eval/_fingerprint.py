@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._describe import describe, describe_class, tensor_bytes
-from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._task import Split, Splits
 
 
@@ -74,10 +74,11 @@ def _split_content(split: Split) -> Iterable[object]:
         yield from dataset.tensors
         return
     yield describe(getattr(dataset, "transform", None))
+    generators = loader_generators(dataset)
     for index in range(len(dataset)):
         # Random augmentation is read with one randomness, whoever asks.
-        with preserved_rng():
-            seed_all(index)
+        with preserved_rng(*generators):
+            seed_all(index, generators=generators)
             sample = dataset[index]
         for part in sample:
             yield part if isinstance(part, Tensor) else np.asarray(part)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 
 @contextmanager
@@ -33,16 +32,15 @@ def preserved_rng(*generators: torch.Generator) -> Iterator[None]:
 
 
 def loader_generators(loader: object) -> list[torch.Generator]:
-    """The generators that a loader draws from instead of the global one.
+    """The generators that a loader or a data set draws from instead of the global one.
 
-    Its own, and those of its sampler, its batch sampler and the sampler in that. A data
-    set is no loader and has none.
+    Its own, and those of its data set, its sampler, its batch sampler and the sampler in
+    that, where they are called `generator`.
     """
-    if isinstance(loader, Dataset):
-        return []
     batch_sampler = getattr(loader, "batch_sampler", None)
     sources = (
         loader,
+        getattr(loader, "dataset", None),
         getattr(loader, "sampler", None),
         batch_sampler,
         getattr(batch_sampler, "sampler", None),
