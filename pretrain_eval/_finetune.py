@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pretrain_eval._computing import arranged
 from pretrain_eval._cost import count_macs, step_memory
 from pretrain_eval._feature_files import Features
 from pretrain_eval._features import (
@@ -28,8 +29,8 @@ from pretrain_eval._measure import measure, measure_baseline
 from pretrain_eval._metric import Value
 from pretrain_eval._models import Model, build, model_name
 from pretrain_eval._records import Cost, Run, Status
-from pretrain_eval._rng import preserved_rng, seed_all
-from pretrain_eval._samples import as_loader, own_generators
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
+from pretrain_eval._samples import as_loader
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._training import Training, as_number
 from pretrain_eval._version import __version__
@@ -166,15 +167,15 @@ def finetune_sharing(
     """
     start = time.monotonic()
     splits = task.datasets[label]
-    generators = [g for part in splits.parts.values() for g in own_generators(part)]
+    generators = [g for part in splits.parts.values() for g in loader_generators(part)]
     with preserved_rng(*generators):
         seed_all(seed, generators=generators)
         network = build(model).to(choose_device(device))
         # A new head is the same however the model was made.
         seed_all(seed, generators=generators)
         path = prepare(network, task, splits, strategy, head)
-        source = Source(network, path, task, splits, shared, origin)
-        trained, data, reading = source.to_train(strategy)
+        source = Source(network, path, task, splits, shared, origin, strategy)
+        trained, data, reading = source.to_train()
         identity = _identity(network, task, label, strategy, seed) if checkpoint else ""
         training = Training(
             trained,
@@ -188,13 +189,13 @@ def finetune_sharing(
         )
         status = training.run(on_epoch)
         num_examples, scores = (
-            measure(trained, task, data.reported, strategy)
+            measure(training.model, task, data.reported, strategy)
             if status == "completed"
             else (None, {})
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
-        cost = source.cost(training, strategy, start, reading)
+        cost = source.cost(training, start, reading)
     return record(
         source,
         training,
@@ -304,14 +305,17 @@ class Source:
         splits: Splits,
         shared: Shared,
         origin: str,
+        strategy: Strategy,
     ) -> None:
         self._network, self.path = network, path
         self.task, self._splits = task, splits
-        self._shared, self._origin = shared, origin
+        self._shared, self._strategy = shared, strategy
+        # How features are computed decides their last bits.
+        self._origin = (origin, strategy.amp, strategy.channels_last)
 
-    def to_train(self, strategy: Strategy) -> tuple[nn.Module, Splits, float]:
+    def to_train(self) -> tuple[nn.Module, Splits, float]:
         """What is trained, on what, and the seconds that this saves later."""
-        if strategy.trainable != "head" or not self._suffice():
+        if self._strategy.trainable != "head" or not self._suffice():
             self.baseline()  # before the weights change
             return self._network, self._splits, 0.0
         features = {part: self._features(part) for part in self._splits.parts}
@@ -328,16 +332,14 @@ class Source:
             ),
         )
 
-    def cost(
-        self, training: Trained, strategy: Strategy, start: float, reading: float
-    ) -> Cost:
+    def cost(self, training: Trained, start: float, reading: float) -> Cost:
         """What the run has cost since `start`, `reading` of features included."""
         return Cost(
             num_parameters=sum(p.numel() for p in self._network.parameters()),
             num_trainable_parameters=training.num_parameters,
             macs=self.macs(),
             seconds=reading + training.seconds,
-            peak_memory=training.peak_memory() or self.step_memory(strategy),
+            peak_memory=training.peak_memory() or self.step_memory(),
             num_samples=training.num_samples,
             total_seconds=time.monotonic() - start,
         )
@@ -348,8 +350,9 @@ class Source:
             "macs", lambda: _counted(lambda: count_macs(self._network, self._inputs(1)))
         )
 
-    def step_memory(self, strategy: Strategy) -> int | None:
-        """Bytes of one training step."""
+    def step_memory(self) -> int | None:
+        """Bytes of one training step, in full precision."""
+        strategy = self._strategy
         return self._once(
             f"memory {dict(strategy.configuration)}",
             lambda: _counted(
@@ -369,13 +372,17 @@ class Source:
         files = self._shared.files
         return self._once(
             f"features of {part}",
-            lambda: read_features(self._network, self.path, part, split, files),
+            lambda: read_features(
+                self._network, self.path, part, split, self._strategy, files
+            ),
         )
 
     def _suffice(self) -> bool:
         return self._once(
             "suffice",
-            lambda: features_suffice(self._network, self.path, self._splits),
+            lambda: features_suffice(
+                self._network, self.path, self._splits, self._strategy
+            ),
         )
 
     def _once(self, what: str, compute: Callable[[], T]) -> T:
@@ -419,7 +426,7 @@ def prepare(
     strategy: Strategy,
     head: str | None = None,
 ) -> str:
-    """Give the network a head for the task and freeze what the strategy freezes.
+    """Give the network a head for the task, and arrange and freeze it by the strategy.
 
     Returns:
         The head's dotted path.
@@ -428,6 +435,7 @@ def prepare(
     device = next(network.parameters()).device
     inputs = first_inputs(splits, strategy.batch_size).to(device)
     replace_head(network, path, task.output_size, inputs)
+    arranged(network, strategy)
     select_trainable(network, path, strategy)
     return path
 

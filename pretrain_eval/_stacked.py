@@ -25,8 +25,8 @@ from pretrain_eval._metric import Value
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._models import build
 from pretrain_eval._records import Cost, Run, Status
-from pretrain_eval._rng import preserved_rng, seed_all
-from pretrain_eval._samples import as_loader, own_generators
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
+from pretrain_eval._samples import as_loader
 from pretrain_eval._task import Split, Strategy, Task
 from pretrain_eval._training import as_number
 
@@ -102,7 +102,7 @@ def finetune_stacked(
     start = time.monotonic()
     cell = cells[0]
     task, splits = cell.task, cell.task.datasets[cell.dataset]
-    generators = [g for part in splits.parts.values() for g in own_generators(part)]
+    generators = [g for part in splits.parts.values() for g in loader_generators(part)]
     with preserved_rng(*generators):
         # Where seeds draw other weights, the cells are of one seed.
         seed_all(cell.seed, generators=generators)
@@ -114,7 +114,7 @@ def finetune_stacked(
             network.set_submodule(path, original)
             seed_all(each.seed, generators=generators)
             prepare(network, task, splits, each.strategy, each.head)
-            source = Source(network, path, task, splits, shared, origin)
+            source = Source(network, path, task, splits, shared, origin, each.strategy)
             heads.append(_Head(source, each.strategy, each.seed))
         _Stack(heads, task).run(on_epoch)
         measured = [head.scores() for head in heads]
@@ -142,7 +142,7 @@ class _Head:
 
     def __init__(self, source: Source, strategy: Strategy, seed: int) -> None:
         self.source, self.strategy, self.seed = source, strategy, seed
-        self.layer, self._splits, self._reading = source.to_train(strategy)
+        self.layer, self._splits, self._reading = source.to_train()
         self.parameters = list(self.layer.parameters())
         if not isinstance(self.layer, nn.Linear):
             raise ApartError
@@ -189,7 +189,7 @@ class _Head:
 
     def cost(self, start: float) -> Cost:
         """What it has cost since `start`."""
-        return self.source.cost(self, self.strategy, start, self._reading)
+        return self.source.cost(self, start, self._reading)
 
     def _measure(self, split: Split) -> tuple[int, dict[str, Value]]:
         return measure(self.layer, self.source.task, split, self.strategy)
@@ -266,7 +266,7 @@ class _Stack:
         self._names = {head: str(number) for number, head in enumerate(heads)}
         self._training = list(heads)
         self._optimizer = _Together(heads)
-        self._forward = forward_for(task)
+        self._forward = forward_for(task, heads[0].strategy)
         self._losses = _class_losses if task.is_classification else _number_losses
         self._metrics = MetricCollection(GradNorm(per=_owner), UpdateRatio(per=_owner))
 

@@ -135,14 +135,14 @@ def test_a_subclass_of_tensors_is_read_by_its_own_rules():
 def test_features_stand_for_samples_only_where_these_do_not_change(train, suffices):
     """Augmentation from any source of randomness is found and read anew each time."""
     splits = task_of(train).datasets["d"]
-    assert features_suffice(Net(), "head", splits) is suffices
+    assert features_suffice(Net(), "head", splits, HEAD) is suffices
 
 
 def test_features_do_not_suffice_where_the_head_is_not_the_end():
     """A network that goes on after its head is trained as a whole."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert features_suffice(Net(), "head", splits)
-    assert not features_suffice(Net(nn.Tanh()), "head", splits)
+    assert features_suffice(Net(), "head", splits, HEAD)
+    assert not features_suffice(Net(nn.Tanh()), "head", splits, HEAD)
 
 
 class Positions(nn.Module):
@@ -161,7 +161,7 @@ class Positions(nn.Module):
 def test_a_convolution_as_head_is_trained_in_its_network():
     """What the network does with the head's outputs is no feature to be kept."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert not features_suffice(Positions(), "head", splits)
+    assert not features_suffice(Positions(), "head", splits, HEAD)
     run = pe.finetune(Positions(), task_of(images(30, 1)), HEAD)
     assert run.status == "completed"
     assert run.cost.num_trainable_parameters == 4 * 2 + 2
