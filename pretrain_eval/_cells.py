@@ -11,12 +11,7 @@ import torch
 from torch import nn
 
 from pretrain_eval._computing import computed
-from pretrain_eval._finetune import (
-    TRAINING_SEMANTICS,
-    choose_device,
-    first_inputs,
-    prepare,
-)
+from pretrain_eval._finetune import TRAINING_SEMANTICS
 from pretrain_eval._fingerprint import (
     fingerprint,
     fingerprint_model,
@@ -24,6 +19,7 @@ from pretrain_eval._fingerprint import (
 )
 from pretrain_eval._models import Model, build
 from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._source import choose_device, first_inputs, prepare
 from pretrain_eval._task import Strategy, Task
 from pretrain_eval._validate import evaluating
 

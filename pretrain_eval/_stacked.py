@@ -18,7 +18,6 @@ from typing_extensions import override
 from pretrain_eval._cells import Cell
 from pretrain_eval._collection import MetricCollection
 from pretrain_eval._features import Shared
-from pretrain_eval._finetune import Source, choose_device, prepare, record
 from pretrain_eval._head import find_head
 from pretrain_eval._measure import forward_for, measure
 from pretrain_eval._metric import Value
@@ -27,6 +26,7 @@ from pretrain_eval._models import build
 from pretrain_eval._records import Cost, Run, Status
 from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader
+from pretrain_eval._source import Source, choose_device, prepare, record
 from pretrain_eval._task import Split, Strategy, Task
 from pretrain_eval._training import as_number
 

@@ -22,11 +22,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 import pretrain_eval as pe
-from pretrain_eval import _complete, _finetune
-from pretrain_eval._finetune import prepare
+from pretrain_eval import _complete, _finetune, _source
 from pretrain_eval._head import headless
 from pretrain_eval._rng import seed_all
 from pretrain_eval._samples import as_loader
+from pretrain_eval._source import prepare
 from pretrain_eval._training import Training
 
 
@@ -218,7 +218,7 @@ def bare_run(
 @contextmanager
 def counted(spent: list[float]) -> Iterator[None]:
     """Note the processor's seconds that go to training and measuring."""
-    places = [(Training, "run"), (_finetune, "measure"), (_finetune, "read_features")]
+    places = [(Training, "run"), (_finetune, "measure"), (_source, "read_features")]
     plain = [getattr(where, name) for where, name in places]
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
