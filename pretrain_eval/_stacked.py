@@ -33,6 +33,10 @@ from pretrain_eval._training import as_number
 # What Ctrl-C or a crash may cost, and what is held in memory at a time.
 MOST_HEADS = 32
 
+# Numbers that all heads of a stack hold at most. Larger heads keep a processor busy one
+# by one, and an optimizer holds several copies of them.
+_MOST_NUMBERS = 2**25
+
 # Fields of a strategy in which heads that train side by side may differ, and may not.
 _FREE = ("name", "optimizer", "schedule", "max_grad_norm")
 _EQUAL = ("epochs", "batch_size")
@@ -96,8 +100,8 @@ def finetune_stacked(
         on_epoch: Called after each epoch.
 
     Raises:
-        ApartError: Features do not suffice, the head is not linear, or an optimizer does
-            not move each number by itself.
+        ApartError: Features do not suffice, the head is not linear or is large, or an
+            optimizer does not move each number by itself.
     """
     start = time.monotonic()
     cell = cells[0]
@@ -116,6 +120,8 @@ def finetune_stacked(
             prepare(network, task, splits, each.strategy, each.head)
             source = Source(network, path, task, splits, shared, origin, each.strategy)
             heads.append(_Head(source, each.strategy, each.seed))
+            if heads[0].num_parameters * len(cells) > _MOST_NUMBERS:
+                raise ApartError
         _Stack(heads, task).run(on_epoch)
         measured = [head.scores() for head in heads]
     costs = [head.cost(start) for head in heads]
