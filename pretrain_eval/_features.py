@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._computing import computed
@@ -109,13 +109,11 @@ def features_suffice(
     head = network.get_submodule(path)
     with preserved_rng(), evaluating(network), torch.no_grad():
         outputs = computed(network, inputs, strategy)
-        with headless(network, path):
-            if not isinstance(network(inputs), Tensor):
-                return False
-            features = computed(network, inputs, strategy)
         try:
+            with headless(network, path):
+                features = computed(network, inputs, strategy)
             again = computed(head, features, strategy)
-        except RuntimeError:  # the network reshapes what a convolution gives
+        except (RuntimeError, TypeError):  # no tensor, or one that is reshaped
             return False
     if again.shape != outputs.shape or not torch.equal(again, outputs):
         return False

@@ -167,6 +167,37 @@ def test_a_convolution_as_head_is_trained_in_its_network():
     assert run.cost.num_trainable_parameters == 4 * 2 + 2
 
 
+class Wrapped(nn.Module):
+    """Gives what its network gives in an object of some kind."""
+
+    def __init__(self, wrap):
+        """Keep how."""
+        super().__init__()
+        self.inner, self.wrap = Net(), wrap
+
+    def forward(self, inputs):
+        """The outputs, wrapped."""
+        return self.wrap(self.inner(inputs))
+
+
+class Tupled(Wrapped):
+    """Gives its features as a pair once the head is gone."""
+
+    def forward(self, inputs):
+        """The outputs."""
+        outputs = self.inner(inputs)
+        gone = isinstance(self.inner.head, nn.Identity)
+        return (outputs, outputs) if gone else outputs
+
+
+def test_features_may_come_in_an_object_with_logits():
+    """As outputs may; other objects mean that the whole network is trained."""
+    splits = task_of(images(30, 1)).datasets["d"]
+    named = Wrapped(lambda outputs: {"logits": outputs})
+    assert features_suffice(named, "inner.head", splits, HEAD)
+    assert not features_suffice(Tupled(None), "inner.head", splits, HEAD)
+
+
 @pytest.mark.parametrize("train", [images(30, 1), Behind(images(30, 1), double)])
 def test_training_on_features_is_training_on_samples(train, monkeypatch):
     """Scores, curve and step metrics equal those of the network in the loop."""
