@@ -10,12 +10,8 @@ from enum import Enum
 import torch
 from torch import nn
 
-from pretrain_eval._finetune import (
-    TRAINING_SEMANTICS,
-    choose_device,
-    first_inputs,
-    prepare,
-)
+from pretrain_eval._computing import computed
+from pretrain_eval._finetune import TRAINING_SEMANTICS
 from pretrain_eval._fingerprint import (
     fingerprint,
     fingerprint_model,
@@ -23,8 +19,9 @@ from pretrain_eval._fingerprint import (
 )
 from pretrain_eval._models import Model, build
 from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._source import choose_device, first_inputs, prepare
 from pretrain_eval._task import Strategy, Task
-from pretrain_eval._validate import evaluating, logits
+from pretrain_eval._validate import evaluating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +181,7 @@ def _check_model(
     device: torch.device | str | None,
 ) -> None:
     """Put one batch of every dataset through the model, as the training will."""
+    kinds = {(each.amp, each.channels_last): each for each in strategies}.values()
     with preserved_rng():
         seed_all(0)
         network = build(model).to(choose_device(device))
@@ -193,8 +191,10 @@ def _check_model(
                     for strategy in strategies:
                         prepare(network, task, splits, strategy, head)
                     inputs = first_inputs(splits, strategies[0].batch_size)
+                    inputs = inputs.to(choose_device(device))
                     with evaluating(network), torch.no_grad():
-                        outputs = logits(network(inputs.to(choose_device(device))))
+                        for strategy in kinds:
+                            outputs = computed(network, inputs, strategy)
                 except Exception as error:
                     raise ValueError(
                         f"model {name!r} does not fit {task.name}/{label}: {error}"

@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -31,7 +32,7 @@ def describe(value: Any) -> str:
     if isinstance(value, type | types.BuiltinFunctionType):
         return _qualified(value)
     if isinstance(value, Tensor):
-        return f"tensor:{tuple(value.shape)}:{_digest(value.detach().cpu().numpy())}"
+        return f"tensor:{tuple(value.shape)}:{_digest(tensor_bytes(value))}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(describe(each) for each in value)}]"
     if isinstance(value, dict):
@@ -82,6 +83,13 @@ def _code(code: types.CodeType) -> bytes:
 def _state(module: nn.Module) -> str:
     text = "".join(f"{k}={describe(v)}" for k, v in module.state_dict().items())
     return _digest(text.encode())
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The tensor's elements in their order, however they lie in memory."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    # As bytes, since numpy has no bfloat16.
+    return plain.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _digest(content: Any) -> str:

@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from pretrain_eval._computing import computed
 from pretrain_eval._feature_files import Batches, FeatureFiles, Features, in_memory
 from pretrain_eval._head import headless
-from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, reads_alike
-from pretrain_eval._task import Split, Splits
-from pretrain_eval._validate import device_of, evaluating, logits
+from pretrain_eval._task import Split, Splits, Strategy
+from pretrain_eval._validate import device_of, evaluating
 
 T = TypeVar("T")
 
@@ -51,18 +52,28 @@ class Shared:
         return value
 
 
-def feature_batches(network: nn.Module, path: str, split: Split) -> Batches:
+def feature_batches(
+    network: nn.Module, path: str, split: Split, strategy: Strategy
+) -> Batches:
     """One pass of the backbone over a split; the head at `path` reads its outputs."""
     device = device_of(network)
-    with preserved_rng(), evaluating(network), headless(network, path):
-        seed_all(0)  # random augmentation is read with one randomness, whoever asks
+    generators = loader_generators(split)
+    with preserved_rng(*generators), evaluating(network), headless(network, path):
+        # Random augmentation is read with one randomness, whoever asks.
+        seed_all(0, generators=generators)
         with torch.no_grad():
             for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
-                yield logits(network(inputs.to(device))), target.to(device)
+                outputs = computed(network, inputs.to(device), strategy)
+                yield outputs, target.to(device)
 
 
 def read_features(
-    network: nn.Module, path: str, part: str, split: Split, files: FeatureFiles | None
+    network: nn.Module,
+    path: str,
+    part: str,
+    split: Split,
+    strategy: Strategy,
+    files: FeatureFiles | None,
 ) -> Features:
     """The features of a split, in memory or in files, where some are given.
 
@@ -71,16 +82,21 @@ def read_features(
         path: Of its head.
         part: The split's name.
         split: What is read.
+        strategy: How the backbone computes.
         files: Where the features may be kept.
     """
-    compute = partial(feature_batches, network, path, split)
+    compute = partial(feature_batches, network, path, split, strategy)
     if files is None:
         return in_memory(compute())
     dataset: Any = split.dataset if isinstance(split, DataLoader) else split
+    # How they are computed decides their last bits.
+    part = f"{part} {strategy.amp} {strategy.channels_last}"
     return files.features(part, len(dataset), device_of(network), compute)
 
 
-def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
+def features_suffice(
+    network: nn.Module, path: str, splits: Splits, strategy: Strategy
+) -> bool:
     """Whether training the head alone may read features instead of samples.
 
     Not where a split is a `DataLoader`, where its samples are drawn anew each time they
@@ -92,14 +108,12 @@ def features_suffice(network: nn.Module, path: str, splits: Splits) -> bool:
     inputs = inputs[:2].to(device_of(network))
     head = network.get_submodule(path)
     with preserved_rng(), evaluating(network), torch.no_grad():
-        outputs = logits(network(inputs))
-        with headless(network, path):
-            features = network(inputs)
-        if not isinstance(features, Tensor):
-            return False
+        outputs = computed(network, inputs, strategy)
         try:
-            again = head(features)
-        except RuntimeError:  # the network reshapes what a convolution gives
+            with headless(network, path):
+                features = computed(network, inputs, strategy)
+            again = computed(head, features, strategy)
+        except (RuntimeError, TypeError):  # no tensor, or one that is reshaped
             return False
     if again.shape != outputs.shape or not torch.equal(again, outputs):
         return False

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._describe import describe, describe_class
-from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._describe import describe, describe_class, tensor_bytes
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._task import Split, Splits
 
 
@@ -21,10 +20,8 @@ def fingerprint(parts: Iterable[object]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, Tensor):
-            part = part.detach().cpu().resolve_conj().resolve_neg()
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            # As bytes, since numpy has no bfloat16.
-            digest.update(part.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(tensor_bytes(part))
         elif isinstance(part, np.ndarray):
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)
@@ -77,10 +74,11 @@ def _split_content(split: Split) -> Iterable[object]:
         yield from dataset.tensors
         return
     yield describe(getattr(dataset, "transform", None))
+    generators = loader_generators(dataset)
     for index in range(len(dataset)):
         # Random augmentation is read with one randomness, whoever asks.
-        with preserved_rng():
-            seed_all(index)
+        with preserved_rng(*generators):
+            seed_all(index, generators=generators)
             sample = dataset[index]
         for part in sample:
             yield part if isinstance(part, Tensor) else np.asarray(part)

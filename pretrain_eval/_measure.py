@@ -9,23 +9,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain_eval._collection import MetricCollection
+from pretrain_eval._computing import computed
 from pretrain_eval._feature_files import Features
 from pretrain_eval._metric import Metric, Value
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
 from pretrain_eval._samples import Batches, as_loader
 from pretrain_eval._task import Split, Strategy, Task
-from pretrain_eval._validate import Forward, forward_pair, validate
+from pretrain_eval._validate import Forward, device_of, moved, validate
 
 
-def forward_for(task: Task) -> Forward:
+def forward_for(task: Task, strategy: Strategy) -> Forward:
     """How a batch becomes outputs and targets of the shapes that the loss reads."""
-    if task.is_classification:
-        return forward_pair
 
     def forward(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-        outputs, targets = forward_pair(model, batch)
-        return outputs, targets.to(outputs.dtype).reshape(outputs.shape)
+        inputs, targets = moved(batch, device_of(model))
+        outputs = computed(model, inputs, strategy)
+        if not task.is_classification:
+            targets = targets.to(outputs.dtype).reshape(outputs.shape)
+        return outputs, targets
 
     return forward
 
@@ -52,7 +54,7 @@ def measure(
         network,
         loader,
         MetricCollection(*scores_for(task), counter),
-        forward=forward_for(task),
+        forward=forward_for(task, strategy),
     )
     return int(counter.compute()), {
         key: value for key, value in values.items() if key != counter.key

@@ -76,6 +76,7 @@ class Record:
 
 
 # Standard JSON has no NaN and no infinity; a history may hold both.
+_NUMBERS = frozenset({int, float})
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -99,7 +100,7 @@ def restored(value: Any) -> Any:
             return _NON_FINITE[value["float"]]
         return {key: restored(each) for key, each in value.items()}
     if isinstance(value, list):
-        if {type(each) for each in value} <= {int, float}:
+        if _NUMBERS.issuperset(map(type, value)):
             return tuple(value)  # nearly always, and often thousands of numbers
         return tuple(restored(each) for each in value)
     return value

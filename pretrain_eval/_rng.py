@@ -31,6 +31,24 @@ def preserved_rng(*generators: torch.Generator) -> Iterator[None]:
             generator.set_state(state)
 
 
+def loader_generators(loader: object) -> list[torch.Generator]:
+    """The generators that a loader or a data set draws from instead of the global one.
+
+    Its own, and those of its data set, its sampler, its batch sampler and the sampler in
+    that, where they are called `generator`.
+    """
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    sources = (
+        loader,
+        getattr(loader, "dataset", None),
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    )
+    found = [getattr(source, "generator", None) for source in sources]
+    return [g for g in dict.fromkeys(found) if isinstance(g, torch.Generator)]
+
+
 def seed_all(*entropy: int, generators: Sequence[torch.Generator] = ()) -> None:
     """Seed every global generator from the same integers, each differently.
 

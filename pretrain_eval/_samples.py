@@ -163,14 +163,6 @@ def reads_alike(split: Dataset[Any] | DataLoader[Any]) -> bool:
     return True
 
 
-def own_generators(split: Dataset[Any] | DataLoader[Any]) -> list[torch.Generator]:
-    """The generators that a `DataLoader` draws from instead of the global one."""
-    if not isinstance(split, DataLoader):
-        return []
-    held = (split.generator, getattr(split.sampler, "generator", None))
-    return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
-
-
 def same_samples(
     first: Dataset[Any] | DataLoader[Any], second: Dataset[Any] | DataLoader[Any]
 ) -> bool:

@@ -18,20 +18,24 @@ from typing_extensions import override
 from pretrain_eval._cells import Cell
 from pretrain_eval._collection import MetricCollection
 from pretrain_eval._features import Shared
-from pretrain_eval._finetune import Source, choose_device, prepare, record
 from pretrain_eval._head import find_head
 from pretrain_eval._measure import forward_for, measure
 from pretrain_eval._metric import Value
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._models import build
 from pretrain_eval._records import Cost, Run, Status
-from pretrain_eval._rng import preserved_rng, seed_all
-from pretrain_eval._samples import as_loader, own_generators
+from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
+from pretrain_eval._samples import as_loader
+from pretrain_eval._source import Source, choose_device, prepare, record
 from pretrain_eval._task import Split, Strategy, Task
 from pretrain_eval._training import as_number
 
 # What Ctrl-C or a crash may cost, and what is held in memory at a time.
 MOST_HEADS = 32
+
+# Numbers that all heads of a stack hold at most. Larger heads keep a processor busy one
+# by one, and an optimizer holds several copies of them.
+_MOST_NUMBERS = 2**25
 
 # Fields of a strategy in which heads that train side by side may differ, and may not.
 _FREE = ("name", "optimizer", "schedule", "max_grad_norm")
@@ -96,13 +100,13 @@ def finetune_stacked(
         on_epoch: Called after each epoch.
 
     Raises:
-        ApartError: Features do not suffice, the head is not linear, or an optimizer does
-            not move each number by itself.
+        ApartError: Features do not suffice, the head is not linear or is large, or an
+            optimizer does not move each number by itself.
     """
     start = time.monotonic()
     cell = cells[0]
     task, splits = cell.task, cell.task.datasets[cell.dataset]
-    generators = [g for part in splits.parts.values() for g in own_generators(part)]
+    generators = [g for part in splits.parts.values() for g in loader_generators(part)]
     with preserved_rng(*generators):
         # Where seeds draw other weights, the cells are of one seed.
         seed_all(cell.seed, generators=generators)
@@ -114,8 +118,10 @@ def finetune_stacked(
             network.set_submodule(path, original)
             seed_all(each.seed, generators=generators)
             prepare(network, task, splits, each.strategy, each.head)
-            source = Source(network, path, task, splits, shared, origin)
+            source = Source(network, path, task, splits, shared, origin, each.strategy)
             heads.append(_Head(source, each.strategy, each.seed))
+            if heads[0].num_parameters * len(cells) > _MOST_NUMBERS:
+                raise ApartError
         _Stack(heads, task).run(on_epoch)
         measured = [head.scores() for head in heads]
     costs = [head.cost(start) for head in heads]
@@ -142,7 +148,7 @@ class _Head:
 
     def __init__(self, source: Source, strategy: Strategy, seed: int) -> None:
         self.source, self.strategy, self.seed = source, strategy, seed
-        self.layer, self._splits, self._reading = source.to_train(strategy)
+        self.layer, self._splits, self._reading = source.to_train()
         self.parameters = list(self.layer.parameters())
         if not isinstance(self.layer, nn.Linear):
             raise ApartError
@@ -189,7 +195,7 @@ class _Head:
 
     def cost(self, start: float) -> Cost:
         """What it has cost since `start`."""
-        return self.source.cost(self, self.strategy, start, self._reading)
+        return self.source.cost(self, start, self._reading)
 
     def _measure(self, split: Split) -> tuple[int, dict[str, Value]]:
         return measure(self.layer, self.source.task, split, self.strategy)
@@ -266,7 +272,7 @@ class _Stack:
         self._names = {head: str(number) for number, head in enumerate(heads)}
         self._training = list(heads)
         self._optimizer = _Together(heads)
-        self._forward = forward_for(task)
+        self._forward = forward_for(task, heads[0].strategy)
         self._losses = _class_losses if task.is_classification else _number_losses
         self._metrics = MetricCollection(GradNorm(per=_owner), UpdateRatio(per=_owner))
 

@@ -29,6 +29,7 @@ _FIELDS = {field.name for field in dataclasses.fields(Run)}
 _COSTS = {field.name for field in dataclasses.fields(Cost)}
 _TABLES = ("curve", "history")
 _MAPPINGS = ("scores", "baseline", "chance", "settings", "versions")
+_EMPTY: FrozenDict[str, Any] = FrozenDict()  # cannot change, so that all may share it
 _NAMES = ("model", "task", "dataset", "strategy", "seed", "status")
 
 
@@ -340,7 +341,7 @@ class RunStore(AbstractContextManager["RunStore"]):
             for key in chunk:
                 if key in rows:
                     record = rows[key]["record"]
-                    yield key, _run(self.path, key, record, columns.get(key, "{}"))
+                    yield key, _run(self.path, key, record, columns.get(key, ""))
 
     def _rows(
         self, connection: sqlite3.Connection, keys: list[str]
@@ -414,9 +415,15 @@ def check_room(store: RunStore, num_steps: Sequence[int]) -> None:
         )
 
 
+def _decoded(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(text) if text else {}
+    return value
+
+
 def _run(path: Path, key: str, record: str, history: str) -> Run:
     try:
-        fields = {**json.loads(record), "history": json.loads(history)}
+        fields = _decoded(record)
+        fields["history"] = _decoded(history)
         if fields.keys() != _FIELDS or fields["cost"].keys() != _COSTS:
             return Run.from_dict(fields)  # of another version of the package
     except (ValueError, AttributeError) as error:
@@ -424,9 +431,14 @@ def _run(path: Path, key: str, record: str, history: str) -> Run:
     # The checksum has shown that these are the fields of a valid run; to validate them
     # again would take most of the time of listing thousands.
     for name in _TABLES:
-        fields[name] = FrozenDict({k: restored(v) for k, v in fields[name].items()})
+        columns = fields[name]
+        fields[name] = (
+            FrozenDict(zip(columns, map(restored, columns.values()), strict=True))
+            if columns
+            else _EMPTY
+        )
     for name in _MAPPINGS:
-        fields[name] = FrozenDict(fields[name])
+        fields[name] = FrozenDict(fields[name]) if fields[name] else _EMPTY
     costs, fields["cost"] = fields["cost"], object.__new__(Cost)
     vars(fields["cost"]).update(costs)
     run = object.__new__(Run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,6 +18,11 @@ from pretrain_eval._samples import is_empty, read_targets, same_samples
 
 Split = Dataset[Any] | DataLoader[Any]
 Trainable = Literal["all", "head"] | Callable[[str, nn.Parameter], bool]
+Precision = Literal["bfloat16", "float16"]
+
+# Told in a configuration only where they are on, so that a run without them has the
+# key that it had before they existed.
+_SWITCHES = ("amp", "compile", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -221,9 +226,18 @@ class Strategy:
         loss: Called with outputs and targets; by default cross-entropy for classes,
             the mean squared error for regression.
         max_grad_norm: Clip the gradient to this norm before every step.
+        amp: Compute in "bfloat16" or "float16" where torch's autocast allows it, in
+            training and in all that is measured; weights, loss and scores stay float32.
+            With "float16" the loss is scaled, so that gradients do not vanish; a step
+            whose gradients overflow is skipped, by the schedule too.
+        compile: Train and measure through `torch.compile`, which wants a C++ compiler
+            on a CPU. Its time is part of the run's; each shape of a batch is compiled
+            once. Features of a frozen backbone are read without it.
+        channels_last: Keep the weights and inputs of images as `(N, H, W, C)` in
+            memory, which helps convolutions on many devices, most with `amp`.
 
     Raises:
-        TypeError: A callable is none.
+        TypeError: A callable or a switch is none.
         ValueError: A number is out of range.
 
     >>> from functools import partial
@@ -247,6 +261,9 @@ class Strategy:
     schedule: Callable[[Optimizer, int], LRScheduler] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     max_grad_norm: float | None = None
+    amp: Precision | None = None
+    compile: bool = False
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         _check_name("Strategy", self.name)
@@ -271,6 +288,14 @@ class Strategy:
         clip = self.max_grad_norm
         if clip is not None and not (clip > 0 and math.isfinite(clip)):
             raise ValueError(f"{what}: max_grad_norm must be positive, got {clip!r}")
+        if self.amp is not None and self.amp not in get_args(Precision):
+            raise ValueError(
+                f"{what}: amp must be 'bfloat16', 'float16' or None, got {self.amp!r}"
+            )
+        for name in ("compile", "channels_last"):
+            switch = getattr(self, name)
+            if type(switch) is not bool:
+                raise TypeError(f"{what}: {name} must be True or False, got {switch!r}")
 
     @property
     def configuration(self) -> Mapping[str, Plain]:
@@ -283,6 +308,7 @@ class Strategy:
                 for field in self.__dataclass_fields__
                 if field not in ("name", "_")
                 for value in [getattr(self, field)]
+                if value or field not in _SWITCHES
             }
         )
 

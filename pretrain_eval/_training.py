@@ -12,12 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain_eval._collection import MetricCollection
+from pretrain_eval._computing import compiled, loss_scaler
 from pretrain_eval._measure import forward_for, measure
 from pretrain_eval._metric import Value
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
-from pretrain_eval._rng import seed_all
-from pretrain_eval._samples import as_loader, own_generators
+from pretrain_eval._rng import loader_generators, seed_all
+from pretrain_eval._samples import as_loader
 from pretrain_eval._task import Splits, Strategy, Task
+
+# Below it, gradients of float16 overflow at any scale; torch's first is 2**16.
+_LEAST_SCALE = 2.0**-16
 
 
 class Training:
@@ -32,6 +36,9 @@ class Training:
         checkpoint: Written after every epoch, read where it exists.
         name: Refuses the checkpoint of another run.
         deadline: When, by `time.monotonic()`, it raises TimeoutError.
+
+    Attributes:
+        model: What is called: the network, compiled where the strategy says so.
     """
 
     def __init__(
@@ -47,11 +54,12 @@ class Training:
         deadline: float | None = None,
     ) -> None:
         self._network, self._task = network, task
+        self.model = compiled(network, strategy)
         self._splits, self._strategy, self._seed = splits, strategy, seed
         self._checkpoint, self._name = checkpoint, name
         self._deadline = deadline
         self._loader = as_loader(splits.train, strategy.batch_size, shuffle=True)
-        self._generators = own_generators(splits.train)
+        self._generators = loader_generators(splits.train)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = strategy.optimizer(self._parameters)
         self._schedule = (
@@ -60,8 +68,9 @@ class Training:
             else None
         )
         self._loss = strategy.loss or default_loss(task)
-        self._forward = forward_for(task)
+        self._forward = forward_for(task, strategy)
         self._device = self._parameters[0].device
+        self._scaler = loss_scaler(strategy, self._device)
         self._metrics = MetricCollection(GradNorm(), UpdateRatio())
         self._num_steps, self._epoch = 0, 0
         self.seconds, self.num_samples = 0.0, 0
@@ -122,6 +131,8 @@ class Training:
             )
         elif not all(bool(p.isfinite().all()) for p in self._parameters):
             self.message = f"a weight was not finite after epoch {self._epoch}"
+        elif self._scaler.get_scale() < _LEAST_SCALE:
+            self.message = f"gradients were not finite in epoch {self._epoch}"
 
     def _step(self, batch: Any) -> bool:
         """Take one step, unless the loss is no longer finite."""
@@ -130,25 +141,28 @@ class Training:
                 f"not done in time; {self._num_steps} steps were taken, in epoch"
                 f" {self._epoch} of {self._strategy.epochs}"
             )
-        outputs, targets = self._forward(self._network, batch)
+        outputs, targets = self._forward(self.model, batch)
         loss = self._loss(outputs, targets)
         if not bool(loss.isfinite().all()):
             return False
         self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(self._scaler.scale(loss))
+        # Clipping and metrics read the gradients themselves.
+        self._scaler.unscale_(self._optimizer)
         if self._strategy.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._strategy.max_grad_norm)
-        self._optimizer.step()
-        if self._schedule is not None:
+        scale = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        overflowed = self._scaler.get_scale() < scale  # then the weights did not move
+        if self._schedule is not None and not overflowed:
             self._schedule.step()
         self._num_steps += 1
         self.num_samples += len(targets)
         return True
 
     def _validate(self) -> None:
-        _, values = measure(
-            self._network, self._task, self._splits.valid, self._strategy
-        )
+        _, values = measure(self.model, self._task, self._splits.valid, self._strategy)
         self.curve["step"].append(self._num_steps)
         for key, value in values.items():
             self.curve.setdefault(key, []).append(as_number(value))
@@ -165,6 +179,7 @@ class Training:
             "seconds": self.seconds,
             "curve": self.curve,
             "metrics": self._metrics.state_dict(),
+            "scaler": self._scaler.state_dict(),
         }
         partial = path.with_name(f"{path.name}.partial")
         torch.save(state, partial)
@@ -190,6 +205,7 @@ class Training:
         self.num_samples, self.seconds = state["num_samples"], state["seconds"]
         self.curve = state["curve"]
         self._metrics.load_state_dict(state["metrics"])
+        self._scaler.load_state_dict(state["scaler"])
 
 
 def default_loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:

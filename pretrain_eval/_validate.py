@@ -14,7 +14,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from pretrain_eval._collection import MetricCollection
 from pretrain_eval._metric import Metric, Value
-from pretrain_eval._rng import preserved_rng
+from pretrain_eval._rng import loader_generators, preserved_rng
 
 Forward = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
 
@@ -119,12 +119,6 @@ def forward_batch(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
     return logits(model(inputs)), targets
 
 
-def forward_pair(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-    """The outputs and targets of a batch `(inputs, targets)`, where the model is."""
-    inputs, targets = moved(batch, device_of(model))
-    return logits(model(inputs)), targets
-
-
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's first parameter is; the CPU where it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -194,19 +188,6 @@ def _thaw(modules: Iterable[nn.Module]) -> None:
                 for name, value in names.items():
                     if isinstance(value, Tensor) and value.is_inference():
                         names[name] = value.clone()
-
-
-def loader_generators(loader: object) -> list[torch.Generator]:
-    """The generators that a loader draws its order from."""
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    sources = (
-        loader,
-        getattr(loader, "sampler", None),
-        batch_sampler,
-        getattr(batch_sampler, "sampler", None),
-    )
-    found = [getattr(source, "generator", None) for source in sources]
-    return [g for g in dict.fromkeys(found) if isinstance(g, torch.Generator)]
 
 
 def num_own_samples(loader: object) -> int | None:

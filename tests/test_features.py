@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _finetune, _samples
+from pretrain_eval import _samples, _source
 from pretrain_eval._features import Shared, features_suffice
 from pretrain_eval._samples import TensorBatches, as_loader
 
@@ -135,14 +135,14 @@ def test_a_subclass_of_tensors_is_read_by_its_own_rules():
 def test_features_stand_for_samples_only_where_these_do_not_change(train, suffices):
     """Augmentation from any source of randomness is found and read anew each time."""
     splits = task_of(train).datasets["d"]
-    assert features_suffice(Net(), "head", splits) is suffices
+    assert features_suffice(Net(), "head", splits, HEAD) is suffices
 
 
 def test_features_do_not_suffice_where_the_head_is_not_the_end():
     """A network that goes on after its head is trained as a whole."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert features_suffice(Net(), "head", splits)
-    assert not features_suffice(Net(nn.Tanh()), "head", splits)
+    assert features_suffice(Net(), "head", splits, HEAD)
+    assert not features_suffice(Net(nn.Tanh()), "head", splits, HEAD)
 
 
 class Positions(nn.Module):
@@ -161,10 +161,41 @@ class Positions(nn.Module):
 def test_a_convolution_as_head_is_trained_in_its_network():
     """What the network does with the head's outputs is no feature to be kept."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert not features_suffice(Positions(), "head", splits)
+    assert not features_suffice(Positions(), "head", splits, HEAD)
     run = pe.finetune(Positions(), task_of(images(30, 1)), HEAD)
     assert run.status == "completed"
     assert run.cost.num_trainable_parameters == 4 * 2 + 2
+
+
+class Wrapped(nn.Module):
+    """Gives what its network gives in an object of some kind."""
+
+    def __init__(self, wrap):
+        """Keep how."""
+        super().__init__()
+        self.inner, self.wrap = Net(), wrap
+
+    def forward(self, inputs):
+        """The outputs, wrapped."""
+        return self.wrap(self.inner(inputs))
+
+
+class Tupled(Wrapped):
+    """Gives its features as a pair once the head is gone."""
+
+    def forward(self, inputs):
+        """The outputs."""
+        outputs = self.inner(inputs)
+        gone = isinstance(self.inner.head, nn.Identity)
+        return (outputs, outputs) if gone else outputs
+
+
+def test_features_may_come_in_an_object_with_logits():
+    """As outputs may; other objects mean that the whole network is trained."""
+    splits = task_of(images(30, 1)).datasets["d"]
+    named = Wrapped(lambda outputs: {"logits": outputs})
+    assert features_suffice(named, "inner.head", splits, HEAD)
+    assert not features_suffice(Tupled(None), "inner.head", splits, HEAD)
 
 
 @pytest.mark.parametrize("train", [images(30, 1), Behind(images(30, 1), double)])
@@ -173,7 +204,7 @@ def test_training_on_features_is_training_on_samples(train, monkeypatch):
     torch.manual_seed(0)
     network, task = Net(), task_of(train)
     quick = pe.finetune(network, task, HEAD, seed=3)
-    monkeypatch.setattr(_finetune, "features_suffice", lambda *_: False)
+    monkeypatch.setattr(_source, "features_suffice", lambda *_: False)
     monkeypatch.setattr(_samples, "_held_tensors", lambda _: None)
     slow = pe.finetune(network, task, HEAD, seed=3)
     assert quick.scores == slow.scores

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,38 @@ def test_a_loader_with_its_own_generator_repeats_and_is_given_back() -> None:
     assert finetune(task=task).history == first.history
     # The loader's own batches of 16 count, not the strategy's.
     assert first.curve["step"][-1] == 9
+
+
+class RandomBatches:
+    """A batch sampler of one's own: whole batches in a random order."""
+
+    def __init__(self, num_batches: int, seed: int) -> None:
+        self.num_batches = num_batches
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self.num_batches, generator=self.generator).tolist()
+        return iter([[3 * batch, 3 * batch + 1, 3 * batch + 2] for batch in order])
+
+
+def test_a_batch_sampler_with_a_generator_repeats_and_is_given_back() -> None:
+    """A custom batch sampler is seeded for the run, and goes on as if there was none."""
+    train, valid = RandomBatches(16, 3), RandomBatches(4, 4)
+    splits = pe.Splits(
+        DataLoader(points(48, 1), batch_sampler=train),
+        DataLoader(points(12, 2), batch_sampler=valid),
+    )
+    task = pe.Task("t", datasets={"d": splits}, num_classes=3)
+    states = [each.generator.get_state() for each in (train, valid)]
+    first = finetune(task=task)
+    for each, state in zip((train, valid), states, strict=True):
+        assert torch.equal(each.generator.get_state(), state)
+    torch.rand((), generator=train.generator)
+    assert finetune(task=task).history == first.history
+    assert finetune(task=task, seed=1).history != first.history
 
 
 class Watched(Small):

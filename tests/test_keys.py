@@ -130,6 +130,9 @@ CHANGES = {
     "epochs": lambda: key(epochs=3),
     "trainable": lambda: key(trainable="head"),
     "loss": lambda: key(loss=nn.functional.cross_entropy),
+    "amp": lambda: key(amp="bfloat16"),
+    "compile": lambda: key(compile=True),
+    "channels_last": lambda: key(channels_last=True),
     "seed": lambda: key(seed=1),
     "num_classes": lambda: key(num_classes=3),
 }
@@ -187,6 +190,30 @@ def test_augmentation_has_a_key_of_its_own_and_the_same_every_time():
     torch.manual_seed(6)
     assert key(train=weak) == first
     assert key(train=strong) != first
+
+
+def test_a_data_set_with_a_generator_of_its_own_has_one_key():
+    """What it draws is read with one randomness too, and its generator given back."""
+
+    class Drawn(Scaled):
+        generator = torch.Generator()
+
+        def __getitem__(self, index):
+            noise = torch.randn(4, generator=self.generator)
+            return self.samples[index][0] + noise, self.samples[index][1]
+
+    drawn = Drawn(points(32, 1), double)
+    state = drawn.generator.get_state()
+    assert key(train=drawn) == key(train=drawn)
+    torch.rand(1, generator=drawn.generator)
+    first = key(train=drawn)
+    drawn.generator.set_state(state)
+    assert key(train=drawn) == first
+    task = pe.Task("t", datasets={"d": pe.Splits(drawn, points(16, 2))}, num_classes=2)
+    plain = pe.Strategy("s", optimizer=partial(torch.optim.SGD, lr=0.1), epochs=2)
+    run = pe.finetune(net(), task, plain)
+    torch.rand(1, generator=drawn.generator)
+    assert pe.finetune(net(), task, plain).history == run.history
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -176,6 +177,13 @@ def test_targets_of_joined_and_loaded_datasets_are_found() -> None:
         ({"trainable": "body"}, "trainable must be 'all', 'head'"),
         ({"max_grad_norm": -1.0}, "max_grad_norm must be positive"),
         ({"schedule": 3}, "schedule must be callable"),
+        (
+            {"amp": "float32"},
+            "amp must be 'bfloat16', 'float16' or None, got 'float32'",
+        ),
+        ({"amp": torch.bfloat16}, "amp must be 'bfloat16', 'float16' or None"),
+        ({"compile": "inductor"}, "compile must be True or False, got 'inductor'"),
+        ({"channels_last": 1}, "channels_last must be True or False, got 1"),
         ({"name": ""}, "expects a name"),
         (
             {"optimizer": torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)},
@@ -187,6 +195,7 @@ def test_a_bad_strategy_is_refused(changes: dict[str, Any], message: str) -> Non
     """Every argument says what it expects; the strategy without the change is valid."""
     valid: dict[str, Any] = {"name": "full", "optimizer": SGD, "epochs": 1}
     pe.Strategy(**valid)
+    pe.Strategy(**valid, amp="float16", compile=True, channels_last=True)
     with pytest.raises((ValueError, TypeError), match=message):
         pe.Strategy(**valid | changes)
 
@@ -209,3 +218,40 @@ def test_a_configuration_is_plain_and_tells_functions_apart() -> None:
         isinstance(value, str | int | float | None)
         for value in configured("a", 0.1).values()
     )
+
+
+def test_a_switch_that_is_off_is_not_told() -> None:
+    """Keys of runs without it stay as they were before it existed."""
+    plain = pe.Strategy("s", optimizer=SGD, epochs=1)
+    off = pe.Strategy(
+        "s", optimizer=SGD, epochs=1, amp=None, compile=False, channels_last=False
+    )
+    assert off.configuration == plain.configuration
+    assert set(plain.configuration) == {
+        *("optimizer", "epochs", "batch_size", "trainable", "schedule", "loss"),
+        "max_grad_norm",
+    }
+    on = pe.Strategy(
+        "s", optimizer=SGD, epochs=1, amp="bfloat16", compile=True, channels_last=True
+    )
+    assert on.configuration == {
+        **plain.configuration,
+        "amp": "bfloat16",
+        "compile": True,
+        "channels_last": True,
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_a_tensor_in_a_configuration_counts_by_its_elements(dtype: torch.dtype) -> None:
+    """Neither its layout in memory nor a pending conjugation is content."""
+
+    def configured(weight: Tensor) -> object:
+        loss = partial(nn.functional.cross_entropy, weight=weight)
+        return pe.Strategy("s", optimizer=SGD, epochs=1, loss=loss).configuration
+
+    weight = torch.arange(6).reshape(2, 3).to(dtype)
+    transposed = weight.T.contiguous().T
+    assert configured(transposed) == configured(weight)
+    assert configured((-weight).conj()) == configured((-weight).conj().clone())
+    assert configured(weight + 1) != configured(weight)

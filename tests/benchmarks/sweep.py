@@ -9,9 +9,12 @@ import argparse
 import copy
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,9 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 import pretrain_eval as pe
-from pretrain_eval import _complete
-from pretrain_eval._finetune import prepare
+from pretrain_eval import _complete, _finetune, _source
+from pretrain_eval._head import headless
 from pretrain_eval._rng import seed_all
+from pretrain_eval._samples import as_loader
+from pretrain_eval._source import prepare
+from pretrain_eval._training import Training
 
 
 def images(num: int, seed: int, size: int) -> TensorDataset:
@@ -47,13 +53,13 @@ def head_only(epochs: int) -> list[pe.Strategy]:
     ]
 
 
-def full(epochs: int) -> pe.Strategy:
+def full(epochs: int, batch_size: int = 16) -> pe.Strategy:
     """One way to train everything."""
     return pe.Strategy(
         "full",
         optimizer=partial(torch.optim.SGD, lr=0.01, momentum=0.9),
         epochs=epochs,
-        batch_size=16,
+        batch_size=batch_size,
     )
 
 
@@ -161,30 +167,122 @@ def stacking(epochs: int) -> None:
     )
 
 
-def bookkeeping(network: nn.Module, task: pe.Task, strategy: pe.Strategy) -> None:
-    """Print what the grid, the keys and the store add to the runs themselves."""
-    seeds = range(6)
+def bare_run(
+    network: nn.Module, task: pe.Task, strategy: pe.Strategy, seed: int, *, whole: bool
+) -> float:
+    """A hand-written loop of the same training; the accuracy on the reported split.
 
-    def bare() -> list[float]:
-        return [
-            pe.finetune(network, task, strategy, seed=seed).cost.seconds or 0.0
-            for seed in seeds
-        ]
+    Args:
+        network: Copied.
+        task: Of one dataset, `d`.
+        strategy: Says model, batches and optimizer.
+        seed: Decides the head and the order.
+        whole: Measure by hand all that a run records: features for the baseline, the
+            fresh head, step metrics. Otherwise train and validate, no more.
+    """
+    splits = task.datasets["d"]
+    model = copy.deepcopy(network)
+    seed_all(seed)
+    path = prepare(model, task, splits, strategy)
+    train = as_loader(splits.train, strategy.batch_size, shuffle=True)
+    optimizer = strategy.optimizer(model.parameters())
+
+    def accuracy(split: TensorDataset) -> float:
+        model.eval()
+        correct = 0
+        with torch.inference_mode():
+            batches = as_loader(split, 4 * strategy.batch_size, shuffle=False)
+            for inputs, targets in batches:
+                correct += int((model(inputs).argmax(1) == targets).sum())
+        model.train()
+        return correct / len(split)
+
+    metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateRatio())
+    with metrics.attach(optimizer, model) if whole else nullcontext():
+        if whole:
+            for split in (splits.train, splits.test):
+                with headless(model, path):
+                    accuracy(split)
+            accuracy(splits.valid)
+        for epoch in range(1, strategy.epochs + 1):
+            seed_all(seed, epoch)
+            for inputs, targets in train:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(inputs), targets)
+                loss.backward()
+                optimizer.step()
+            accuracy(splits.valid)
+    return accuracy(splits.test)
+
+
+@contextmanager
+def counted(spent: list[float]) -> Iterator[None]:
+    """Note the processor's seconds that go to training and measuring."""
+    places = [(Training, "run"), (_finetune, "measure"), (_source, "read_features")]
+    plain = [getattr(where, name) for where, name in places]
+
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            start = time.process_time()
+            try:
+                return call(*args, **options)
+            finally:
+                spent.append(time.process_time() - start)
+
+        return timed
+
+    for (where, name), call in zip(places, plain, strict=True):
+        setattr(where, name, watched(call))
+    try:
+        yield
+    finally:
+        for (where, name), call in zip(places, plain, strict=True):
+            setattr(where, name, call)
+
+
+def bookkeeping(network: nn.Module, task: pe.Task, strategy: pe.Strategy) -> None:
+    """Print what a sweep costs beyond a hand-written loop of the same training.
+
+    Seconds of the processor on one thread; the loops take turns.
+    """
+    torch.set_num_threads(1)
+    seeds, shares = range(2), []
+
+    def bare(*, whole: bool) -> list[float]:
+        return [bare_run(network, task, strategy, s, whole=whole) for s in seeds]
 
     def swept() -> list[float]:
-        with tempfile.TemporaryDirectory() as folder:
+        spent: list[float] = []
+        start = time.process_time()
+        with tempfile.TemporaryDirectory() as folder, counted(spent):
             store = Path(folder, "runs.db")
-            runs = pe.sweep(
-                {"m": network}, [task], [strategy], seeds, store=store, progress=False
-            )
-        return [run.cost.seconds or 0.0 for run in runs]
+            runs = pe.sweep({"m": network}, [task], [strategy], seeds, store=store)
+        shares.append((time.process_time() - start) / sum(spent) - 1)
+        return [run.scores["accuracy"] for run in runs]
 
-    rounds = [(timed(bare)[0], timed(swept)[0]) for _ in range(3)]
-    alone, grid = (min(column) for column in zip(*rounds, strict=True))
+    calls = {
+        "sweep": swept,
+        "the same measurements by hand": partial(bare, whole=True),
+        "training and validation alone": partial(bare, whole=False),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    scores = []
+    for number in range(4):
+        for name in sorted(calls, reverse=number % 2 == 1):
+            start = time.process_time()
+            scores.append(calls[name]())
+            seconds[name].append(time.process_time() - start)
+    print(f"\nequal scores: {all(each == scores[0] for each in scores)}")
+    for name, column in seconds.items():
+        ratios = [a / b - 1 for a, b in zip(seconds["sweep"], column, strict=True)]
+        print(
+            f"{name}: {min(column):.2f} to {max(column):.2f} s; the sweep takes"
+            f" {100 * median(ratios):+.1f} % (least against least"
+            f" {100 * (min(seconds['sweep']) / min(column) - 1):+.1f} %)"
+        )
     print(
-        f"bookkeeping: finetune in a loop {alone:.2f} s, sweep {grid:.2f} s,"
-        f" {100 * (grid / alone - 1):+.1f} %",
-        flush=True,
+        "bookkeeping: the sweep spent beside training and measuring"
+        f" {100 * median(shares):.1f} %"
     )
 
 
@@ -231,12 +329,14 @@ def main() -> None:
         images(options.samples, 2, options.size),
     )
     task = pe.Task("noise", datasets={"d": splits}, num_classes=2)
+    parts = [images(num, num, 64) for num in (128, 64, 65)]
+    reported = pe.Task("noise", datasets={"d": pe.Splits(*parts)}, num_classes=2)
     heads, everything = head_only(options.epochs), full(options.epochs)
     chosen = {
         "heads": lambda: compare("head-only grid", network, task, heads),
         "mixed": lambda: compare("mixed grid", network, task, [*heads, everything]),
         "stacking": lambda: stacking(options.epochs),
-        "bookkeeping": lambda: bookkeeping(network, task, full(2)),
+        "bookkeeping": lambda: bookkeeping(network, reported, full(3, 32)),
         "workers": lambda: workers(network, task, everything),
     }
     for name, run in chosen.items():
