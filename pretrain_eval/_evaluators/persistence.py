@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from pretrain_eval._comparison import Change
 from pretrain_eval._grid import Grid, Layout, effective_examples
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
+from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._intervals import wilson
 from pretrain_eval._monitoring import change
 from pretrain_eval._records import Run
@@ -68,18 +68,15 @@ class PersistenceEvaluator(GridEvaluator):
         return clip(math.fsum(parts.values()) / len(parts))
 
     @override
-    def _read(self, run: Run) -> Row | None:
-        key = self._key(run)
-        if key is None:
-            return None
-        z, value = self._normalised(run), run.scores.get(key)
-        if run.status == "diverged":
-            value = self._levels.chance_of(run, key) or 0.0
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        z = self._normalised(runs)
         if self.ceiling is not None:
-            value = z
-        if value is None:
-            return None
-        return {"P": value, "z": math.nan if z is None else z}
+            return {"P": z, "z": z}
+        return {"P": self._after(runs, self._keys(runs)), "z": z}
+
+    @override
+    def _essential(self) -> tuple[str, ...]:
+        return ("P",)
 
     @override
     def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
