@@ -133,13 +133,14 @@ class Levels(NamedTuple):
         Args:
             runs: The runs.
             keys: The metric of each.
-            values: What each measured, m; NaN where it did not.
+            values: What each measured, m, of shape (..., num_runs); a run of which one
+                is NaN has no share.
         """
-        known = np.flatnonzero(~np.isnan(values))
+        known = np.flatnonzero(~np.isnan(values).reshape(-1, len(runs)).any(axis=0))
         index = known.tolist()
         chance, top = self.ends([runs[i] for i in index], [keys[i] for i in index])
-        shares = np.full(values.size, np.nan)
-        shares[known] = (values[known] - chance) / (top - chance)
+        shares = np.full(values.shape, np.nan)
+        shares[..., known] = (values[..., known] - chance) / (top - chance)
         return shares
 
     def unknown(self, runs: Sequence[Run], keys: Sequence[str]) -> int:

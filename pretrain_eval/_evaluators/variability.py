@@ -77,17 +77,14 @@ class VariabilityEvaluator(GridEvaluator):
         self, runs: Sequence[Run], key: str, keys: Sequence[str]
     ) -> dict[str, Array]:
         before = column_of([run.baseline for run in runs], keys)
-        after = self._after(runs, keys)
-        before[np.isnan(after)] = np.nan
-        b = self._levels.normalised(runs, keys, before)
-        after[np.isnan(b)] = np.nan
-        a = self._levels.normalised(runs, keys, after)
-        before[np.isnan(a)] = np.nan
+        values = np.stack([before, self._after(runs, keys)])
+        z = self._levels.normalised(runs, keys, values)
+        values[np.isnan(z)] = np.nan
         return {
-            f"before {key}": before,
-            f"after {key}": after,
-            f"z before {key}": b,
-            f"z after {key}": a,
+            f"before {key}": values[0],
+            f"after {key}": values[1],
+            f"z before {key}": z[0],
+            f"z after {key}": z[1],
         }
 
     @override
