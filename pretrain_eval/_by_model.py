@@ -87,6 +87,12 @@ class RunsByModel:
         """What the decision cost: the sums over all runs, failed ones included."""
         return total_cost(self.runs, sizes=False)
 
+    @cached_property
+    def num_untimed(self) -> int:
+        """How many runs do not know how long they took."""
+        costs = [run.cost for run in self.runs]
+        return sum(each.seconds is each.total_seconds is None for each in costs)
+
 
 def by_model(runs: Iterable[Run]) -> RunsByModel:
     """The runs, sorted and grouped.

@@ -144,7 +144,7 @@ class Evaluator(ABC):
             confidence=self.confidence,
             acceptability=self._acceptability(reports),
             cost=runs.cost,
-            notes=_notes(reports, runs.runs, failed) + self._remarks(field),
+            notes=_notes(field, runs, failed) + self._remarks(field),
             **self._standing(field),  # type: ignore[arg-type]
         )
 
@@ -364,9 +364,9 @@ def _holes(owned: Mapping[str, Sequence[Cell]]) -> dict[str, list[Cell]]:
 
 
 def _notes(
-    reports: Sequence[Report], runs: Sequence[Run], failed: Sequence[str]
+    field: Sequence[Measured], runs: RunsByModel, failed: Sequence[str]
 ) -> tuple[str, ...]:
-    notes = []
+    reports, notes = [each.report for each in field], []
     if failed:
         notes.append(f"No run of {listing(failed)} has a result: not ranked.")
     diverged = [report for report in reports if report.num_diverged]
@@ -378,7 +378,17 @@ def _notes(
         counts = listing([f"{each.num_missing} of {each.model}" for each in partial])
         how = "it is ranked by its lower bound and held against others by its upper one"
         notes.append(f"Missing runs: {counts}; {how}.")
-    unknown = sum(run.cost.seconds is run.cost.total_seconds is None for run in runs)
-    if unknown:
-        notes.append(f"The time of {unknown} of {len(runs)} runs was not measured.")
+    constant = [
+        each.report.model
+        for each in field
+        if each.draws is not None and (each.draws == each.draws[0]).all()
+    ]
+    if constant and len(field) > 1:
+        notes.append(
+            f"No seed changes the score of {listing(constant)}: P(best) takes it as"
+            " exact, which it is not for new examples."
+        )
+    if runs.num_untimed:
+        count = f"{runs.num_untimed} of {len(runs.runs)}"
+        notes.append(f"The time of {count} runs was not measured.")
     return tuple(notes)
