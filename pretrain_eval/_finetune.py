@@ -24,7 +24,7 @@ from pretrain_eval._features import (
 )
 from pretrain_eval._fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._head import find_head, replace_head, select_trainable
-from pretrain_eval._measure import measure, measure_baseline
+from pretrain_eval._measure import measure_baseline, measure_reported
 from pretrain_eval._metric import Value
 from pretrain_eval._models import Model, build, model_name
 from pretrain_eval._records import Cost, Run
@@ -187,10 +187,10 @@ def finetune_sharing(
             deadline=None if timeout is None else start + timeout,
         )
         status = training.run(on_epoch)
-        num_examples, scores = (
-            measure(trained, task, data.reported, strategy)
+        num_examples, scores, confusion = (
+            measure_reported(trained, task, data.reported, strategy)
             if status == "completed"
-            else (None, {})
+            else (None, {}, ())
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
@@ -207,6 +207,7 @@ def finetune_sharing(
         baseline=_finite(source.baseline()),
         chance=task.chance[label],
         num_examples=num_examples,
+        confusion=confusion,
         curve={key: tuple(column) for key, column in training.curve.items()},
         history=training.history,
         cost=cost,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,16 +48,32 @@ def measure(
 ) -> tuple[int, dict[str, Value]]:
     """Number of samples and scores on a split."""
     counter = _Count()
-    loader = _measured(split, strategy)
+    values = _validated(network, task, split, strategy, counter)
+    return int(counter.compute()), values
+
+
+def measure_reported(
+    network: nn.Module, task: Task, split: Split, strategy: Strategy
+) -> tuple[int, dict[str, Value], tuple[tuple[int, int, int], ...]]:
+    """Number of samples, scores, and the confusion counts of a classification."""
+    counter = _Confusion() if task.is_classification else _Count()
+    values = _validated(network, task, split, strategy, counter)
+    # Outputs that are not finite make no prediction, and their scores are NaN.
+    defined = all(value == value for value in values.values())
+    confusion = counter.triples() if isinstance(counter, _Confusion) and defined else ()
+    return int(counter.compute()), values, confusion
+
+
+def _validated(
+    network: nn.Module, task: Task, split: Split, strategy: Strategy, counter: Metric
+) -> dict[str, Value]:
     values = validate(
         network,
-        loader,
+        _measured(split, strategy),
         MetricCollection(*scores_for(task), counter),
         forward=forward_for(task),
     )
-    return int(counter.compute()), {
-        key: value for key, value in values.items() if key != counter.key
-    }
+    return {key: value for key, value in values.items() if key != counter.key}
 
 
 def measure_baseline(
@@ -94,6 +111,31 @@ class _Count(Metric):
 
     def reset(self) -> None:
         self._count = 0
+
+
+class _Confusion(_Count):
+    """How many samples of each class were taken for which; of ties the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: list[Tensor] = []
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        super().update(outputs, targets)
+        if outputs.ndim == 2 and targets.ndim == 1:  # one class a sample
+            self._pairs.append(torch.stack([targets.long(), outputs.argmax(1)]))
+
+    def reset(self) -> None:
+        super().reset()
+        self._pairs = []
+
+    def triples(self) -> tuple[tuple[int, int, int], ...]:
+        """(target, prediction, count), sorted; none where a sample has no one class."""
+        if sum(pairs.shape[1] for pairs in self._pairs) < self._count:
+            return ()
+        pairs = torch.cat(self._pairs, 1).T.cpu().numpy()
+        found, counts = np.unique(pairs, axis=0, return_counts=True)
+        return tuple(map(tuple, np.column_stack([found, counts]).tolist()))
 
 
 def nearest_class_mean(

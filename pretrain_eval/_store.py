@@ -427,6 +427,7 @@ def _run(path: Path, key: str, record: str, history: str) -> Run:
         fields[name] = FrozenDict({k: restored(v) for k, v in fields[name].items()})
     for name in _MAPPINGS:
         fields[name] = FrozenDict(fields[name])
+    fields["confusion"] = restored(fields["confusion"])
     costs, fields["cost"] = fields["cost"], object.__new__(Cost)
     vars(fields["cost"]).update(costs)
     run = object.__new__(Run)

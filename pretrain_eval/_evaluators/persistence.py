@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._comparison import Change
+from pretrain_eval._confusion import MACRO, moves_over_examples
 from pretrain_eval._grid import Grid, Layout, effective_examples
 from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._intervals import wilson
@@ -111,12 +112,23 @@ class PersistenceEvaluator(GridEvaluator):
 
     @override
     def _examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
-        center = grid.macro("P")
-        size = effective_examples(runs, grid.layout) if self._is_share else None
-        if size is None or center is None or not 0 <= center <= 1:
+        center, keys = grid.macro("P"), self._metrics()
+        if center is None or not 0 <= center <= 1 or self.ceiling is not None:
             return None
-        low, high = wilson(center, size, self.confidence)
-        return self._interval(low, high, "examples", "Wilson")
+        if self._is_share:
+            size = effective_examples(runs, grid.layout)
+            if size is None:
+                return None
+            low, high = wilson(center, size, self.confidence)
+            return self._interval(low, high, "examples", "Wilson")
+        if len(keys) > 1 or keys[0] not in MACRO:
+            return None
+        rng = self._rng(runs[0].model)
+        moves = moves_over_examples(runs, grid.layout, keys[0], self.confidence, rng)
+        if moves is None:
+            return None
+        low, high = (clip(center + move) for move in moves)
+        return self._interval(low, high, "examples", "bootstrap over examples")
 
 
 def _variances(grid: Grid) -> dict[str, float]:
