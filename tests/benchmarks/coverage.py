@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 import pretrain_eval as pe
+from pretrain_eval._confusion import macro_scores
 from pretrain_eval._intervals import percentiles
 from pretrain_eval._statistics import Array, iqm
 
@@ -98,6 +99,48 @@ def coverage_of_reusability(num_runs: int, num_tasks: int, simulations: int) -> 
     print(f"reusability  {num_runs} seeds × {num_tasks:2} tasks  {np.mean(held):.3f}")
 
 
+def coverage_of_examples(
+    num_classes: int, num_examples: int, accuracy: float, simulations: int
+) -> None:
+    """The interval for new examples of one run: macro recall, precision and F1.
+
+    Classes of unequal size, errors spread unequally over the other classes.
+    """
+    rng = np.random.default_rng(num_classes * num_examples)
+    pairs = np.array(np.divmod(np.arange(num_classes**2), num_classes))
+    held: dict[str, list[bool]] = {key: [] for key in ("recall", "precision", "f1")}
+    for _ in range(simulations):
+        sizes = rng.dirichlet(np.full(num_classes, 5.0))
+        errors = rng.dirichlet(np.full(num_classes, 0.5), num_classes)
+        table = (1 - accuracy) * errors + accuracy * np.eye(num_classes)
+        shares = (sizes[:, None] * table).ravel()
+        counts = rng.multinomial(num_examples, shares)
+        kept = np.flatnonzero(counts)
+        run = pe.Run(
+            model="a",
+            task="t",
+            dataset="d",
+            strategy="full",
+            seed=0,
+            scores={
+                key: float(macro_scores(key, pairs, counts.astype(float), num_classes))
+                for key in held
+            },
+            confusion=tuple((*pairs[:, i].tolist(), int(counts[i])) for i in kept),
+            settings={"num_classes": num_classes},
+        )
+        for key in held:
+            interval = pe.PersistenceEvaluator(metric=key).score([run]).examples
+            truth = macro_scores(key, pairs, shares, num_classes)
+            held[key].append(interval.low <= truth <= interval.high)
+    words = ", ".join(f"{key} {np.mean(found):.3f}" for key, found in held.items())
+    print(
+        f"examples     {num_examples:4} of {num_classes:2} classes, {accuracy:.0%}"
+        f" or more right: {words}",
+        flush=True,
+    )
+
+
 def coverage_of_decision(
     evaluator: pe.Evaluator, num_models: int, gap: float, simulations: int
 ) -> None:
@@ -144,6 +187,8 @@ def main() -> None:
     for num_runs, num_tasks in ((3, 4), (3, 10), (5, 10)):
         coverage_of_iqm(num_runs, num_tasks, simulations)
         coverage_of_reusability(num_runs, num_tasks, simulations)
+    for size in ((5, 50, 0.7), (5, 200, 0.8), (10, 200, 0.8), (5, 200, 0.97)):
+        coverage_of_examples(*size, simulations)
     for num_models, gap in itertools.product((2, 5, 20), (0.0, 0.005, 0.01, 0.02)):
         coverage_of_decision(pe.PersistenceEvaluator(), num_models, gap, simulations)
     for num_models, gap in itertools.product((2, 5), (0.0, 0.02)):
