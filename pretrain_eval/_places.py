@@ -90,6 +90,8 @@ class Here:
             try:
                 runs = self.run(cells, lambda _: bar.advance())
             except Exception as error:
+                if len(cells) == 1:
+                    raise
                 if not isinstance(error, ApartError):
                     log.info("%s one by one, after: %s", name, error)
                 for future in futures:
