@@ -11,12 +11,7 @@ import torch
 from torch import nn
 
 from pretrain_eval._computing import computed
-from pretrain_eval._finetune import (
-    TRAINING_SEMANTICS,
-    choose_device,
-    first_inputs,
-    prepare,
-)
+from pretrain_eval._finetune import TRAINING_SEMANTICS
 from pretrain_eval._fingerprint import (
     fingerprint,
     fingerprint_model,
@@ -24,6 +19,7 @@ from pretrain_eval._fingerprint import (
 )
 from pretrain_eval._models import Model, build
 from pretrain_eval._rng import preserved_rng, seed_all
+from pretrain_eval._source import choose_device, first_inputs, prepare
 from pretrain_eval._task import Strategy, Task
 from pretrain_eval._validate import evaluating
 
@@ -74,7 +70,15 @@ class Keys:
             self._known[names] = self._all_but_the_seed(cell)
         return fingerprint([self._known[names], cell.seed])
 
-    def _all_but_the_seed(self, cell: Cell) -> str:
+    def features_of(self, cell: Cell) -> str:
+        """What decides the features that the cell's head reads, as one short text."""
+        where = (cell.task.name, cell.dataset)
+        self._read(cell)
+        return fingerprint(
+            [self._models[cell.model_name], cell.head, self._splits[where]]
+        )
+
+    def _read(self, cell: Cell) -> None:
         if cell.model_name not in self._models:
             self._note(f"reading the weights of {cell.model_name}")
             with preserved_rng():
@@ -84,12 +88,15 @@ class Keys:
         if where not in self._splits:
             self._note(f"reading the samples of {cell.task.name}/{cell.dataset}")
             self._splits[where] = fingerprint_splits(cell.task.datasets[cell.dataset])
+
+    def _all_but_the_seed(self, cell: Cell) -> str:
+        self._read(cell)
         return fingerprint(
             [
                 TRAINING_SEMANTICS,
                 self._models[cell.model_name],
                 cell.head,
-                self._splits[where],
+                self._splits[cell.task.name, cell.dataset],
                 cell.task.num_classes,
                 cell.task.num_outputs,
                 dict(cell.strategy.configuration),
@@ -199,6 +206,19 @@ def _check_model(
                         f" {len(inputs)} samples of {task.name}/{label}, which needs"
                         f" {(len(inputs), task.output_size)}"
                     )
+
+
+class Draws:
+    """Which models have other weights for every seed; each is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+
+    def seed_of(self, cell: Cell) -> str:
+        """The cell's seed where it draws the weights, and otherwise nothing."""
+        if cell.model_name not in self._known:
+            self._known[cell.model_name] = draws_weights(cell.model)
+        return str(cell.seed) if self._known[cell.model_name] else ""
 
 
 def draws_weights(model: Model) -> bool:

@@ -6,15 +6,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pretrain_eval._cells import Cell
 from pretrain_eval._jobs import failed, status_of
 from pretrain_eval._progress import Progress
 from pretrain_eval._records import Run, Status
+from pretrain_eval._stacked import MOST_HEADS, ApartError
 from pretrain_eval._store import RunStore
 
 log = logging.getLogger("pretrain_eval")
@@ -24,7 +26,22 @@ _POLL_SECONDS = 0.2
 _NUM_DEATHS = 2  # worker processes that one run may cost
 
 
-@dataclass
+class Place(NamedTuple):
+    """Where runs happen.
+
+    Attributes:
+        start: Starts runs, of several cells only where their groups are equal; each
+            then is a future.
+        window: How many starts may be under way at a time, all where None.
+        group: Which cells may be started together with others; None: it alone.
+    """
+
+    start: Callable[[Sequence[Cell]], Sequence[Future[Run]]]
+    window: int | None
+    group: Callable[[Cell], Hashable | None]
+
+
+@dataclass(eq=False)
 class Pending:
     """One cell of a sweep on its way.
 
@@ -33,6 +50,7 @@ class Pending:
         key: What it is kept under.
         due: Whether it is to be run.
         attempts: Results that were under the key when the sweep was planned.
+        alone: Whether it was found that it cannot be run together with others.
         deaths: Worker processes that died of it.
         tries: Results of this sweep that were to be tried again.
     """
@@ -41,6 +59,7 @@ class Pending:
     key: str
     due: bool
     attempts: int
+    alone: bool = False
     deaths: int = 0
     tries: int = 0
 
@@ -83,8 +102,7 @@ class Memory:
 
 def complete(
     pending: Sequence[Pending],
-    start: Callable[[Cell], Future[Run]],
-    window: int | None,
+    place: Place,
     kept: RunStore | Memory,
     shown: Progress,
     retry: Collection[Status],
@@ -93,8 +111,7 @@ def complete(
 
     Args:
         pending: In the order in which they are started.
-        start: Starts a run, which then is a future.
-        window: How many may be under way at a time, all where None.
+        place: Where they happen.
         kept: Where results go.
         shown: Told of every cell that is done.
         retry: Statuses that are tried again, once.
@@ -105,7 +122,7 @@ def complete(
     running: dict[Future[Run], Pending] = {}
     try:
         while waiting or running:
-            elsewhere = _fill(running, waiting, start, window, kept, shown)
+            elsewhere = _fill(running, waiting, place, kept, shown)
             if running:
                 patience = _POLL_SECONDS if elsewhere else None
                 finished, _ = wait(running, patience, return_when=FIRST_COMPLETED)
@@ -128,25 +145,52 @@ def complete(
 def _fill(
     running: dict[Future[Run], Pending],
     waiting: deque[Pending],
-    start: Callable[[Cell], Future[Run]],
-    window: int | None,
+    place: Place,
     kept: RunStore | Memory,
     shown: Progress,
 ) -> list[Pending]:
     """Start what may start; returns what another process, or a twin of ours, holds."""
     elsewhere = []
     ours = {each.key for each in running.values()}
-    while waiting and (window is None or len(running) < window):
+
+    def take(each: Pending) -> bool:
+        if each.key in ours or not kept.claim(each.key, attempts=each.attempts):
+            return False
+        ours.add(each.key)
+        return True
+
+    while waiting and (place.window is None or len(running) < place.window):
         each = waiting.popleft()
-        if each.key not in ours and kept.claim(each.key, attempts=each.attempts):
+        if take(each):
+            together = [each, *_companions(each, waiting, place, take)]
             shown.note(each.cell.name)
-            running[start(each.cell)] = each
-            ours.add(each.key)
+            started = place.start([one.cell for one in together])
+            running |= zip(started, together, strict=True)
         elif kept.attempts(each.key) > each.attempts:
             shown.advance()  # it came in meanwhile
         else:
             elsewhere.append(each)
     return elsewhere
+
+
+def _companions(
+    first: Pending,
+    waiting: deque[Pending],
+    place: Place,
+    take: Callable[[Pending], bool],
+) -> list[Pending]:
+    """Take out of those that wait what is to be started together with the first."""
+    group = None if first.alone else place.group(first.cell)
+    if group is None:
+        return []
+    taken: list[Pending] = []
+    for each in list(waiting):
+        fits = not each.alone and place.group(each.cell) == group
+        if fits and len(taken) < MOST_HEADS - 1 and take(each):
+            taken.append(each)
+    for each in taken:
+        waiting.remove(each)
+    return taken
 
 
 def _outcome(
@@ -155,6 +199,9 @@ def _outcome(
     """The record of a run that has ended; None where it is to be tried again."""
     try:
         run = future.result()
+    except ApartError:
+        each.alone = True
+        return None
     except BrokenExecutor as error:
         each.deaths += 1
         if each.deaths < _NUM_DEATHS:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._computing import computed
+from pretrain_eval._feature_files import Batches, FeatureFiles, Features, in_memory
 from pretrain_eval._head import headless
 from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader, reads_alike
@@ -31,11 +31,15 @@ class Shared:
 
     Args:
         size: How many values are kept; a grid's neighbours in order share theirs.
+
+    Attributes:
+        files: Where the features of what runs now may be kept.
     """
 
     def __init__(self, size: int = 16) -> None:
         self._size = size
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self.files: FeatureFiles | None = None
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The value under `key`, computed where it is not kept."""
@@ -48,38 +52,46 @@ class Shared:
         return value
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the head reads of each sample of one split.
-
-    Attributes:
-        inputs: As the backbone gives them, `(num_samples, ...)`.
-        targets: `(num_samples, ...)`.
-        seconds: What reading them took.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    seconds: float
-
-
-def read_features(
+def feature_batches(
     network: nn.Module, path: str, split: Split, strategy: Strategy
-) -> Features:
+) -> Batches:
     """One pass of the backbone over a split; the head at `path` reads its outputs."""
     device = device_of(network)
-    start = time.perf_counter()
-    features, targets = [], []
     generators = loader_generators(split)
     with preserved_rng(*generators), evaluating(network), headless(network, path):
         # Random augmentation is read with one randomness, whoever asks.
         seed_all(0, generators=generators)
         with torch.no_grad():
             for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
-                features.append(computed(network, inputs.to(device), strategy))
-                targets.append(target.to(device))
-    inputs = torch.cat(features)
-    return Features(inputs, torch.cat(targets), time.perf_counter() - start)
+                outputs = computed(network, inputs.to(device), strategy)
+                yield outputs, target.to(device)
+
+
+def read_features(
+    network: nn.Module,
+    path: str,
+    part: str,
+    split: Split,
+    strategy: Strategy,
+    files: FeatureFiles | None,
+) -> Features:
+    """The features of a split, in memory or in files, where some are given.
+
+    Args:
+        network: Its backbone reads the samples.
+        path: Of its head.
+        part: The split's name.
+        split: What is read.
+        strategy: How the backbone computes.
+        files: Where the features may be kept.
+    """
+    compute = partial(feature_batches, network, path, split, strategy)
+    if files is None:
+        return in_memory(compute())
+    dataset: Any = split.dataset if isinstance(split, DataLoader) else split
+    # How they are computed decides their last bits.
+    part = f"{part} {strategy.amp} {strategy.channels_last}"
+    return files.features(part, len(dataset), device_of(network), compute)
 
 
 def features_suffice(

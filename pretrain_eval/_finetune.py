@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
-import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pretrain_eval._computing import arranged
-from pretrain_eval._cost import count_macs, step_memory
-from pretrain_eval._features import (
-    Features,
-    Shared,
-    as_splits,
-    features_suffice,
-    read_features,
-)
+from pretrain_eval._features import Shared
 from pretrain_eval._fingerprint import fingerprint, fingerprint_model
-from pretrain_eval._head import find_head, replace_head, select_trainable
-from pretrain_eval._measure import measure, measure_baseline
-from pretrain_eval._metric import Value
+from pretrain_eval._measure import NOTHING, measure_reported
 from pretrain_eval._models import Model, build, model_name
-from pretrain_eval._records import Cost, Run
+from pretrain_eval._records import Run
 from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
-from pretrain_eval._samples import as_loader
-from pretrain_eval._task import Splits, Strategy, Task
-from pretrain_eval._training import Training, as_number
-from pretrain_eval._version import __version__
-
-T = TypeVar("T")
-log = logging.getLogger("pretrain_eval")
+from pretrain_eval._source import Source, choose_device, prepare, record
+from pretrain_eval._task import Strategy, Task
+from pretrain_eval._training import Training
 
 # Part of a run's key: change it when the same call would train another model.
 TRAINING_SEMANTICS = 2
@@ -96,6 +78,7 @@ def finetune(
 
     >>> from functools import partial
     >>> from torch.utils.data import TensorDataset
+    >>> from pretrain_eval import Splits
     >>> def points(n):
     ...     x = torch.randn(n, 4, generator=torch.Generator().manual_seed(n))
     ...     return TensorDataset(x, (x.sum(1) > 0).long())
@@ -174,7 +157,7 @@ def finetune_sharing(
         # A new head is the same however the model was made.
         seed_all(seed, generators=generators)
         path = prepare(network, task, splits, strategy, head)
-        source = _Source(network, path, task, splits, shared, origin, strategy)
+        source = Source(network, path, task, splits, shared, origin, strategy)
         trained, data, reading = source.to_train()
         identity = _identity(network, task, label, strategy, seed) if checkpoint else ""
         training = Training(
@@ -188,136 +171,25 @@ def finetune_sharing(
             deadline=None if timeout is None else start + timeout,
         )
         status = training.run(on_epoch)
-        num_examples, scores = (
-            measure(training.model, task, data.reported, strategy)
+        measured = (
+            measure_reported(training.model, task, data.reported, strategy)
             if status == "completed"
-            else (None, {})
+            else NOTHING
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         cost = source.cost(training, start, reading)
-    return Run(
-        model=name,
-        task=task.name,
-        dataset=label,
-        strategy=strategy.name,
+    return record(
+        source,
+        training,
+        name=name,
+        label=label,
+        strategy=strategy,
         seed=seed,
         status=status,
-        message=training.message,
-        scores=_finite(scores),
-        baseline=_finite(source.baseline()),
-        chance=task.chance[label],
-        num_examples=num_examples,
-        curve={key: tuple(column) for key, column in training.curve.items()},
-        history=training.history,
+        measured=measured,
         cost=cost,
-        settings={
-            **strategy.configuration,
-            "head": path,
-            "num_classes": task.num_classes,
-        },
-        versions=_versions(),
     )
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "pretrain_eval": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
-
-
-class _Source:
-    """What a prepared network and its samples tell before any training."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        path: str,
-        task: Task,
-        splits: Splits,
-        shared: Shared,
-        origin: str,
-        strategy: Strategy,
-    ) -> None:
-        self._network, self._path = network, path
-        self._task, self._splits = task, splits
-        self._shared, self._strategy = shared, strategy
-        # How features are computed decides their last bits.
-        self._origin = (origin, strategy.amp, strategy.channels_last)
-
-    def to_train(self) -> tuple[nn.Module, Splits, float]:
-        """What is trained, on what, and the seconds that this saves later."""
-        if self._strategy.trainable != "head" or not self._suffice():
-            self.baseline()  # before the weights change
-            return self._network, self._splits, 0.0
-        features = {part: self._features(part) for part in self._splits.parts}
-        head = self._network.get_submodule(self._path)
-        return head, as_splits(features), features["train"].seconds
-
-    def baseline(self) -> dict[str, Value]:
-        """Scores of a frozen evaluation."""
-        reported = "valid" if self._splits.test is None else "test"
-        return self._once(
-            "baseline",
-            lambda: measure_baseline(
-                self._features("train"), self._features(reported), self._task
-            ),
-        )
-
-    def cost(self, training: Training, start: float, reading: float) -> Cost:
-        """What the run has cost since `start`, `reading` of features included."""
-        return Cost(
-            num_parameters=sum(p.numel() for p in self._network.parameters()),
-            num_trainable_parameters=training.num_parameters,
-            macs=self.macs(),
-            seconds=reading + training.seconds,
-            peak_memory=training.peak_memory() or self.step_memory(),
-            num_samples=training.num_samples,
-            total_seconds=time.monotonic() - start,
-        )
-
-    def macs(self) -> int | None:
-        """Multiply-accumulates of one sample."""
-        return self._once(
-            "macs", lambda: _counted(lambda: count_macs(self._network, self._inputs(1)))
-        )
-
-    def step_memory(self) -> int | None:
-        """Bytes of one training step, in full precision."""
-        strategy = self._strategy
-        return self._once(
-            f"memory {dict(strategy.configuration)}",
-            lambda: _counted(
-                lambda: step_memory(
-                    self._network,
-                    self._inputs(strategy.batch_size),
-                    strategy.optimizer,
-                )
-            ),
-        )
-
-    def _inputs(self, batch_size: int) -> Tensor:
-        return first_inputs(self._splits, batch_size)[:batch_size]
-
-    def _features(self, part: str) -> Features:
-        split = self._splits.parts[part]
-        return self._once(
-            f"features of {part}",
-            lambda: read_features(self._network, self._path, split, self._strategy),
-        )
-
-    def _suffice(self) -> bool:
-        return self._once(
-            "suffice",
-            lambda: features_suffice(
-                self._network, self._path, self._splits, self._strategy
-            ),
-        )
-
-    def _once(self, what: str, compute: Callable[[], T]) -> T:
-        return self._shared.once((self._origin, what), compute)
 
 
 def _identity(
@@ -341,57 +213,3 @@ def choose_dataset(task: Task, label: str | None) -> str:
             f" dataset=..., got {label!r}"
         )
     return label
-
-
-def choose_device(device: torch.device | str | None) -> torch.device:
-    """The device itself; by default CUDA if there is one, otherwise the CPU."""
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def prepare(
-    network: nn.Module,
-    task: Task,
-    splits: Splits,
-    strategy: Strategy,
-    head: str | None = None,
-) -> str:
-    """Give the network a head for the task, and arrange and freeze it by the strategy.
-
-    Returns:
-        The head's dotted path.
-    """
-    path = find_head(network, head)
-    device = next(network.parameters()).device
-    inputs = first_inputs(splits, strategy.batch_size).to(device)
-    replace_head(network, path, task.output_size, inputs)
-    arranged(network, strategy)
-    select_trainable(network, path, strategy)
-    return path
-
-
-def first_inputs(splits: Splits, batch_size: int) -> Tensor:
-    """The inputs of one batch, as the training reads them."""
-    batch = next(iter(as_loader(splits.train, batch_size, shuffle=False)))
-    if not (isinstance(batch, list | tuple) and len(batch) == 2):
-        raise ValueError(
-            "finetune expects batches (inputs, targets), got"
-            f" {type(batch).__name__} of length {len(batch)}"
-        )
-    inputs: Tensor = batch[0]
-    return inputs
-
-
-def _counted(count: Callable[[], int]) -> int | None:
-    try:
-        return count()
-    except Exception as error:  # a forward that reads values cannot run on meta
-        log.warning("the cost could not be counted: %s", error)
-        return None
-
-
-def _finite(scores: Mapping[str, Value]) -> dict[str, float]:
-    """The scores that are defined; a record leaves out the others."""
-    numbers = {key: as_number(value) for key, value in scores.items()}
-    return {key: value for key, value in numbers.items() if math.isfinite(value)}

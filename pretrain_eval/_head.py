@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._task import Strategy
+from pretrain_eval._validate import evaluating
 
 # What torchvision, timm and transformers call the last part of a network.
 _NAMES = ("fc", "classifier", "head", "heads")
@@ -86,7 +87,7 @@ def _width(model: nn.Module, path: str, inputs: Tensor) -> int:
     seen: list[Tensor] = []
     layer = model.get_submodule(path)
     handle = layer.register_forward_hook(lambda _m, _a, output: seen.append(output))
-    with handle, torch.no_grad():
+    with handle, evaluating(model), torch.no_grad():
         model(inputs)
     return int(seen[0].shape[-1])
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pretrain_eval._cells import Cell
+from pretrain_eval._feature_files import FeatureFiles
 from pretrain_eval._features import Shared
 from pretrain_eval._finetune import finetune_sharing
 from pretrain_eval._records import Run, Status
@@ -72,6 +73,7 @@ class Job:
     dataset: str
     seed: int
     origin: str
+    files: FeatureFiles | None
     device: str | None
     timeout: float | None
 
@@ -106,6 +108,7 @@ def _run_job(job: Job) -> Run:
         strategy=job.strategy.load(),
         seed=job.seed,
     )
+    _SHARED.files = job.files
     return attempt(
         cell,
         device=job.device or _place.get("device"),

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import get_args
 
 import torch
 
-from pretrain_eval._cells import Cell, Keys, checked_cells, draws_weights
+from pretrain_eval._cells import Cell, Keys, checked_cells
 from pretrain_eval._complete import Memory, Pending, beating, complete
-from pretrain_eval._features import Shared
-from pretrain_eval._jobs import Job, Part, attempt, run_job
+from pretrain_eval._feature_files import FeatureFiles
+from pretrain_eval._fingerprint import fingerprint
 from pretrain_eval._models import Model
+from pretrain_eval._places import FilesOf, choose_place
 from pretrain_eval._progress import Progress
 from pretrain_eval._records import Run, Status
 from pretrain_eval._store import RunStore, check_room
 from pretrain_eval._task import Strategy, Task
-from pretrain_eval._workers import WorkerPool
-
-Start = Callable[[Cell], "Future[Run]"]
 
 
 def sweep(
@@ -86,15 +91,22 @@ def sweep(
     opened = RunStore(store) if isinstance(store, str | Path) else nullcontext(store)
     with opened as given, Progress(len(cells), "runs", show=progress) as shown:
         kept = Memory() if given is None else given
-        pending = _planned(cells, kept, retry, shown)
+        keys = Keys(shown.note)
+        pending = _planned(cells, keys, kept, retry, shown)
         if given is not None:
             check_room(given, [_steps(each.cell) for each in pending if each.due])
         start_time = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(beating(kept))
             stack.enter_context(_released(kept))
-            start, window = _executor(
+            files = None
+            if given is not None and executor is None:  # others may be elsewhere
+                folder = given.path.with_name(f"{given.path.name}.features")
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                files = _files_in(folder, keys, shared=workers > 1 or bool(devices))
+            place = choose_place(
                 [each.cell for each in pending],
+                files,
                 device=None if device is None else str(device),
                 workers=workers,
                 devices=devices,
@@ -104,7 +116,7 @@ def sweep(
                 stack=stack,
             )
             try:
-                complete(pending, start, window, kept, shown, retry)
+                complete(pending, place, kept, shown, retry)
             except KeyboardInterrupt:
                 shown.say(f"stopped; finished runs are kept in {kept}")
                 raise
@@ -149,12 +161,12 @@ def _check_options(
 
 def _planned(
     cells: Sequence[Cell],
+    keys: Keys,
     kept: RunStore | Memory,
     retry: Collection[Status],
     shown: Progress,
 ) -> list[Pending]:
     """What is to do and what is done, and says so."""
-    keys = Keys(shown.note)
     known = kept.statuses()
     pending = []
     for cell in cells:
@@ -174,97 +186,12 @@ def _planned(
     return pending
 
 
-def _executor(
-    cells: Sequence[Cell],
-    *,
-    device: str | None,
-    workers: int,
-    devices: Sequence[str],
-    executor: Executor | None,
-    timeout: float | None,
-    show: bool,
-    stack: ExitStack,
-) -> tuple[Start, int | None]:
-    """How a cell's run is started, and how many may be under way."""
-    if executor is None and workers == 1 and not devices:
-        return _here(device, timeout, show=show), 1
-    window = None
-    if executor is None:
-        window = max(workers, len(devices)) if workers == 1 else workers
-        pool = WorkerPool(window, devices=devices, timeout=timeout)
-        # Whatever is still under way when the sweep is left is of no use to anybody.
-        stack.callback(pool.shutdown, cancel_futures=True)
-        executor = pool
-    jobs = _Jobs(device, timeout)
-    for cell in cells:  # what cannot be sent is told before the first run
-        jobs.of(cell)
-    chosen = executor
-    return lambda cell: chosen.submit(run_job, jobs.of(cell)), window
+def _files_in(folder: Path, keys: Keys, *, shared: bool) -> FilesOf:
+    def files(cell: Cell, seed: str) -> FeatureFiles:
+        content = fingerprint([keys.features_of(cell), seed])
+        return FeatureFiles(folder, content, shared)
 
-
-def _here(device: str | None, timeout: float | None, *, show: bool) -> Start:
-    """Run in this process, at once."""
-    shared = Shared()
-    draws: dict[str, bool] = {}
-
-    def start(cell: Cell) -> Future[Run]:
-        if cell.model_name not in draws:
-            draws[cell.model_name] = draws_weights(cell.model)
-        origin = [cell.model_name, cell.task.name, cell.dataset]
-        if draws[cell.model_name]:
-            origin.append(str(cell.seed))
-        future: Future[Run] = Future()
-        bar = Progress(cell.strategy.epochs, cell.name, show=show, inner=True)
-        with bar as epochs:
-            run = attempt(
-                cell,
-                device=device,
-                timeout=timeout,
-                shared=shared,
-                origin="\n".join(origin),
-                on_epoch=lambda _: epochs.advance(),
-            )
-        future.set_result(run)
-        return future
-
-    return start
-
-
-class _Jobs:
-    """Cells as jobs; each model, task and strategy is pickled once."""
-
-    def __init__(self, device: str | None, timeout: float | None) -> None:
-        self._device, self._timeout = device, timeout
-        self._parts: dict[tuple[str, str], Part] = {}
-        self._draws: dict[str, bool] = {}
-
-    def of(self, cell: Cell) -> Job:
-        """The cell's job."""
-        model = self._part("model", cell.model_name, cell.model)
-        task = self._part("task", cell.task.name, cell.task)
-        strategy = self._part("strategy", cell.strategy.name, cell.strategy)
-        if cell.model_name not in self._draws:
-            self._draws[cell.model_name] = draws_weights(cell.model)
-        origin = [model.digest, task.digest, cell.dataset, cell.head or ""]
-        if self._draws[cell.model_name]:
-            origin.append(str(cell.seed))
-        return Job(
-            model=model,
-            task=task,
-            strategy=strategy,
-            model_name=cell.model_name,
-            head=cell.head,
-            dataset=cell.dataset,
-            seed=cell.seed,
-            origin="\n".join(origin),
-            device=self._device,
-            timeout=self._timeout,
-        )
-
-    def _part(self, what: str, name: str, value: object) -> Part:
-        if (what, name) not in self._parts:
-            self._parts[what, name] = Part.of(value, f"{what} {name!r}")
-        return self._parts[what, name]
+    return files
 
 
 @contextmanager

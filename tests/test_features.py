@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _finetune, _samples
+from pretrain_eval import _samples, _source
 from pretrain_eval._features import Shared, features_suffice
 from pretrain_eval._samples import TensorBatches, as_loader
 
@@ -145,6 +145,28 @@ def test_features_do_not_suffice_where_the_head_is_not_the_end():
     assert not features_suffice(Net(nn.Tanh()), "head", splits, HEAD)
 
 
+class Positions(nn.Module):
+    """A network whose head is a convolution, pooled and flattened after it."""
+
+    def __init__(self):
+        """Draw weights."""
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 5, 1)
+
+    def forward(self, inputs):
+        """The outputs."""
+        return self.head(self.body(inputs).relu()).mean((2, 3))
+
+
+def test_a_convolution_as_head_is_trained_in_its_network():
+    """What the network does with the head's outputs is no feature to be kept."""
+    splits = task_of(images(30, 1)).datasets["d"]
+    assert not features_suffice(Positions(), "head", splits, HEAD)
+    run = pe.finetune(Positions(), task_of(images(30, 1)), HEAD)
+    assert run.status == "completed"
+    assert run.cost.num_trainable_parameters == 4 * 2 + 2
+
+
 class Wrapped(nn.Module):
     """Gives what its network gives in an object of some kind."""
 
@@ -182,7 +204,7 @@ def test_training_on_features_is_training_on_samples(train, monkeypatch):
     torch.manual_seed(0)
     network, task = Net(), task_of(train)
     quick = pe.finetune(network, task, HEAD, seed=3)
-    monkeypatch.setattr(_finetune, "features_suffice", lambda *_: False)
+    monkeypatch.setattr(_source, "features_suffice", lambda *_: False)
     monkeypatch.setattr(_samples, "_held_tensors", lambda _: None)
     slow = pe.finetune(network, task, HEAD, seed=3)
     assert quick.scores == slow.scores

@@ -1,5 +1,6 @@
 """Where the head is, and what freezing means."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -138,3 +139,16 @@ def test_a_strategy_that_trains_nothing_is_refused() -> None:
     """An optimizer needs parameters."""
     with pytest.raises(ValueError, match="'s' trains no parameter of Small"):
         select_trainable(Small(), "head", _strategy(lambda name, parameter: False))
+
+
+def test_finding_the_width_behind_an_identity_changes_no_buffer():
+    """One batch is read in eval mode: normalisation keeps its statistics."""
+    model = nn.Sequential()
+    model.body = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout())
+    model.head = nn.Identity()
+    before = copy.deepcopy(model.state_dict())
+    replace_head(model, "head", 3, torch.randn(5, 4))
+    assert model.head.in_features == 6
+    assert model.training
+    for name, value in before.items():
+        assert torch.equal(model.state_dict()[name], value)

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _sweep
+from pretrain_eval import _places
 
 
 def points(num: int, seed: int) -> TensorDataset:
@@ -75,17 +75,18 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rng = random.Random(0)
-    plain = _sweep.attempt
+    plain = _places.Here.run
     with tempfile.TemporaryDirectory() as folder:
         store, log = Path(folder, "runs.db"), Path(folder, "log")
 
-        def attempt(cell: Any, **given: Any) -> pe.Run:
-            run = plain(cell, **given)
+        def run(here: Any, cells: Any, on_epoch: Any) -> list[pe.Run]:
+            runs = plain(here, cells, on_epoch)
             with log.open("a") as file:
-                print(cell.name, file=file)
-            return run
+                print(*(cell.name for cell in cells), sep="\n", file=file)
+            return runs
 
-        _sweep.attempt = attempt
+        patched: Any = _places.Here
+        patched.run = run
         num_kept = []
         for _ in range(options.kills):
             child = os.fork()
@@ -98,7 +99,7 @@ def main() -> None:
             if store.exists():
                 with pe.RunStore(store) as opened:
                     num_kept.append(len(opened))
-        _sweep.attempt = plain
+        patched.run = plain
         runs = grid(options.seeds, store=store)
         counts = Counter(log.read_text().splitlines())
     lost = sum(later < earlier for earlier, later in itertools.pairwise(num_kept))

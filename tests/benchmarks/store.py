@@ -16,6 +16,7 @@ from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
 from pretrain_eval._cells import Keys, checked_cells
+from pretrain_eval._complete import Pending
 from pretrain_eval._progress import Progress
 from pretrain_eval._sweep import _planned
 
@@ -90,8 +91,11 @@ def main() -> None:
             print(f"listed: {listed:.2f} s")
             print(f"read with histories: {best(lambda: list(store)):.2f} s")
             quiet = Progress(0, "", show=False)
-            planned = best(lambda: _planned(cells(), store, (), quiet))
-            due = sum(each.due for each in _planned(cells(), store, (), quiet))
+
+            def plan() -> list[Pending]:
+                return _planned(cells(), Keys(quiet.note), store, (), quiet)
+
+            planned, due = best(plan), sum(each.due for each in plan())
             print(f"resume planned: {planned:.2f} s, {due} runs to do")
 
 
