@@ -246,7 +246,7 @@ def bookkeeping(network: nn.Module, task: pe.Task, strategy: pe.Strategy) -> Non
     Seconds of the processor on one thread; the loops take turns.
     """
     torch.set_num_threads(1)
-    seeds, shares = range(2), []
+    seeds, shares = range(4), []
 
     def bare(*, whole: bool) -> list[float]:
         return [bare_run(network, task, strategy, s, whole=whole) for s in seeds]
@@ -267,7 +267,7 @@ def bookkeeping(network: nn.Module, task: pe.Task, strategy: pe.Strategy) -> Non
     }
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     scores = []
-    for number in range(4):
+    for number in range(2):
         for name in sorted(calls, reverse=number % 2 == 1):
             start = time.process_time()
             scores.append(calls[name]())
