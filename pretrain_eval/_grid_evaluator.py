@@ -401,17 +401,5 @@ def clip(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def geometric(parts: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
-    """Π d^w over the parts that have a weight, weights made to sum to 1."""
-    kept = {name: part for name, part in parts.items() if name in weights}
-    total = math.fsum(weights[name] for name in kept)
-    terms = [
-        np.clip(part, 0.0, 1.0) ** (weights[name] / total)
-        for name, part in kept.items()
-    ]
-    score: Array = np.prod(np.broadcast_arrays(*terms), axis=0)
-    return score
-
-
 def _floats(parts: Mapping[str, Array]) -> dict[str, float]:
     return {name: float(value) for name, value in parts.items()}

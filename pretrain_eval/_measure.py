@@ -153,9 +153,11 @@ class _Confusion(_Count):
         """(target, prediction, count), sorted; none where a sample has no one class."""
         if sum(pairs.shape[1] for pairs in self._pairs) < self._count:
             return ()
-        pairs = torch.cat(self._pairs, 1).T.cpu().numpy()
-        found, counts = np.unique(pairs, axis=0, return_counts=True)
-        return tuple(map(tuple, np.column_stack([found, counts]).tolist()))
+        targets, outputs = torch.cat(self._pairs, 1).cpu().numpy()
+        width = int(outputs.max()) + 1
+        found, counts = np.unique(targets * width + outputs, return_counts=True)
+        columns = (*np.divmod(found, width), counts)
+        return tuple(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def nearest_class_mean(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -97,6 +97,18 @@ def performance_profile(
     upto = np.searchsorted(ordered, np.asarray(thresholds, dtype=float), side="right")
     shares: Array = (ordered.size - upto) / ordered.size
     return shares
+
+
+def geometric(parts: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
+    """Π d^w over the parts that have a weight, weights made to sum to 1."""
+    kept = {name: part for name, part in parts.items() if name in weights}
+    total = math.fsum(weights[name] for name in kept)
+    terms = [
+        np.clip(part, 0.0, 1.0) ** (weights[name] / total)
+        for name, part in kept.items()
+    ]
+    score: Array = np.prod(np.broadcast_arrays(*terms), axis=0)
+    return score
 
 
 def cvar(values: Array, share: float = 0.25) -> Array:
