@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from operator import attrgetter
 
 import numpy as np
 
+from pretrain_eval._columns import column
 from pretrain_eval._records import Cost, Record
 from pretrain_eval._statistics import Array
 
@@ -92,7 +94,6 @@ class Budget(Record):
         return result
 
 
-def measured_costs(cost: Cost) -> dict[str, float]:
-    """The costs of one run that were measured, by the budget's names."""
-    found = {name: getattr(cost, field) for name, field in COSTS.items()}
-    return {name: float(value) for name, value in found.items() if value is not None}
+def measured_costs(costs: Sequence[Cost], names: Iterable[str]) -> dict[str, Array]:
+    """Some of the costs of many runs, by the budget's names; NaN where unmeasured."""
+    return {name: column(map(attrgetter(COSTS[name]), costs)) for name in names}

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Sequence
 
+import numpy as np
 
-def area_under(
+from pretrain_eval._statistics import Array
+
+
+def areas_under(
     times: Sequence[float],
-    heights: Sequence[float],
+    heights: Array,
     *,
     epochs: int | None = None,
     diverged: bool = False,
     linear: bool = False,
-) -> float:
+) -> Array:
     """∫₀¹ z dx with x = log(1 + t/τ) / log(1 + T/τ), τ = T/10, by trapezoids.
 
     Args:
         times: Optimizer steps t₀ < … < t_n; normally t₀ = 0.
-        heights: z at each of them.
+        heights: z of several curves at each of them, (num_curves, num_times).
         epochs: Epochs that were planned; T is so many times the first distance of two
             points, where that is beyond the last point.
         diverged: z is 0 after the last point; without a plan that goes further, the
@@ -28,23 +31,25 @@ def area_under(
         linear: x = t/T instead.
 
     Returns:
-        The mean height. The first height holds before t₀ and the last one after t_n.
+        The mean height of each curve. The first height holds before t₀ and the last one
+        after t_n.
 
-    >>> area_under([0, 5, 10], [0.0, 1.0, 1.0], linear=True)
-    0.75
+    >>> areas_under([0, 5, 10], np.array([[0.0, 1.0, 1.0]]), linear=True).tolist()
+    [0.75]
     """
-    if not heights:
-        return 0.0
+    if not times:
+        return np.zeros(len(heights))
     total = planned_steps(times, epochs)
     if diverged and total <= times[-1]:
-        return 0.0
+        return np.zeros(len(heights))
     if total <= 0:
-        return heights[-1]
+        last: Array = heights[:, -1]
+        return last
     weights = _weights(tuple(times), total, linear)
     if diverged:  # what is not held is 0
         held = 1 - time_share(times[-1], total, linear=linear)
         weights = (*weights[:-1], weights[-1] - held)
-    return math.fsum(map(operator.mul, weights, heights))
+    return np.array(list(map(math.fsum, (heights * np.array(weights)).tolist())))
 
 
 @functools.lru_cache(maxsize=4096)  # most runs are measured at the same steps
@@ -74,26 +79,34 @@ def time_share(step: float, total: float, *, linear: bool = False) -> float:
     return math.log1p(step / tau) / math.log1p(total / tau)
 
 
-def time_to(
-    times: Sequence[float], heights: Sequence[float], level: float
-) -> float | None:
-    """The first time at which the curve, drawn with straight lines, reaches a level.
+def times_to(times: Sequence[float], heights: Array, levels: Array) -> Array:
+    """The first time at which each curve, drawn with straight lines, reaches its level.
 
-    >>> time_to([0, 10], [0.0, 1.0], 0.5)
-    5.0
+    Args:
+        times: Of the points.
+        heights: Of several curves, (num_curves, num_times).
+        levels: One a curve.
+
+    Returns:
+        One time a curve, NaN where the level is not reached.
+
+    >>> times_to([0, 10], np.array([[0.0, 1.0]]), np.array([0.5])).tolist()
+    [5.0]
     """
-    if heights[0] >= level:
-        return float(times[0])
-    for i in range(1, len(heights)):
-        if heights[i] >= level:
-            share = (level - heights[i - 1]) / (heights[i] - heights[i - 1])
-            return times[i - 1] + share * (times[i] - times[i - 1])
-    return None
+    t, curve = np.asarray(times, dtype=float), np.arange(len(heights))
+    reached = heights >= levels[:, None]
+    after = reached.argmax(axis=1)
+    before = np.maximum(after - 1, 0)
+    low, high = heights[curve, before], heights[curve, after]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossed = t[before] + (levels - low) / (high - low) * (t[after] - t[before])
+    first = np.where(after == 0, t[0], crossed)
+    return np.where(reached.any(axis=1), first, np.nan)
 
 
 def points_before_failure(
     times: Sequence[float], values: Sequence[float]
-) -> tuple[list[float], list[float]]:
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The points before the first value that is not finite."""
     good = next((i for i, v in enumerate(values) if not math.isfinite(v)), len(values))
-    return [float(time) for time in times[:good]], list(values[:good])
+    return tuple(times[:good]), tuple(values[:good])

@@ -7,22 +7,22 @@ import itertools
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from pretrain_eval._by_model import USABLE, ModelRuns, RunsByModel, by_model
 from pretrain_eval._comparison import Comparison, Difference
-from pretrain_eval._grid import Grid, cell_of, crossed, ordered, with_chance
+from pretrain_eval._grid import Grid, cell_of, crossed
 from pretrain_eval._intervals import percentiles, resampled_scores, t_quantile
 from pretrain_eval._ranking import standing
-from pretrain_eval._records import Cost, Run
+from pretrain_eval._records import Run
 from pretrain_eval._render import listing
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._statistics import Array, Cell, Index
 
 NUM_DRAWS = 2000
-USABLE = ("completed", "diverged")
 
 
 class Measured(NamedTuple):
@@ -44,8 +44,8 @@ class Measured(NamedTuple):
 class Pieces(NamedTuple):
     """The runs of one model and those of its twin from random weights."""
 
-    own: tuple[Run, ...]
-    twin: tuple[Run, ...]
+    own: ModelRuns
+    twin: ModelRuns | None = None
 
 
 class Evaluator(ABC):
@@ -111,7 +111,7 @@ class Evaluator(ABC):
             ValueError: There is no run, a run stands twice, the runs are of several
                 models, or no run holds what the protocol reads.
         """
-        return self._measure(self._of_one_model(ordered(runs), "score")).report
+        return self._measure(self._of_one_model(by_model(runs), "score")).report
 
     def compare(self, runs: Iterable[Run]) -> Comparison:
         """The models ranked, with what these runs cannot tell apart.
@@ -123,12 +123,14 @@ class Evaluator(ABC):
         Raises:
             ValueError: As `score`, for any of the models.
         """
-        runs = ordered(runs)
+        return self._compare(by_model(runs))
+
+    def _compare(self, runs: RunsByModel) -> Comparison:
         pieces = self._pieces(runs)
-        failed = [model for model, each in pieces.items() if not _finished(each.own)]
+        failed = [model for model, each in pieces.items() if not each.own.usable]
         if len(failed) < len(pieces):
             pieces = {m: each for m, each in pieces.items() if m not in failed}
-        holes = _holes({model: each.own for model, each in pieces.items()})
+        holes = _holes({model: each.own.cells for model, each in pieces.items()})
         measured = {
             model: self._measure(each, holes[model]) for model, each in pieces.items()
         }
@@ -141,14 +143,14 @@ class Evaluator(ABC):
             differences=self._differences(ranked, pieces, measured),
             confidence=self.confidence,
             acceptability=self._acceptability(reports),
-            cost=total_cost(runs, sizes=False),
-            notes=_notes(reports, runs, failed) + self._remarks(field),
+            cost=runs.cost,
+            notes=_notes(field, runs, failed) + self._remarks(field),
             **self._standing(field),  # type: ignore[arg-type]
         )
 
     def _measure(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Measured:
         # The way for any parts and combine: runs are drawn anew within their cells.
-        runs = pieces.own
+        runs, model = pieces.own.runs, pieces.own.model
         usable = [
             dataclasses.replace(run, scores=run.chance)
             if run.status == "diverged"
@@ -157,7 +159,7 @@ class Evaluator(ABC):
             if run.status in USABLE
         ]
         if not usable:
-            raise ValueError(f"no run of {runs[0].model} has a result")
+            raise ValueError(f"no run of {model} has a result")
         parts = dict(self.parts(usable))
         score = self.combine(parts)
         codes = {cell: i for i, cell in enumerate(sorted(set(map(cell_of, usable))))}
@@ -169,7 +171,7 @@ class Evaluator(ABC):
                 cell,
                 lambda drawn: self.combine(self.parts([usable[i] for i in drawn])) or 0,
                 NUM_DRAWS // 4,
-                self._rng(runs[0].model),
+                self._rng(model),
             )
             # Runs spread less around their own mean than around the truth, and how much
             # they spread is itself estimated.
@@ -178,17 +180,19 @@ class Evaluator(ABC):
         missing = len(runs) - len(usable) + len(holes)
         report = Report(
             protocol=self.protocol,
-            model=runs[0].model,
+            model=model,
             score=score,
             parts=parts,
             # Nothing is known of these parts but that a score lies in [0, 1].
             bounds=(0.0, 1.0) if missing else None,
-            interval=None if draws is None else self._percentiles(draws),
+            interval=None
+            if draws is None
+            else self._drawn(*percentiles(draws, self.confidence)),
             num_runs=len(runs),
             num_scored=len(usable),
-            num_diverged=sum(run.status == "diverged" for run in runs),
+            num_diverged=pieces.own.num_diverged,
             num_missing=missing,
-            cost=total_cost(runs),
+            cost=pieces.own.cost,
             notes=ONE_SEED if size == 1 else (),
         )
         return Measured(report, draws)
@@ -208,8 +212,7 @@ class Evaluator(ABC):
         freedom = cell.size - np.unique(cell).size
         return t_quantile(tail, freedom) / t_quantile(tail, math.inf)
 
-    def _percentiles(self, draws: Array) -> Interval:
-        low, high = percentiles(draws, self.confidence)
+    def _drawn(self, low: float, high: float) -> Interval:
         return self._interval(low, high, "seeds", "stratified bootstrap")
 
     def _interval(self, low: float, high: float, over: str, method: str) -> Interval:
@@ -230,24 +233,19 @@ class Evaluator(ABC):
             return self.scratch.get(model)
         return None if self.scratch == model else self.scratch
 
-    def _pieces(self, runs: Sequence[Run]) -> dict[str, Pieces]:
-        owned: dict[str, list[Run]] = {}
-        for run in runs:
-            owned.setdefault(run.model, []).append(run)
-        twins = {self._twin_of(model) for model in owned} - {None}
-        if twins - set(owned):
+    def _pieces(self, runs: RunsByModel) -> dict[str, Pieces]:
+        twins = {self._twin_of(model) for model in runs.of} - {None}
+        if twins - set(runs.of):
             raise ValueError(
-                f"scratch names {sorted(map(str, twins - set(owned)))}, of which there is"
-                f" no run; the runs are of {list(owned)}"
+                f"scratch names {sorted(map(str, twins - set(runs.of)))}, of which there"
+                f" is no run; the runs are of {list(runs.of)}"
             )
         return {
-            model: Pieces(
-                with_chance(own), with_chance(owned.get(self._twin_of(model) or "", ()))
-            )
-            for model, own in owned.items()
+            model: Pieces(own, runs.of.get(self._twin_of(model) or ""))
+            for model, own in runs.of.items()
         }
 
-    def _of_one_model(self, runs: Sequence[Run], method: str) -> Pieces:
+    def _of_one_model(self, runs: RunsByModel, method: str) -> Pieces:
         pieces = self._pieces(runs)
         twins = {self._twin_of(model) for model in pieces}
         models = [model for model in pieces if model not in twins] or list(pieces)
@@ -286,49 +284,51 @@ class Evaluator(ABC):
         pieces: Mapping[str, Pieces],
         measured: Mapping[str, Measured],
     ) -> tuple[Difference, ...]:
-        usable = {
-            model: frozenset(cell_of(run) for run in each.own if run.status in USABLE)
-            for model, each in pieces.items()
-        }
         known: dict[tuple[str, frozenset[Cell]], Measured] = {}
 
         def on(model: str, common: frozenset[Cell]) -> Measured:
-            if common == usable[model]:
+            own, twin = pieces[model]
+            if common == own.usable:
                 return measured[model]
             if (model, common) not in known:
-                own = (run for run in pieces[model].own if cell_of(run) in common)
-                kept = Pieces(tuple(own), pieces[model].twin)
-                known[model, common] = self._measure(kept)
+                known[model, common] = self._measure(Pieces(own.within(common), twin))
             return known[model, common]
 
-        found = []
-        for first, second in itertools.combinations(ranked, 2):
-            common = usable[first] & usable[second]
-            if common:
-                pair = self._difference(on(first, common), on(second, common))
-                if pair is not None:
-                    found.append(dataclasses.replace(pair, num_cells=len(common)))
+        found: list[Difference] = []
+        for place, first in enumerate(ranked):
+            pairs = []
+            for second in ranked[place + 1 :]:
+                common = pieces[first].own.usable & pieces[second].own.usable
+                if common:
+                    pair = on(first, common), on(second, common)
+                    pairs.append((*pair, len(common)))
+            found += self._paired(pairs)
         return tuple(found)
 
-    def _difference(self, first: Measured, second: Measured) -> Difference | None:
-        scores = first.report.score, second.report.score
-        if scores[0] is None or scores[1] is None:
-            return None
-        interval, p_better = None, None
-        if first.draws is not None and second.draws is not None:
-            gaps = first.draws - second.draws
-            interval = self._percentiles(gaps)
-            p_better = float((gaps > 0).mean() + (gaps == 0).mean() / 2)
-        common = sorted(set(first.tasks) & set(second.tasks))
-        gaps = np.array([first.tasks[task] - second.tasks[task] for task in common])
-        return Difference(
-            first=first.report.model,
-            second=second.report.model,
-            difference=scores[0] - scores[1],
-            interval=interval,
-            new_tasks=self._over_values(gaps),
-            p_better=p_better,
-        )
+    def _paired(
+        self, pairs: Sequence[tuple[Measured, Measured, int]]
+    ) -> Iterator[Difference]:
+        gaps = [_gaps(first.draws, second.draws) for first, second, _ in pairs]
+        known = [each for each in gaps if each is not None]
+        # All at once: for one pair the call takes longer than the sorting.
+        ends = iter(percentiles(np.stack(known), self.confidence).T if known else ())
+        for (first, second, num_cells), gap in zip(pairs, gaps, strict=True):
+            interval = None if gap is None else self._drawn(*next(ends))
+            scores = first.report.score, second.report.score
+            if scores[0] is None or scores[1] is None:
+                continue
+            common = sorted(set(first.tasks) & set(second.tasks))
+            yield Difference(
+                first=first.report.model,
+                second=second.report.model,
+                difference=scores[0] - scores[1],
+                interval=interval,
+                new_tasks=self._over_values(
+                    np.array([first.tasks[t] - second.tasks[t] for t in common])
+                ),
+                p_better=None if gap is None else _share_above(gap),
+                num_cells=num_cells,
+            )
 
     def _over_values(self, values: Array) -> Interval | None:
         # Mean ± t · s / √n over tasks, as drawn from many like them.
@@ -343,50 +343,30 @@ class Evaluator(ABC):
 ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
 
-def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
-    """Times and samples added up; and the sizes of the one model, if there is one."""
-    costs = [run.cost for run in runs]
-    ways: dict[str, Callable[[list[float]], float]] = {
-        "seconds": math.fsum,
-        "num_samples": sum,
-    }
-    if sizes:
-        names = ("num_parameters", "num_trainable_parameters", "macs", "peak_memory")
-        ways |= dict.fromkeys(names, max)
-    found: dict[str, Any] = {}
-    for name, way in ways.items():
-        known = [x for cost in costs if (x := getattr(cost, name)) is not None]
-        found[name] = way(known) if known else None
-    # A run from a loop of one's own may know its training alone.
-    spent = [
-        each.seconds if each.total_seconds is None else each.total_seconds
-        for each in costs
-    ]
-    known = [seconds for seconds in spent if seconds is not None]
-    found["total_seconds"] = math.fsum(known) if known else None
-    return Cost(**found)
-
-
 def _rank(report: Report) -> tuple[bool, float, bool, str]:
     # A model with missing runs stands where its lower bound puts it.
     return report.score is None, -report.floor, report.num_missing > 0, report.model
 
 
-def _holes(owned: Mapping[str, Sequence[Run]]) -> dict[str, list[Cell]]:
+def _gaps(first: Array | None, second: Array | None) -> Array | None:
+    return None if first is None or second is None else first - second
+
+
+def _share_above(gaps: Array) -> float:
+    # Of the draws in which the first is better, ties shared.
+    return float((gaps > 0).mean() + (gaps == 0).mean() / 2)
+
+
+def _holes(owned: Mapping[str, Sequence[Cell]]) -> dict[str, list[Cell]]:
     # What a model lacks of the grid that the others were run on.
-    found = {model: set(map(cell_of, own)) for model, own in owned.items()}
-    full = set(crossed(itertools.chain.from_iterable(found.values())))
-    return {model: sorted(full - set(crossed(cells))) for model, cells in found.items()}
-
-
-def _finished(runs: Sequence[Run]) -> bool:
-    return any(run.status in USABLE for run in runs)
+    full = set(crossed(itertools.chain.from_iterable(owned.values())))
+    return {model: sorted(full - set(crossed(cells))) for model, cells in owned.items()}
 
 
 def _notes(
-    reports: Sequence[Report], runs: Sequence[Run], failed: Sequence[str]
+    field: Sequence[Measured], runs: RunsByModel, failed: Sequence[str]
 ) -> tuple[str, ...]:
-    notes = []
+    reports, notes = [each.report for each in field], []
     if failed:
         notes.append(f"No run of {listing(failed)} has a result: not ranked.")
     diverged = [report for report in reports if report.num_diverged]
@@ -398,7 +378,17 @@ def _notes(
         counts = listing([f"{each.num_missing} of {each.model}" for each in partial])
         how = "it is ranked by its lower bound and held against others by its upper one"
         notes.append(f"Missing runs: {counts}; {how}.")
-    unknown = sum(run.cost.seconds is run.cost.total_seconds is None for run in runs)
-    if unknown:
-        notes.append(f"The time of {unknown} of {len(runs)} runs was not measured.")
+    constant = [
+        each.report.model
+        for each in field
+        if each.draws is not None and (each.draws == each.draws[0]).all()
+    ]
+    if constant and len(field) > 1:
+        notes.append(
+            f"No seed changes the score of {listing(constant)}: P(best) takes it as"
+            " exact, which it is not for new examples."
+        )
+    if runs.num_untimed:
+        count = f"{runs.num_untimed} of {len(runs.runs)}"
+        notes.append(f"The time of {count} runs was not measured.")
     return tuple(notes)

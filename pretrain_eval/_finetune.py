@@ -12,7 +12,7 @@ from torch import nn
 
 from pretrain_eval._features import Shared
 from pretrain_eval._fingerprint import fingerprint, fingerprint_model
-from pretrain_eval._measure import measure
+from pretrain_eval._measure import NOTHING, measure_reported
 from pretrain_eval._models import Model, build, model_name
 from pretrain_eval._records import Run
 from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
@@ -171,10 +171,10 @@ def finetune_sharing(
             deadline=None if timeout is None else start + timeout,
         )
         status = training.run(on_epoch)
-        num_examples, scores = (
-            measure(training.model, task, data.reported, strategy)
+        measured = (
+            measure_reported(training.model, task, data.reported, strategy)
             if status == "completed"
-            else (None, {})
+            else NOTHING
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def finetune_sharing(
         strategy=strategy,
         seed=seed,
         status=status,
-        measured=(num_examples, scores),
+        measured=measured,
         cost=cost,
     )
 

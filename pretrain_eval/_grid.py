@@ -100,16 +100,14 @@ class Layout:
 
     def macro(self, means: Array) -> Array:
         """Macro mean over the last axis; a cell that is NaN is left out."""
+        whole = _weighed(self.weights, means)
+        if not np.isnan(whole).any():
+            return whole
         missing = np.isnan(means.reshape(-1, means.shape[-1]).sum(axis=0))
-        if missing.all():
+        kept = self.only(np.flatnonzero(~missing).tolist())
+        if not kept.cells:
             return np.full(means.shape[:-1], np.nan)
-        kept, weights = means, self.weights
-        if missing.any():
-            kept = means[..., ~missing]
-            weights = self.only(np.flatnonzero(~missing).tolist()).weights
-        if means.ndim == 1:
-            return np.array(exact_dot(weights, kept))
-        return np.asarray(kept @ weights)
+        return _weighed(kept.weights, means[..., ~missing])
 
     def by_task(self, means: Array) -> dict[str, Array]:
         """Macro mean of each task."""
@@ -207,6 +205,12 @@ class Grid:
         if column not in self.columns or np.isnan(self.means[column]).all():
             return None
         return float(self.layout.macro(self.means[column]))
+
+
+def _weighed(weights: Array, means: Array) -> Array:
+    if means.ndim == 1:
+        return np.array(exact_dot(weights, means))
+    return np.asarray(means @ weights)
 
 
 def effective_examples(runs: Iterable[Run], layout: Layout) -> float | None:

@@ -1,4 +1,4 @@
-"""What the five protocols share: one row a run, cell means, policies, intervals."""
+"""What the five protocols share: columns of runs, cell means, policies, intervals."""
 
 from __future__ import annotations
 
@@ -13,23 +13,18 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
+from pretrain_eval._by_model import ModelRuns, by_model
+from pretrain_eval._columns import column, column_of, named, which_diverged
 from pretrain_eval._evaluator import (
     NUM_DRAWS,
     ONE_SEED,
     Evaluator,
     Measured,
     Pieces,
-    total_cost,
 )
-from pretrain_eval._grid import (
-    Grid,
-    Layout,
-    cell_of,
-    crossed,
-    modes_of,
-    ordered,
-)
+from pretrain_eval._grid import Grid, Layout, crossed
 from pretrain_eval._intervals import (
+    percentiles,
     resampled_means,
     standard_error,
     stretch,
@@ -38,9 +33,7 @@ from pretrain_eval._intervals import (
 from pretrain_eval._levels import Chance, Levels, is_loss
 from pretrain_eval._records import Run
 from pretrain_eval._report import Interval, Report
-from pretrain_eval._statistics import Array, Cell, mean_by_cell
-
-Row = Mapping[str, float]
+from pretrain_eval._statistics import Array, Cell, Index, mean_by_cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +84,16 @@ class GridEvaluator(Evaluator):
     # What a protocol says.
 
     @abstractmethod
-    def _read(self, run: Run) -> Row | None:
-        """The columns of one run; None where it lacks what the protocol reads."""
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        """One value a run in each column, NaN where it is not measured.
+
+        Args:
+            runs: Completed ones, and diverged ones where these count as chance.
+        """
+
+    def _essential(self) -> tuple[str, ...]:
+        """The columns of which a run must hold one, or else it is missing."""
+        return ("z",)
 
     @abstractmethod
     def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
@@ -142,95 +143,100 @@ class GridEvaluator(Evaluator):
         Args:
             runs: As `score` takes them.
         """
-        grid = self._grid(self._of_one_model(ordered(runs), "parts"))
+        grid = self._grid(self._of_one_model(by_model(runs), "parts"))
         return _floats(self._made_of(grid.layout, grid.means))
 
     @final
     @override
     def _measure(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Measured:
-        grid = self._grid(pieces, holes)
+        own, grid = pieces.own, self._grid(pieces, holes)
         parts = _floats(self._made_of(grid.layout, grid.means))
-        score = self.combine(parts)
+        score, values, tasks = self.combine(parts), self._linear(grid), {}
+        if values is not None:
+            means = mean_by_cell(values, grid.index, grid.present.size)
+            by_task = grid.layout.by_task(means)
+            tasks = {task: float(mean) for task, mean in by_task.items()}
         draws, interval, new_tasks = None, None, None
         if score is not None:
-            draws, interval = self._over_seeds(
-                grid, score, self._rng(pieces.own[0].model)
-            )
-            new_tasks = self._over_tasks(grid, score)
+            rng = self._rng(own.model)
+            if values is None:
+                draws, interval = self._bootstrapped(grid, score, rng)
+                new_tasks = self._jackknifed(grid, score)
+            else:
+                draws, interval = self._over_seeds(grid, values, rng)
+                each = np.array(list(tasks.values()))
+                new_tasks = self._clipped(self._over_values(each))
         missing = int(grid.lost.sum())
-        runs = pieces.own
         report = Report(
             protocol=self.protocol,
-            model=runs[0].model,
+            model=own.model,
             score=score,
             parts=parts,
             interval=interval,
             new_tasks=new_tasks,
-            examples=self._examples(runs, grid),
+            examples=self._examples(own.runs, grid),
             bounds=self._bounds(grid) if missing and score is not None else None,
-            num_runs=len(runs),
+            num_runs=len(own.runs),
             num_scored=grid.cell.size,
-            num_diverged=grid.diverged,
+            num_diverged=own.num_diverged,
             num_missing=missing,
-            cost=total_cost(runs),
-            notes=tuple(self._shared_notes(runs, grid) + self._own_notes(grid)),
+            cost=own.cost,
+            notes=tuple(self._shared_notes(own, grid) + self._own_notes(grid)),
         )
         details = self._details(grid, report) | self._lift(grid, pieces)
         report = dataclasses.replace(report, details=details)
-        values = self._linear(grid)
-        if values is None:
-            return Measured(report, draws, grid=grid)
-        means = mean_by_cell(values, grid.index, grid.present.size)
-        tasks = {task: float(v) for task, v in grid.layout.by_task(means).items()}
         return Measured(report, draws, tasks, grid)
 
     def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
-        runs = pieces.own
-        cells = crossed([*map(cell_of, runs), *holes])
-        codes = {cell: index for index, cell in enumerate(cells)}
-        found: list[tuple[int, int, Row]] = []
-        lost = np.zeros(len(cells), dtype=np.intp)
-        given = np.zeros(len(cells), dtype=np.intp)
-        for run in runs:
-            code = codes[cell_of(run)]
-            given[code] += 1
-            row = self._admitted(run)
-            if row is None:
-                lost[code] += 1
-            else:
-                found.append((code, run.seed, row))
-        if not found:
-            raise ValueError(self._nothing(runs))
+        own = pieces.own
+        full = own.layout
+        if holes:
+            full = Layout(crossed([*own.cells, *holes]), full.modes)
+        codes = {cell: code for code, cell in enumerate(full.cells)}
+        cell = np.array([codes[each] for each in own.cells], dtype=np.intp)[own.cell]
+        kept, columns = self._columns(own)
+        given = np.bincount(cell, minlength=len(full.cells))
+        lost = given - np.bincount(cell[kept], minlength=len(full.cells))
         # A cell that nobody ran lacks as many seeds as the others have.
         lost[given == 0] = round(float(np.median(given[given > 0])))
         if self.strict and lost.any():
-            names = ["/".join(cells[i]) for i in np.flatnonzero(lost)]
+            names = ["/".join(full.cells[i]) for i in np.flatnonzero(lost)]
             raise ValueError(
-                f"{runs[0].model} has missing runs in {names}; strict=False scores"
+                f"{own.model} has missing runs in {names}; strict=False scores"
                 " what exists and shows the bounds"
             )
-        where, seeds, rows = zip(*found, strict=True)
-        names = list(dict.fromkeys(name for row in rows for name in row))
         return Grid(
-            full=Layout(cells, modes_of(runs)),
-            cell=np.array(where, dtype=np.intp),
-            seeds=np.array(seeds, dtype=np.intp),
-            columns={
-                name: np.array([row.get(name, math.nan) for row in rows])
-                for name in names
-            },
+            full=full,
+            cell=cell[kept],
+            seeds=np.array([own.runs[i].seed for i in kept.tolist()], dtype=np.intp),
+            columns=columns,
             lost=lost,
-            diverged=sum(run.status == "diverged" for run in runs),
+            diverged=own.num_diverged,
         )
 
-    def _admitted(self, run: Run) -> Row | None:
-        if run.status == "completed":
-            return self._read(run)
-        if run.status == "diverged" and self.diverged == "chance":
-            return self._read(run)
+    def _columns(self, own: ModelRuns) -> tuple[Index, dict[str, Array]]:
+        # Which runs hold what the protocol reads, and what they hold.
+        places = [i for i, run in enumerate(own.runs) if self._admits(run)]
+        columns = self._read([own.runs[i] for i in places]) if places else {}
+        needed = [columns[name] for name in self._essential() if name in columns]
+        held = ~np.isnan(needed).all(axis=0) if needed else np.zeros(len(places), bool)
+        if not held.any():
+            raise ValueError(self._nothing(own.runs))
+        if not held.all():
+            columns = {name: column[held] for name, column in columns.items()}
+        known = {
+            name: column
+            for name, column in columns.items()
+            if not np.isnan(column).all()
+        }
+        return np.array(places, dtype=np.intp)[held], known
+
+    def _admits(self, run: Run) -> bool:
         if run.status == "diverged" and self.diverged == "raise":
             raise ValueError(f"{run.name} diverged; diverged='chance' counts it so")
-        return None
+        return run.status == "completed" or (
+            run.status == "diverged" and self.diverged == "chance"
+        )
 
     def _nothing(self, runs: Sequence[Run]) -> str:
         finished = [run for run in runs if run.status == "completed"]
@@ -247,29 +253,42 @@ class GridEvaluator(Evaluator):
             f" {', '.join(f'{name} {keys}' for name, keys in held.items())}"
         )
 
-    def _key(self, run: Run) -> str | None:
+    def _keys(self, runs: Sequence[Run]) -> list[str]:
+        """The metric that is read from each run; "" where its task has none."""
         if isinstance(self.metric, Mapping):
-            return self.metric.get(run.task)
-        return self.metric
+            return [self.metric.get(run.task, "") for run in runs]
+        return [self.metric] * len(runs)
 
     @cached_property
     def _levels(self) -> Levels:
         return Levels(self.chance, self.ceiling)
 
-    def _normalised(self, run: Run) -> float | None:
-        """The run's own metric as its share of the way from chance to the ceiling."""
-        key = self._key(run)
-        if key is None:
-            return None
-        if run.status == "diverged":
-            return 0.0
-        return self._levels.normalised(run, key, run.scores.get(key))
+    def _after(self, runs: Sequence[Run], keys: Sequence[str]) -> Array:
+        """A metric of each run after fine-tuning; chance where it diverged."""
+        values = column_of([run.scores for run in runs], keys)
+        failed = which_diverged(runs) & named(keys)
+        if failed.any():
+            levels = np.nan_to_num(column(self._levels.chances(runs, keys)))
+            values = np.where(failed, levels, values)
+        return values
+
+    def _normalised(self, runs: Sequence[Run]) -> Array:
+        """Each run's own metric as its share of the way from chance to the ceiling."""
+        keys = self._keys(runs)
+        values = column_of([run.scores for run in runs], keys)
+        failed = which_diverged(runs)
+        values[failed] = np.nan
+        shares = self._levels.normalised(runs, keys, values)
+        shares[failed & named(keys)] = 0.0
+        return shares
 
     def _lift(self, grid: Grid, pieces: Pieces) -> dict[str, float]:
         # z − z_scratch on the cells that both have.
-        if not pieces.twin or "z" not in grid.columns:
+        if pieces.twin is None or "z" not in grid.columns:
             return {}
-        twin = self._grid(Pieces(pieces.twin, ()))
+        twin = self._grid(Pieces(pieces.twin))
+        if "z" not in twin.columns:
+            return {}
         own = dict(zip(grid.layout.cells, grid.means["z"].tolist(), strict=True))
         other = dict(zip(twin.layout.cells, twin.means["z"].tolist(), strict=True))
         common = [cell for cell in grid.layout.cells if cell in other]
@@ -288,13 +307,9 @@ class GridEvaluator(Evaluator):
         return ends[0], ends[1]
 
     def _over_seeds(
-        self, grid: Grid, score: float, rng: np.random.Generator
+        self, grid: Grid, values: Array, rng: np.random.Generator
     ) -> tuple[Array | None, Interval | None]:
-        values = self._linear(grid)
-        if values is None:
-            draws = self._drawn_scores(grid, score, rng)
-            interval = None if draws is None else self._percentiles(draws)
-            return draws, self._clipped(interval)
+        # For a score that is the macro mean of one value a run.
         error = standard_error(values, grid.index, grid.layout.weights)
         if error is None:
             return None, None
@@ -313,11 +328,11 @@ class GridEvaluator(Evaluator):
         )
         return center + scale * noise, interval
 
-    def _drawn_scores(
+    def _bootstrapped(
         self, grid: Grid, score: float, rng: np.random.Generator
-    ) -> Array | None:
+    ) -> tuple[Array | None, Interval | None]:
         if grid.counts.max() < 2:
-            return None
+            return None, None
         table = np.stack(list(grid.columns.values()), axis=1)
         size = grid.present.size
         drawn = resampled_means(table, grid.index, size, NUM_DRAWS, rng)
@@ -325,21 +340,18 @@ class GridEvaluator(Evaluator):
         scores = np.broadcast_to(self._combined(parts), NUM_DRAWS)
         z, weights = grid.columns["z"], grid.layout.weights
         factor = stretch(z, grid.index, weights, self.confidence)
-        return score + factor * (scores - score)
+        draws = score + factor * (scores - score)
+        low, high = percentiles(draws, self.confidence)
+        return draws, self._clipped(self._drawn(low, high))
 
-    def _over_tasks(self, grid: Grid, score: float) -> Interval | None:
-        values = self._linear(grid)
-        if values is not None:
-            means = mean_by_cell(values, grid.index, grid.present.size)
-            tasks = grid.layout.by_task(means)
-            return self._clipped(self._over_values(np.array(list(tasks.values()))))
-        # Delete-one-task jackknife; for a mean it is the same t over task means.
+    def _jackknifed(self, grid: Grid, score: float) -> Interval | None:
+        # Delete one task at a time; for a mean it is the same t over task means.
         found = []
         for index in grid.layout.tasks.values():
-            kept = [i for i in range(grid.present.size) if i not in set(index)]
-            if kept:
+            kept = np.delete(np.arange(grid.present.size), index)
+            if kept.size:
                 rest = {name: mean[kept] for name, mean in grid.means.items()}
-                parts = self._made_of(grid.layout.only(kept), rest)
+                parts = self._made_of(grid.layout.only(kept.tolist()), rest)
                 one = self.combine(_floats(parts))
                 found.append(math.nan if one is None else one)
         if len(found) < 3:
@@ -357,8 +369,8 @@ class GridEvaluator(Evaluator):
         low, high = clip(interval.low), clip(interval.high)
         return self._interval(low, high, interval.over, method or interval.method)
 
-    def _shared_notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
-        notes = []
+    def _shared_notes(self, own: ModelRuns, grid: Grid) -> list[str]:
+        runs, notes = own.runs, []
         if grid.diverged:
             how = {"chance": "count as chance", "drop": "are left out"}[self.diverged]
             notes.append(f"{grid.diverged} of {len(runs)} runs diverged and {how}.")

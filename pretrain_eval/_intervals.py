@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +95,8 @@ def bootstrap_interval(
     weights = np.full(num_tasks, 1 / num_tasks)
     cell = np.tile(np.arange(num_tasks), num_runs)
     factor = stretch(values.ravel(), cell, weights, confidence)
-    return percentiles(center + factor * (found - center), confidence)
+    low, high = percentiles(center + factor * (found - center), confidence).tolist()
+    return low, high
 
 
 def _drawn_means(
@@ -103,28 +105,54 @@ def _drawn_means(
     # Aggregates of the tasks' means: no run need be looked at by itself.
     if aggregate == "optimality_gap":
         values, spread = np.minimum(values, 1.0), np.minimum(spread, 1.0)
-    tasks = _sums_of_picks(spread.T[None] / spread.shape[0], replicates, rng)[0]
-    if aggregate == "median":
-        return float(np.median(values.mean(axis=0))), np.median(tasks, axis=1)
+    middle = np.median if aggregate == "median" else np.mean
+    found = np.empty(replicates)
+    shares = spread.T[None] / spread.shape[0]
+    for block, (tasks,) in _sums_of_picks(shares, replicates, rng):
+        found[block] = middle(tasks, axis=1)
+    center = float(middle(values.mean(axis=0)))
     if aggregate == "optimality_gap":
-        return 1.0 - float(values.mean()), 1.0 - tasks.mean(axis=1)
-    return float(values.mean()), tasks.mean(axis=1)
+        return 1.0 - center, 1.0 - found
+    return center, found
 
 
 def _drawn_iqms(spread: Array, replicates: int, rng: Generator) -> Array:
+    # How often each value is drawn says what sorting every replicate would: with C_i
+    # draws among the i smallest values v, held between the cuts a and b, the middle
+    # sums to b·v_n − a·v_1 − Σ C_i (v_{i+1} − v_i).
     num_runs, num_tasks = spread.shape
-    cut = spread.size // 4
+    order = np.argsort(spread, axis=None, kind="stable")
+    ordered, (run, task) = spread.ravel()[order], np.divmod(order, num_tasks)
+    low, high = spread.size // 4, spread.size - spread.size // 4
+    gaps, most = np.diff(ordered), high * ordered[-1] - low * ordered[0]
+    sizes = _few_at_once(num_runs, replicates)
+    picks = [small_integers(rng, num_runs**k, (replicates, num_tasks)) for k in sizes]
+    tables = [_counts_of(num_runs, size) for size in sizes]
+    place = (8 * tables[0].shape[1] * task + run)[:-1]
+    kind = np.uint16 if spread.size < 1 << 16 else np.uint32
     found = np.empty(replicates)
-    block = max(1, 200_000 // spread.size)  # what a CPU cache holds
-    for start in range(0, replicates, block):
-        size = min(block, replicates - start)
-        pick = small_integers(rng, num_runs, (size, num_runs, num_tasks))
-        pick *= num_tasks
-        pick += np.arange(num_tasks)
-        rows = spread.ravel().take(pick.reshape(size, -1))
-        rows.sort(axis=1)
-        found[start : start + size] = rows[:, cut : spread.size - cut].mean(axis=1)
-    return found
+    step = max(250, 500_000 // spread.size)  # few calls, and what a CPU cache holds
+    for first in range(0, replicates, step):
+        block = slice(first, first + step)
+        drawn = zip(tables, picks, strict=True)
+        words = reduce(np.add, (table.take(p[block], axis=0) for table, p in drawn))
+        counts = words.view(np.uint8).reshape(len(words), -1).T
+        upto = counts.take(place, axis=0).astype(kind)
+        for i in range(1, len(upto)):  # each row at once, unlike numpy's cumsum
+            upto[i] += upto[i - 1]
+        np.clip(upto, low, high, out=upto)
+        found[block] = most - np.einsum("i,ij->j", gaps, upto)
+    return found / (high - low)
+
+
+def _counts_of(num_runs: int, size: int) -> npt.NDArray[np.uint64]:
+    # How often each run stands in every sequence of so many picks, a byte a run: no
+    # run is drawn 256 times where each is expected once.
+    picks = np.indices((num_runs,) * size).reshape(size, -1)
+    counts = np.zeros((num_runs**size, -(-num_runs // 8) * 8), dtype=np.uint8)
+    for pick in picks:
+        counts[np.arange(len(counts)), pick] += 1
+    return counts.view(np.uint64)
 
 
 def stretch(values: Array, cell: Index, weights: Array, confidence: float) -> float:
@@ -136,17 +164,35 @@ def stretch(values: Array, cell: Index, weights: Array, confidence: float) -> fl
     return t_quantile(tail, known[1]) / t_quantile(tail, math.inf)
 
 
-def small_integers(rng: Generator, high: int, shape: tuple[int, ...]) -> Index:
-    """Uniform integers below `high`, from as few random bytes as do."""
-    kind = np.uint8 if high <= 256 else np.uint16 if high <= 1 << 16 else np.uint32
-    return rng.integers(0, high, shape, dtype=kind).astype(np.intp)
+def small_integers(
+    rng: Generator, high: int, shape: tuple[int, ...]
+) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """Uniform integers below `high`, from few random bytes."""
+    # A byte would often have to be drawn again where it has few values to spare.
+    kind = np.uint8 if high <= 16 else np.uint16 if high <= 1 << 12 else np.uint32
+    return rng.integers(0, high, shape, dtype=kind)
 
 
-def percentiles(draws: Array, confidence: float) -> tuple[float, float]:
-    """The central range that holds `confidence` of the draws."""
+def percentiles(draws: Array, confidence: float) -> Array:
+    """The central range that holds `confidence` of the draws.
+
+    Args:
+        draws: Shape (..., num_draws).
+        confidence: For example 0.95.
+
+    Returns:
+        The low ends and the high ones, shape (2, ...).
+    """
     tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail]).tolist()
-    return low, high
+    return quantiles(draws, [tail, 1 - tail])
+
+
+def quantiles(draws: Array, shares: Sequence[float]) -> Array:
+    """Quantiles along the last axis, linear between the draws, one share a row."""
+    # numpy sorts by vector instructions, and selects without them.
+    ordered = np.sort(draws, axis=-1)
+    found: Array = np.quantile(ordered, shares, axis=-1)
+    return found
 
 
 def standard_error(
@@ -253,26 +299,35 @@ def resampled_means(
         members = np.flatnonzero(counts == count)
         rows = starts[members][:, None] + np.arange(count)
         scale = math.sqrt(count / (count - 1)) / count
-        block = scale * residuals[varied][:, rows]
-        totals = _sums_of_picks(block, replicates, rng)
-        for column, total in zip(varied, totals, strict=True):
-            result[column][:, members] += total
+        # Of all cells a slice, which numpy moves faster than an index of each.
+        where = slice(None) if members.size == num_cells else members
+        scaled = scale * residuals[varied][:, rows]
+        for block, totals in _sums_of_picks(scaled, replicates, rng):
+            for column, total in zip(varied, totals, strict=True):
+                result[column][block, where] += total
     return result
 
 
-def _sums_of_picks(values: Array, replicates: int, rng: Generator) -> Array:
+def _sums_of_picks(
+    values: Array, replicates: int, rng: Generator
+) -> Iterator[tuple[slice, Array]]:
     # For each row: the sum of as many values as it has, drawn with replacement.
-    # (num_columns, num_rows, count) gives (num_columns, replicates, num_rows); the
-    # columns of a row are drawn together.
+    # (num_columns, num_rows, count) gives (num_columns, replicates, num_rows), some
+    # replicates after the other; the columns of a row are drawn together.
     columns, rows, count = values.shape
-    totals = np.zeros((columns, replicates, rows))
-    for size in _few_at_once(count, replicates):
-        choices = count**size
-        pick = small_integers(rng, choices, (replicates, rows))
-        pick += choices * np.arange(rows)
-        for total, column in zip(totals, values, strict=True):
-            total += _sums_of(column, size).ravel().take(pick)
-    return totals
+    sizes = _few_at_once(count, replicates)
+    picks = [small_integers(rng, count**size, (replicates, rows)) for size in sizes]
+    sums = [[_sums_of(column, size).ravel() for column in values] for size in sizes]
+    starts = [count**size * np.arange(rows) for size in sizes]
+    step = max(1, 16_000 // rows)  # what a CPU cache holds
+    for first in range(0, replicates, step):
+        block = slice(first, min(first + step, replicates))
+        totals = np.zeros((columns, block.stop - first, rows))
+        for pick, start, each in zip(picks, starts, sums, strict=True):
+            place = pick[block] + start
+            for total, column in zip(totals, each, strict=True):
+                total += column.take(place)
+        yield block, totals
 
 
 def _few_at_once(count: int, replicates: int) -> list[int]:

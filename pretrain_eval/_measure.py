@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,16 +51,49 @@ def measure(
 ) -> tuple[int, dict[str, Value]]:
     """Number of samples and scores on a split."""
     counter = _Count()
-    loader = _measured(split, strategy)
+    values = _validated(network, task, split, strategy, counter)
+    return int(counter.compute()), values
+
+
+class Measured(NamedTuple):
+    """What the reported split shows of a model.
+
+    Attributes:
+        num_examples: How many samples it has, where they were measured.
+        scores: By metric.
+        confusion: Of a classification, (target, prediction, count).
+    """
+
+    num_examples: int | None
+    scores: Mapping[str, Value]
+    confusion: tuple[tuple[int, int, int], ...]
+
+
+NOTHING = Measured(None, {}, ())
+
+
+def measure_reported(
+    network: nn.Module, task: Task, split: Split, strategy: Strategy
+) -> Measured:
+    """The scores on the reported split, and what they were computed of."""
+    counter = _Confusion() if task.is_classification else _Count()
+    values = _validated(network, task, split, strategy, counter)
+    # Outputs that are not finite make no prediction, and their scores are NaN.
+    defined = all(value == value for value in values.values())
+    confusion = counter.triples() if isinstance(counter, _Confusion) and defined else ()
+    return Measured(int(counter.compute()), values, confusion)
+
+
+def _validated(
+    network: nn.Module, task: Task, split: Split, strategy: Strategy, counter: Metric
+) -> dict[str, Value]:
     values = validate(
         network,
-        loader,
+        _measured(split, strategy),
         MetricCollection(*scores_for(task), counter),
         forward=forward_for(task, strategy),
     )
-    return int(counter.compute()), {
-        key: value for key, value in values.items() if key != counter.key
-    }
+    return {key: value for key, value in values.items() if key != counter.key}
 
 
 def measure_baseline(
@@ -96,6 +131,31 @@ class _Count(Metric):
 
     def reset(self) -> None:
         self._count = 0
+
+
+class _Confusion(_Count):
+    """How many samples of each class were taken for which; of ties the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: list[Tensor] = []
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        super().update(outputs, targets)
+        if outputs.ndim == 2 and targets.ndim == 1:  # one class a sample
+            self._pairs.append(torch.stack([targets.long(), outputs.argmax(1)]))
+
+    def reset(self) -> None:
+        super().reset()
+        self._pairs = []
+
+    def triples(self) -> tuple[tuple[int, int, int], ...]:
+        """(target, prediction, count), sorted; none where a sample has no one class."""
+        if sum(pairs.shape[1] for pairs in self._pairs) < self._count:
+            return ()
+        pairs = torch.cat(self._pairs, 1).T.cpu().numpy()
+        found, counts = np.unique(pairs, axis=0, return_counts=True)
+        return tuple(map(tuple, np.column_stack([found, counts]).tolist()))
 
 
 def nearest_class_mean(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
 
+from pretrain_eval._by_model import by_model
 from pretrain_eval._comparison import Change
-from pretrain_eval._evaluator import ONE_SEED, USABLE, Pieces
-from pretrain_eval._grid import Grid, Layout, cell_of, effective_examples, ordered
+from pretrain_eval._evaluator import ONE_SEED, Pieces
+from pretrain_eval._grid import Grid, Layout, effective_examples
 from pretrain_eval._grid_evaluator import GridEvaluator
 from pretrain_eval._intervals import newcombe, standard_error, t_quantile
 from pretrain_eval._records import Run
@@ -32,22 +33,19 @@ def change(
         is_share: Whether the score is a share of examples.
     """
     dates = [
-        evaluator._of_one_model(ordered(runs), "change") for runs in (before, after)
+        evaluator._of_one_model(by_model(runs), "change") for runs in (before, after)
     ]
-    models = [pieces.own[0].model for pieces in dates]
+    models = [pieces.own.model for pieces in dates]
     if models[0] != models[1]:
         raise ValueError(
             f"{type(evaluator).__name__}.change expects the runs of one model at two"
             f" dates, got {models}"
         )
-    cells = [{cell_of(r) for r in d.own if r.status in USABLE} for d in dates]
+    cells = [pieces.own.usable for pieces in dates]
     common = cells[0] & cells[1]
     if not common:
         raise ValueError(f"no cell of {models[0]} has runs at both dates")
-    kept = [
-        Pieces(tuple(run for run in pieces.own if cell_of(run) in common), ())
-        for pieces in dates
-    ]
+    kept = [Pieces(pieces.own.within(common)) for pieces in dates]
     reports = [evaluator._measure(pieces).report for pieces in kept]
     grids = [evaluator._grid(pieces) for pieces in kept]
     gaps = grids[1].means["P"] - grids[0].means["P"]
@@ -98,7 +96,7 @@ def _over_examples(
     evaluator: GridEvaluator, dates: list[Pieces], grids: list[Grid]
 ) -> Interval | None:
     layout: Layout = grids[0].layout
-    sizes = [effective_examples(pieces.own, layout) for pieces in dates]
+    sizes = [effective_examples(pieces.own.runs, layout) for pieces in dates]
     shares = [grid.macro("P") or 0.0 for grid in grids]
     if sizes[0] is None or sizes[1] is None or not 0 <= min(shares) <= max(shares) <= 1:
         return None
@@ -109,7 +107,7 @@ def _over_examples(
 
 
 def _notes(
-    interval: Interval | None, common: set[Cell], every: set[Cell]
+    interval: Interval | None, common: Set[Cell], every: Set[Cell]
 ) -> tuple[str, ...]:
     notes = []
     if len(every) > len(common):

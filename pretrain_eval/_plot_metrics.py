@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretrain_eval._confusion import num_classes_of
+from pretrain_eval._records import Run
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -51,7 +54,7 @@ def history(table: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> 
 
 
 def confusion_matrix(
-    matrix: Sequence[Sequence[float]],
+    matrix: Sequence[Sequence[float]] | Run,
     *,
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -62,11 +65,13 @@ def confusion_matrix(
     column is a class predicted too often, a pale diagonal cell one rarely found.
 
     Args:
-        matrix: As `ConfusionMatrix` computes it.
+        matrix: As `ConfusionMatrix` computes it; or a run that knows its confusions.
         labels: Names of the classes; their numbers by default.
         ax: Where to draw; a new figure by default.
     """
-    cells = np.asarray(matrix, dtype=float)
+    cells = np.asarray(
+        _table(matrix) if isinstance(matrix, Run) else matrix, dtype=float
+    )
     if cells.ndim != 2 or cells.shape[0] != cells.shape[1]:
         raise ValueError(f"a confusion matrix is square, got shape {cells.shape}")
     ax = _axes(ax)
@@ -148,6 +153,15 @@ def reliability(bins: Mapping[str, Sequence[float]], *, ax: Axes | None = None) 
     ax.set_aspect("equal")
     ax.grid(alpha=0.3)
     return ax
+
+
+def _table(run: Run) -> Any:
+    if not run.confusion:
+        raise ValueError(f"{run.name} does not know its confusions")
+    table = np.zeros([num_classes_of([run])] * 2)
+    for target, prediction, count in run.confusion:
+        table[target, prediction] = count
+    return table
 
 
 def _names(labels: Sequence[str] | None, num_classes: int) -> list[str]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain_eval._intervals import quantiles
 from pretrain_eval._statistics import Array
 
 
@@ -69,7 +70,7 @@ def _is_separable(
     centred = draws - scores[:, None]
     spread = centred[others] - centred[index]
     # Half the central 68 %: a scale that heavy tails do not move.
-    low, high = np.quantile(spread, [0.1587, 0.8413], axis=1)
+    low, high = quantiles(spread, [0.1587, 0.8413])
     scale = (high - low) / 2
     gaps = scores[others] - most[index]
     certain = scale == 0

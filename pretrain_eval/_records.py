@@ -167,6 +167,9 @@ class Run(Record):
         baseline: The same metrics before fine-tuning, by a frozen evaluation.
         chance: The same metrics of a predictor that ignores its input.
         num_examples: Samples of the reported split.
+        confusion: How often a class was taken for another on the reported split, as
+            (target, prediction, count), the counts of at least 1, sorted; empty where
+            it is unknown or a sample has no one class.
         curve: Validation during training: columns of equal length, one a metric key;
             the column `step` counts the optimizer steps done, and its first row is
             before training. Without `step` the rows are taken as evenly spaced.
@@ -206,6 +209,7 @@ class Run(Record):
     baseline: Mapping[str, float] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
     num_examples: int | None = None
+    confusion: tuple[tuple[int, int, int], ...] = ()
     curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
@@ -235,6 +239,14 @@ class Run(Record):
                 f"{self.name}: num_examples must be an int >= 1 or None,"
                 f" got {self.num_examples!r}"
             )
+        confusion = _confusion(f"{self.name}: confusion", self.confusion)
+        total = sum(count for _, _, count in confusion)
+        if confusion and self.num_examples not in (None, total):
+            raise ValueError(
+                f"{self.name}: confusion counts {total} examples, num_examples says"
+                f" {self.num_examples}"
+            )
+        object.__setattr__(self, "confusion", confusion)
         for name in ("scores", "baseline", "chance"):
             self._freeze(name, _finite_scores(f"{self.name}: {name}", self._get(name)))
         for name in ("curve", "history"):
@@ -278,6 +290,24 @@ def _finite_scores(what: str, scores: Mapping[str, Any]) -> dict[str, float]:
                 " what is undefined"
             )
     return {key: float(value) for key, value in scores.items()}
+
+
+def _confusion(what: str, triples: Iterable[Any]) -> tuple[tuple[int, int, int], ...]:
+    found = tuple(tuple(triple) for triple in triples)
+    for triple in found:
+        if (
+            len(triple) != 3
+            or any(type(value) is not int for value in triple)
+            or min(triple) < 0
+            or triple[2] < 1
+        ):
+            raise ValueError(
+                f"{what} expects (target, prediction, count) as int, classes from 0 and"
+                f" counts from 1, got {triple}"
+            )
+    if any(b[:2] <= a[:2] for a, b in itertools.pairwise(found)):
+        raise ValueError(f"{what} must be sorted, each pair of classes once")
+    return found
 
 
 def _table(what: str, columns: Mapping[str, Iterable[Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 from pretrain_eval._budget import Budget
+from pretrain_eval._by_model import by_model
 from pretrain_eval._comparison import Comparison
 from pretrain_eval._evaluator import Evaluator
 from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
@@ -13,7 +14,6 @@ from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
 from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
-from pretrain_eval._grid import ordered
 from pretrain_eval._records import FrozenDict, Record, Run
 from pretrain_eval._render import Row, Table, Tabular, amount, number
 from pretrain_eval._report import Report, report_row, restored
@@ -149,7 +149,7 @@ def scorecard(
     >>> scorecard(runs).best
     'a'
     """
-    runs = ordered(runs)
+    grouped = by_model(runs)
     if decide_by not in PROTOCOLS:
         raise ValueError(f"decide_by must be one of {PROTOCOLS}, got {decide_by!r}")
     variability = None if metric == "accuracy" else metric
@@ -163,7 +163,7 @@ def scorecard(
     found, absent = [], {}
     for evaluator in evaluators:
         try:
-            found.append(evaluator.compare(runs))
+            found.append(evaluator._compare(grouped))
         except ValueError as error:
             if evaluator.protocol == decide_by:
                 raise

@@ -17,7 +17,7 @@ from pretrain_eval._cost import count_macs, step_memory
 from pretrain_eval._feature_files import Features
 from pretrain_eval._features import Shared, as_splits, features_suffice, read_features
 from pretrain_eval._head import find_head, replace_head, select_trainable
-from pretrain_eval._measure import measure_baseline
+from pretrain_eval._measure import Measured, measure_baseline
 from pretrain_eval._metric import Value
 from pretrain_eval._records import Cost, Run, Status
 from pretrain_eval._samples import as_loader
@@ -200,7 +200,7 @@ def record(
     strategy: Strategy,
     seed: int,
     status: Status,
-    measured: tuple[int | None, Mapping[str, Value]],
+    measured: Measured,
     cost: Cost,
 ) -> Run:
     """The run that has ended.
@@ -213,10 +213,9 @@ def record(
         strategy: How.
         seed: The run's.
         status: How it ended.
-        measured: Number of samples and scores on the reported split.
+        measured: On the reported split.
         cost: What it has cost.
     """
-    num_examples, scores = measured
     return Run(
         model=name,
         task=source.task.name,
@@ -225,10 +224,11 @@ def record(
         seed=seed,
         status=status,
         message=trained.message,
-        scores=_finite(scores),
+        scores=_finite(measured.scores),
         baseline=_finite(source.baseline()),
         chance=source.task.chance[label],
-        num_examples=num_examples,
+        num_examples=measured.num_examples,
+        confusion=measured.confusion,
         curve={key: tuple(column) for key, column in trained.curve.items()},
         history=trained.history,
         cost=cost,

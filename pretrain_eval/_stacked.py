@@ -19,15 +19,20 @@ from pretrain_eval._cells import Cell
 from pretrain_eval._collection import MetricCollection
 from pretrain_eval._features import Shared
 from pretrain_eval._head import find_head
-from pretrain_eval._measure import forward_for, measure
-from pretrain_eval._metric import Value
+from pretrain_eval._measure import (
+    NOTHING,
+    Measured,
+    forward_for,
+    measure,
+    measure_reported,
+)
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._models import build
 from pretrain_eval._records import Cost, Run, Status
 from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import Source, choose_device, prepare, record
-from pretrain_eval._task import Split, Strategy, Task
+from pretrain_eval._task import Strategy, Task
 from pretrain_eval._training import as_number
 
 # What Ctrl-C or a crash may cost, and what is held in memory at a time.
@@ -123,7 +128,7 @@ def finetune_stacked(
             if heads[0].num_parameters * len(cells) > _MOST_NUMBERS:
                 raise ApartError
         _Stack(heads, task).run(on_epoch)
-        measured = [head.scores() for head in heads]
+        measured = [head.measured() for head in heads]
     costs = [head.cost(start) for head in heads]
     share = (time.monotonic() - start) / len(cells)
     return [
@@ -182,23 +187,22 @@ class _Head:
 
     def validate(self) -> None:
         """Add a point to the curve."""
-        _, values = self._measure(self._splits.valid)
+        task, split = self.source.task, self._splits.valid
+        _, values = measure(self.layer, task, split, self.strategy)
         self.curve["step"].append(self.num_steps)
         for key, value in values.items():
             self.curve.setdefault(key, []).append(as_number(value))
 
-    def scores(self) -> tuple[int | None, dict[str, Value]]:
-        """Number of samples and scores on the reported split."""
+    def measured(self) -> Measured:
+        """The scores on the reported split, if there is a model to score."""
         if self.status != "completed":
-            return None, {}
-        return self._measure(self._splits.reported)
+            return NOTHING
+        task, split = self.source.task, self._splits.reported
+        return measure_reported(self.layer, task, split, self.strategy)
 
     def cost(self, start: float) -> Cost:
         """What it has cost since `start`."""
         return self.source.cost(self, start, self._reading)
-
-    def _measure(self, split: Split) -> tuple[int, dict[str, Value]]:
-        return measure(self.layer, self.source.task, split, self.strategy)
 
 
 @final

@@ -439,6 +439,7 @@ def _run(path: Path, key: str, record: str, history: str) -> Run:
         )
     for name in _MAPPINGS:
         fields[name] = FrozenDict(fields[name]) if fields[name] else _EMPTY
+    fields["confusion"] = restored(fields["confusion"])
     costs, fields["cost"] = fields["cost"], object.__new__(Cost)
     vars(fields["cost"]).update(costs)
     run = object.__new__(Run)

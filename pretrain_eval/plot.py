@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretrain_eval._by_model import by_model
 from pretrain_eval._comparison import Comparison
 from pretrain_eval._curves import time_share
 from pretrain_eval._evaluators.persistence import PersistenceEvaluator
@@ -426,7 +427,7 @@ def _resampled(run: Run, metric: str, x: Any) -> Any:
 def _measured(runs: Sequence[Run], metric: str) -> dict[str, Grid]:
     # What persistence reads, so that a diverged run is drawn where it counts: at chance.
     evaluator = PersistenceEvaluator(metric=metric)
-    pieces = evaluator._pieces(runs)
+    pieces = evaluator._pieces(by_model(runs))
     return {model: evaluator._grid(each) for model, each in pieces.items()}
 
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pretrain_eval._curves import (
-    area_under,
+    areas_under,
     points_before_failure,
     time_share,
-    time_to,
+    times_to,
 )
+
+
+def area_under(
+    times: Sequence[float], heights: Sequence[float], **keywords: Any
+) -> float:
+    """The area under one curve, by the function for several."""
+    twice = np.array([heights, np.zeros(len(heights))]).reshape(2, len(heights))
+    area, nothing = areas_under(times, twice, **keywords).tolist()
+    assert nothing == 0
+    return float(area)
 
 
 def test_area_by_hand() -> None:
@@ -43,9 +55,9 @@ def test_area_is_numpys_trapezoid() -> None:
         ({}, 0.5),
     ],
 )
-def test_a_curve_that_ends_early(keywords: dict[str, object], expected: float) -> None:
+def test_a_curve_that_ends_early(keywords: dict[str, Any], expected: float) -> None:
     """The last value is held where a run stopped, and 0 after divergence."""
-    area = area_under([0, 5, 10], [0.0, 0.5, 1.0], linear=True, **keywords)  # type: ignore[arg-type]
+    area = area_under([0, 5, 10], [0.0, 0.5, 1.0], linear=True, **keywords)
     assert area == pytest.approx(expected, abs=1e-12)
 
 
@@ -78,16 +90,22 @@ def test_time_runs_from_0_to_1() -> None:
     assert time_share(10, 40, linear=True) == 0.25
 
 
-@pytest.mark.parametrize(
-    ("level", "expected"), [(0.0, 0.0), (0.25, 2.5), (0.75, 7.5), (1.1, None)]
-)
-def test_time_to_a_level(level: float, expected: float | None) -> None:
-    """The first crossing of the straight lines between the points."""
-    found = time_to([0, 5, 10, 15], [0.0, 0.5, 1.0, 0.2], level)
-    assert found == expected
+def test_times_to_levels() -> None:
+    """The first crossing of the straight lines between the points; NaN where none."""
+    levels = np.array([0.0, 0.25, 0.75, 1.1])
+    heights = np.array([[0.0, 0.5, 1.0, 0.2]] * 4)
+    found = times_to([0, 5, 10, 15], heights, levels)
+    assert found.tolist() == pytest.approx([0.0, 2.5, 7.5, math.nan], nan_ok=True)
+
+
+def test_times_are_those_of_each_curve() -> None:
+    """Curves that are read together do not touch each other."""
+    heights = np.array([[0.0, 1.0], [0.5, 1.0], [0.0, 0.0]])
+    found = times_to([0, 10], heights, np.array([0.5, 0.5, 0.5]))
+    assert found.tolist() == pytest.approx([5.0, 0.0, math.nan], nan_ok=True)
 
 
 def test_points_before_failure() -> None:
     """What follows the first value that is not finite is not read."""
     found = points_before_failure((0, 5, 10), (0.5, math.nan, 0.9))
-    assert found == ([0.0], [0.5])
+    assert found == ((0,), (0.5,))

@@ -455,6 +455,40 @@ def test_a_clear_difference_is_separable_and_a_small_one_not() -> None:
     assert 0 <= comparison.regret <= comparison.regret_limit
 
 
+def test_scores_that_no_seed_changes_are_named() -> None:
+    """Equal seeds make P(best) certain, of new seeds alone, and a sentence says so."""
+    runs = [
+        make_run(dataset=dataset, seed=seed, model=model, accuracy=level + noise * seed)
+        for model, level, noise in (("a", 0.8, 0.0), ("b", 0.79, 0.0), ("c", 0.5, 0.01))
+        for dataset in "de"
+        for seed in range(3)
+    ]
+    comparison = pe.PersistenceEvaluator().compare(runs)
+    assert comparison.p_best["a"] == 1
+    assert any(
+        note.startswith("No seed changes the score of a and b: P(best) takes it")
+        for note in comparison.notes
+    )
+    varied = pe.PersistenceEvaluator().compare(make_grid())
+    assert not any("No seed" in note for note in varied.notes)
+
+
+def test_equal_models_share_the_first_place() -> None:
+    """Of models with the same scores each is the best in its share of the draws."""
+    runs = [
+        make_run(dataset=dataset, seed=seed, model=model, accuracy=0.7 + seed / 100)
+        for model in "abcd"
+        for dataset in "de"
+        for seed in range(3)
+    ]
+    shares = pe.PersistenceEvaluator().compare(runs).p_best
+    assert list(shares.values()) == pytest.approx([0.25] * 4, abs=0.03)
+    still = [dataclasses.replace(run, scores={"accuracy": 0.7}) for run in runs]
+    exact = pe.PersistenceEvaluator().compare(still)
+    assert list(exact.p_best.values()) == [0.25] * 4
+    assert set(exact.not_separable) == {"b", "c", "d"}
+
+
 def test_the_cost_of_a_decision_counts_failed_runs() -> None:
     """Seconds of all runs of all models, failed ones included."""
     runs = make_grid()

@@ -206,6 +206,30 @@ def test_scores_are_those_of_the_last_weights_on_the_reported_split() -> None:
     assert run.num_examples == 30
 
 
+def test_confusions_are_counted_on_the_reported_split() -> None:
+    """Their diagonal is the accuracy, their rows the classes, for either strategy."""
+    task = three_classes()
+    classes = [int(target) for _, target in task.datasets["points"].reported]
+    for chosen in (FULL, PROBE):
+        run = finetune(strategy=chosen, task=task)
+        hits = sum(n for target, output, n in run.confusion if target == output)
+        assert hits / len(classes) == pytest.approx(run.scores["accuracy"], abs=1e-12)
+        for label in range(3):
+            row = sum(n for target, _, n in run.confusion if target == label)
+            assert row == classes.count(label)
+
+
+def test_confusions_are_unknown_where_nothing_is_predicted() -> None:
+    """Neither a regression nor a diverged run has any."""
+    fast = strategy(optimizer=partial(torch.optim.SGD, lr=1e30))
+    diverged = finetune(strategy=fast)
+    assert (diverged.status, diverged.confusion) == ("diverged", ())
+    inputs = points(48, 0).tensors[0]
+    numbers = [TensorDataset(part, part.sum(1)) for part in (inputs, inputs + 1)]
+    task = pe.Task("sum", datasets={"points": pe.Splits(*numbers)}, num_outputs=1)
+    assert finetune(task=task).confusion == ()
+
+
 def test_the_loop_does_what_a_hand_written_one_does() -> None:
     """Schedule, clipping, weight decay and loss of the strategy: equal to the bit."""
     train, valid = points(32, 1), points(40, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,8 +11,10 @@ from scipy import stats
 
 import pretrain_eval as pe
 from pretrain_eval._intervals import (
+    _drawn_iqms,
     newcombe,
     resampled_means,
+    small_integers,
     standard_error,
     stretch,
     t_quantile,
@@ -124,6 +127,46 @@ def test_bootstrap_interval_holds_its_estimate(aggregate: str) -> None:
     assert low < plain < high
     again = pe.bootstrap_interval(scores, aggregate, replicates=2000)  # type: ignore[arg-type]
     assert again == (low, high)
+
+
+def test_drawn_iqms_are_those_of_the_resamples() -> None:
+    """Every draw is the IQM of one of the 3³ · 3³ resamples, all as often."""
+    scores = np.array([[0.1, 0.45], [0.2, 0.7], [0.6, 0.9]])
+    picks = list(itertools.product(range(3), repeat=3))
+    every = sorted(
+        float(stats.trim_mean([*scores[list(one), 0], *scores[list(two), 1]], 0.25))
+        for one, two in itertools.product(picks, picks)
+    )
+    found = _drawn_iqms(scores, 50_000, np.random.default_rng(0))
+    distance = np.abs(found[:, None] - np.unique(np.round(every, 12))).min(axis=1)
+    assert distance.max() < 1e-12
+    assert found.mean() == pytest.approx(np.mean(every), abs=2e-3)
+    shares = np.linspace(0.05, 0.95, 19)
+    expected = np.quantile(every, shares)
+    assert np.quantile(found, shares) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (9, 3), (17, 2), (300, 1)])
+def test_drawn_iqms_of_any_number_of_runs(shape: tuple[int, int]) -> None:
+    """Against numpy's sorting of resamples drawn one by one."""
+    rng = np.random.default_rng(3)
+    scores = rng.uniform(size=shape)
+    drawn = rng.integers(0, shape[0], (4000, *shape))
+    plain = np.take_along_axis(scores[None], drawn, axis=1).reshape(4000, -1)
+    expected = stats.trim_mean(plain, 0.25, axis=1)
+    found = _drawn_iqms(scores, 4000, rng)
+    assert found.mean() == pytest.approx(expected.mean(), abs=0.02)
+    assert found.std() == pytest.approx(expected.std(), rel=0.08)
+
+
+@pytest.mark.parametrize("high", [1, 2, 16, 17, 4096, 4097, 70_000])
+def test_small_integers_are_uniform(high: int) -> None:
+    """All values below the limit, and none else, as often."""
+    found = small_integers(np.random.default_rng(0), high, (50_000,))
+    assert found.max() <= high - 1
+    assert found.mean() == pytest.approx((high - 1) / 2, abs=0.01 * high)
+    if high <= 17:
+        assert set(found.tolist()) == set(range(high))
 
 
 def test_bootstrap_of_the_mean_agrees_with_t() -> None:

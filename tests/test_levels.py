@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scoring import make_run
@@ -84,8 +86,32 @@ def test_normalised_by_hand(
     expected: float | None,
 ) -> None:
     """Z = (m − c) / (u − c), whichever way is better."""
-    found = Levels(chance, ceiling).normalised(make_run(), key, value)
-    if expected is None:
-        assert found is None
-    else:
-        assert found == pytest.approx(expected, abs=1e-12)
+    runs = [make_run(), make_run()]
+    found = Levels(chance, ceiling).normalised(
+        runs, [key] * 2, np.array([value, np.nan])
+    )
+    wanted = [math.nan if expected is None else expected, math.nan]
+    assert found.tolist() == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+def test_a_loss_that_was_not_measured_needs_no_level() -> None:
+    """Only a run that holds the loss has to know its chance level."""
+    runs = [make_run(chance={"loss": 2.0}), make_run(chance={})]
+    keys, levels = ["loss", "loss"], Levels(None, 0.0)
+    found = levels.normalised(runs, keys, np.array([0.5, np.nan]))
+    assert found.tolist() == pytest.approx([0.75, math.nan], nan_ok=True)
+    with pytest.raises(ValueError, match="'loss' needs its chance level"):
+        levels.normalised(runs, keys, np.array([0.5, 0.5]))
+
+
+def test_unknown_levels_are_counted_once_a_run() -> None:
+    """A run that holds two metrics of unknown chance counts once, others not at all."""
+    runs = [
+        make_run(chance={}),
+        make_run(seed=1),
+        make_run(seed=2, chance={"accuracy": 0.5}),
+        make_run(seed=3, scores={}, curve={}, chance={}),
+        make_run(seed=4, scores={}, curve={}, chance={}, status="diverged"),
+    ]
+    assert Levels(None, None).unknown(runs, ["accuracy"]) == 2
+    assert Levels(None, None).unknown(runs, ["accuracy", "f1"]) == 3

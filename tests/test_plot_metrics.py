@@ -36,6 +36,20 @@ def test_a_history_leaves_gaps() -> None:
     assert history({"loss": (1.0, 2.0)}).get_ylabel() == "loss"
 
 
+def test_a_run_shows_its_confusions() -> None:
+    """Every class of the task has a row, also one that never occurs."""
+    fields = {"model": "a", "task": "t", "dataset": "d", "strategy": "s", "seed": 0}
+    run = pe.Run(
+        **fields,  # type: ignore[arg-type]
+        confusion=((0, 0, 3), (0, 1, 1), (1, 1, 2)),
+        settings={"num_classes": 3},
+    )
+    texts = [text.get_text() for text in confusion_matrix(run).texts]
+    assert texts == ["3", "1", "0", "0", "2", "0", "0", "0", "0"]
+    with pytest.raises(ValueError, match="a on t/d, s, seed 0 does not know its"):
+        confusion_matrix(pe.Run(**fields))  # type: ignore[arg-type]
+
+
 def test_a_confusion_matrix_shades_shares_of_a_row() -> None:
     """Numbers are the counts, shades the share of the true class."""
     metric = pe.ConfusionMatrix(num_classes=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pickle
@@ -170,3 +171,42 @@ def test_foreign_fields_are_refused(
         return
     with pytest.raises(ValueError, match=message):
         pe.Run.from_dict(fields)
+
+
+CONFUSION = ((0, 0, 3), (0, 1, 1), (1, 0, 2))
+
+
+def test_confusions_survive_json() -> None:
+    """Lists become tuples again, and empty is the default."""
+    known = run(confusion=CONFUSION)
+    assert pe.Run.from_json(known.to_json()) == known
+    assert pe.Run.from_json(known.to_json()).confusion == CONFUSION
+    given = [list(triple) for triple in CONFUSION]
+    assert dataclasses.replace(known, confusion=given) == known
+    assert pe.Run.from_json(run().to_json()).confusion == ()
+
+
+@pytest.mark.parametrize(
+    ("confusion", "num_examples", "message"),
+    [
+        (CONFUSION, 6, None),
+        (CONFUSION, None, None),
+        (CONFUSION, 7, "confusion counts 6 examples, num_examples says 7"),
+        (((0, 0),), None, r"expects \(target, prediction, count\)"),
+        (((0, 0, 0),), None, "counts from 1"),
+        (((-1, 0, 1),), None, "classes from 0"),
+        (((0, 0, 1.0),), None, "as int"),
+        (((0, 1, 1), (0, 0, 1)), None, "must be sorted"),
+        (((0, 0, 1), (0, 0, 1)), None, "each pair of classes once"),
+    ],
+)
+def test_confusions_are_checked(
+    confusion: Any, num_examples: int | None, message: str | None
+) -> None:
+    """Sorted triples of whole numbers that add up to the number of examples."""
+    fields = {"num_examples": num_examples, "confusion": confusion}
+    if message is None:
+        assert run(**fields).confusion == confusion
+        return
+    with pytest.raises(ValueError, match=message):
+        run(**fields)

@@ -1,6 +1,7 @@
 """Tests of the run store: nothing is lost, repeated, altered or overwritten."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import math
@@ -600,6 +601,16 @@ def test_a_lost_row_is_noticed(tmp_path, table):
     connection.close()
     with pytest.raises(ValueError, match="runs are not those that were stored"):
         RunStore(tmp_path / "runs.db")
+
+
+def test_confusions_come_back_as_they_were(tmp_path):
+    """Sorted triples survive the file, line by line and in the database."""
+    run = dataclasses.replace(
+        make_run(0), num_examples=6, confusion=((0, 0, 3), (0, 1, 1), (1, 0, 2))
+    )
+    with RunStore(tmp_path / "runs.db") as store:
+        store.add("key", run)
+        assert store.get("key") == run
 
 
 def test_a_full_disk_raises_and_keeps_what_is_stored(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from scoring import make_grid, make_run
 
 import pretrain_eval as pe
+from pretrain_eval._by_model import by_model
 from pretrain_eval._statistics import mean_by_cell
 
 
@@ -123,7 +124,7 @@ def test_the_interval_is_of_the_score_where_cells_are_saturated() -> None:
     )
     evaluator = pe.VariabilityEvaluator()
     runs = [part, *runs[1:]]
-    grid = evaluator._grid(evaluator._of_one_model(runs, "score"))
+    grid = evaluator._grid(evaluator._of_one_model(by_model(runs), "score"))
     values = evaluator._linear(grid)
     mean = grid.layout.macro(mean_by_cell(values, grid.index, grid.present.size))
     assert float(mean) == pytest.approx(evaluator.score(runs).score, abs=1e-12)

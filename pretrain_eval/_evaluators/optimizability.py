@@ -6,15 +6,16 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._curves import area_under, points_before_failure, time_to
+from pretrain_eval._columns import column
+from pretrain_eval._curves import areas_under, points_before_failure, times_to
 from pretrain_eval._evaluator import Measured, Pieces
 from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
+from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._records import Run
 from pretrain_eval._report import Report
 from pretrain_eval._statistics import Array, Cell, rank_correlation
@@ -22,6 +23,22 @@ from pretrain_eval._statistics import Array, Cell, rank_correlation
 STEP_METRICS = ("grad_norm", "update_ratio")
 QUANTITIES = (*STEP_METRICS, "validation")
 NEAR = 0.05
+# The columns that are read from a validation curve.
+_CURVE = ("validation area", "z", "validation", "start", "headroom closed", "t90")
+
+
+class _Shape(NamedTuple):
+    """What curves have in common that are read together.
+
+    Attributes:
+        times: Optimizer steps of the points, up to the first that is not finite.
+        epochs: How many were planned.
+        diverged: Whether the runs did.
+    """
+
+    times: tuple[float, ...]
+    epochs: int | None
+    diverged: bool
 
 
 @final
@@ -87,37 +104,55 @@ class OptimizabilityEvaluator(GridEvaluator):
         return clip(math.fsum(terms) / total)
 
     @override
-    def _read(self, run: Run) -> Row | None:
-        key = self._key(run) or ""
-        curve = run.curve.get(key, ())
-        diverged = run.status == "diverged"
-        if not curve and not diverged:
-            return None
-        steps = run.curve.get("step", tuple(range(len(curve))))
-        times, values = points_before_failure(steps, curve)
-        ends = self._levels.ends(run, key)
-        if ends is None:
-            return None
-        heights = [(value - ends[0]) / (ends[1] - ends[0]) for value in values]
-        epochs = run.settings.get("epochs")
-        row = {
-            "validation area": area_under(
-                times,
-                heights,
-                epochs=epochs if isinstance(epochs, int) else None,
-                diverged=diverged,
-                linear=self.time == "linear",
-            )
-        }
-        row["z"] = row["validation area"]
-        row["validation"] = 0.0 if diverged or not heights else heights[-1]
-        row |= _progress(times, heights, row["validation"])
-        for name, column in run.history.items():
-            finite = [value for value in column if math.isfinite(value)]
-            if name.startswith(STEP_METRICS) and finite:
-                row[name] = math.fsum(finite) / len(finite)
-                row[f"{name} at the start"] = finite[0]
-        return row
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        keys = self._keys(runs)
+        rows = [
+            row
+            for row, (run, key) in enumerate(zip(runs, keys, strict=True))
+            if run.curve.get(key) or run.status == "diverged"
+        ]
+        chance, top = self._levels.ends(
+            [runs[row] for row in rows], [keys[row] for row in rows]
+        )
+        # Curves that were measured at the same steps are read together.
+        groups: dict[_Shape, list[tuple[int, float, tuple[float, ...]]]] = {}
+        for row, low in zip(rows, chance.tolist(), strict=True):
+            if not math.isnan(low):
+                shape, values = _points(runs[row], keys[row])
+                groups.setdefault(shape, []).append((row, low, values))
+        columns = {name: np.full(len(runs), np.nan) for name in _CURVE}
+        for shape, members in groups.items():
+            where, lows, curves = map(list, zip(*members, strict=True))
+            heights = (np.array(curves).T - lows) / (top - np.array(lows))
+            for name, found in self._progress(shape, heights.T).items():
+                columns[name][where] = found
+        return columns | _step_metrics(runs)
+
+    def _progress(self, shape: _Shape, heights: Array) -> dict[str, Array]:
+        times, epochs, diverged = shape
+        areas = areas_under(
+            times,
+            heights,
+            epochs=epochs,
+            diverged=diverged,
+            linear=self.time == "linear",
+        )
+        final = np.zeros(len(heights)) if diverged or not times else heights[:, -1]
+        found = {"validation area": areas, "z": areas, "validation": final}
+        if not times:
+            return found
+        start = heights[:, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            closed = np.where(start < 1, (final - start) / (1 - start), np.nan)
+        found |= {"start": start, "headroom closed": closed}
+        if times[-1] > 0:
+            reached = times_to(times, heights, start + 0.9 * (final - start))
+            found["t90"] = np.where(final > start, reached / times[-1], np.nan)
+        return found
+
+    @override
+    def _essential(self) -> tuple[str, ...]:
+        return ("validation area",)
 
     @override
     def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
@@ -125,7 +160,7 @@ class OptimizabilityEvaluator(GridEvaluator):
         wanted = [name for name in STEP_METRICS if name in (self.weights or {})]
         if not wanted:
             return grid
-        twin = grid if not pieces.twin else super()._grid(Pieces(pieces.twin, ()))
+        twin = grid if pieces.twin is None else super()._grid(Pieces(pieces.twin))
         columns = dict(grid.columns)
         for name in wanted:
             columns[_weighed(name)] = self._against(grid, twin, name)
@@ -218,19 +253,30 @@ def _weighed(name: str) -> str:
     return name if name == "validation" else f"{name} against scratch"
 
 
-def _progress(
-    times: Sequence[float], heights: Sequence[float], final: float
-) -> dict[str, float]:
-    if not heights:
-        return {}
-    start = heights[0]
-    row = {"start": start}
-    if start < 1:
-        row["headroom closed"] = (final - start) / (1 - start)
-    reached = time_to(times, heights, start + 0.9 * (final - start))
-    if final > start and reached is not None and times[-1] > 0:
-        row["t90"] = reached / times[-1]
-    return row
+def _points(run: Run, key: str) -> tuple[_Shape, tuple[float, ...]]:
+    curve, epochs = run.curve.get(key, ()), run.settings.get("epochs")
+    steps = run.curve.get("step", range(len(curve)))
+    times, values = points_before_failure(steps, curve)
+    plan = epochs if isinstance(epochs, int) else None
+    return _Shape(times, plan, run.status == "diverged"), values
+
+
+def _step_metrics(runs: Sequence[Run]) -> dict[str, Array]:
+    # Mean and first value of each, what is not finite left out.
+    columns = {}
+    names = dict.fromkeys(name for run in runs for name in run.history)
+    for name in names:
+        if name.startswith(STEP_METRICS):
+            finite = [
+                list(filter(math.isfinite, run.history.get(name, ()))) for run in runs
+            ]
+            columns[name] = column(
+                math.fsum(each) / len(each) if each else None for each in finite
+            )
+            columns[f"{name} at the start"] = column(
+                each[0] if each else None for each in finite
+            )
+    return columns
 
 
 def _near_the_best(grid: Grid) -> dict[str, float]:

@@ -11,8 +11,9 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._comparison import Change
+from pretrain_eval._confusion import MACRO, moves_over_examples
 from pretrain_eval._grid import Grid, Layout, effective_examples
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
+from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._intervals import wilson
 from pretrain_eval._monitoring import change
 from pretrain_eval._records import Run
@@ -68,18 +69,15 @@ class PersistenceEvaluator(GridEvaluator):
         return clip(math.fsum(parts.values()) / len(parts))
 
     @override
-    def _read(self, run: Run) -> Row | None:
-        key = self._key(run)
-        if key is None:
-            return None
-        z, value = self._normalised(run), run.scores.get(key)
-        if run.status == "diverged":
-            value = self._levels.chance_of(run, key) or 0.0
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        z = self._normalised(runs)
         if self.ceiling is not None:
-            value = z
-        if value is None:
-            return None
-        return {"P": value, "z": math.nan if z is None else z}
+            return {"P": z, "z": z}
+        return {"P": self._after(runs, self._keys(runs)), "z": z}
+
+    @override
+    def _essential(self) -> tuple[str, ...]:
+        return ("P",)
 
     @override
     def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
@@ -114,12 +112,23 @@ class PersistenceEvaluator(GridEvaluator):
 
     @override
     def _examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
-        center = grid.macro("P")
-        size = effective_examples(runs, grid.layout) if self._is_share else None
-        if size is None or center is None or not 0 <= center <= 1:
+        center, keys = grid.macro("P"), self._metrics()
+        if center is None or not 0 <= center <= 1 or self.ceiling is not None:
             return None
-        low, high = wilson(center, size, self.confidence)
-        return self._interval(low, high, "examples", "Wilson")
+        if self._is_share:
+            size = effective_examples(runs, grid.layout)
+            if size is None:
+                return None
+            low, high = wilson(center, size, self.confidence)
+            return self._interval(low, high, "examples", "Wilson")
+        if len(keys) > 1 or keys[0] not in MACRO:
+            return None
+        rng = self._rng(runs[0].model)
+        moves = moves_over_examples(runs, grid.layout, keys[0], self.confidence, rng)
+        if moves is None:
+            return None
+        low, high = (clip(center + move) for move in moves)
+        return self._interval(low, high, "examples", "bootstrap over examples")
 
 
 def _variances(grid: Grid) -> dict[str, float]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._budget import COSTS, Budget
+from pretrain_eval._budget import Budget, measured_costs
+from pretrain_eval._columns import column
 from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, geometric
+from pretrain_eval._grid_evaluator import GridEvaluator, geometric
 from pretrain_eval._records import Run
 from pretrain_eval._report import Report
 from pretrain_eval._statistics import Array
@@ -66,19 +67,13 @@ class ReusabilityEvaluator(GridEvaluator):
         return [name for name in COMPLEXITY if name in stated]
 
     @override
-    def _read(self, run: Run) -> Row | None:
-        z = self._normalised(run)
-        if z is None:
-            return None
-        row = {"z": z}
-        for name in self._limits:
-            amount = getattr(run.cost, COSTS[name])
-            if amount is not None:
-                row[name] = float(amount)
-        whole, trained = run.cost.num_parameters, run.cost.num_trainable_parameters
-        if whole and trained is not None:
-            row["trainable share"] = trained / whole
-        return row
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        costs = [run.cost for run in runs]
+        columns = {"z": self._normalised(runs)} | measured_costs(costs, self._limits)
+        whole = column(cost.num_parameters for cost in costs)
+        trained = column(cost.num_trainable_parameters for cost in costs)
+        whole[whole == 0] = np.nan
+        return {**columns, "trainable share": trained / whole}
 
     @override
     def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from pretrain_eval._budget import COSTS, Budget, measured_costs
 from pretrain_eval._evaluator import Measured
 from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, geometric
+from pretrain_eval._grid_evaluator import GridEvaluator, geometric
 from pretrain_eval._records import FrozenDict, Run
 from pretrain_eval._render import listing
 from pretrain_eval._report import Report
@@ -83,9 +83,9 @@ class UsabilityEvaluator(GridEvaluator):
         return geometric(parts, self.weights)
 
     @override
-    def _read(self, run: Run) -> Row | None:
-        z = self._normalised(run)
-        return None if z is None else {"z": z, **measured_costs(run.cost)}
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        costs = measured_costs([run.cost for run in runs], COSTS)
+        return {"z": self._normalised(runs)} | costs
 
     @override
     def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:

@@ -11,9 +11,10 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
+from pretrain_eval._columns import column, column_of
 from pretrain_eval._evaluator import Pieces
 from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, Row, clip
+from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._records import Run
 from pretrain_eval._report import Report
 from pretrain_eval._statistics import Array, Cell, stability
@@ -62,44 +63,33 @@ class VariabilityEvaluator(GridEvaluator):
     def _metrics(self) -> tuple[str, ...]:
         return USUAL if self.metric is None else super()._metrics()
 
-    def _keys(self, run: Run) -> tuple[str, ...]:
-        if self.metric is None:
-            return USUAL
-        key = self._key(run)
-        return () if key is None else (key,)
+    @override
+    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        columns: dict[str, Array] = {}
+        for key in self._metrics():
+            keys = [key] * len(runs)
+            if isinstance(self.metric, Mapping):  # to each task its own
+                keys = [key if each == key else "" for each in self._keys(runs)]
+            columns |= self._read_metric(runs, key, keys)
+        return columns | _forgetting(runs)
+
+    def _read_metric(
+        self, runs: Sequence[Run], key: str, keys: Sequence[str]
+    ) -> dict[str, Array]:
+        before = column_of([run.baseline for run in runs], keys)
+        values = np.stack([before, self._after(runs, keys)])
+        z = self._levels.normalised(runs, keys, values)
+        values[np.isnan(z)] = np.nan
+        return {
+            f"before {key}": values[0],
+            f"after {key}": values[1],
+            f"z before {key}": z[0],
+            f"z after {key}": z[1],
+        }
 
     @override
-    def _read(self, run: Run) -> Row | None:
-        row: dict[str, float] = {}
-        for key in self._keys(run):
-            row |= self._read_metric(run, key)
-        if not row:
-            return None
-        forgotten = [
-            before - run.scores[key]
-            for key, before in run.baseline.items()
-            if key.startswith("source/") and key in run.scores
-        ]
-        if forgotten:
-            row["forgetting"] = math.fsum(forgotten) / len(forgotten)
-        return row
-
-    def _read_metric(self, run: Run, key: str) -> dict[str, float]:
-        before, after = run.baseline.get(key), run.scores.get(key)
-        if run.status == "diverged":
-            after = self._levels.chance_of(run, key) or 0.0
-        if before is None or after is None:
-            return {}
-        b = self._levels.normalised(run, key, before)
-        a = self._levels.normalised(run, key, after)
-        if a is None or b is None:
-            return {}
-        return {
-            f"before {key}": before,
-            f"after {key}": after,
-            f"z before {key}": b,
-            f"z after {key}": a,
-        }
+    def _essential(self) -> tuple[str, ...]:
+        return tuple(f"z after {key}" for key in self._metrics())
 
     @override
     def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
@@ -197,3 +187,19 @@ class VariabilityEvaluator(GridEvaluator):
         before, after = np.concatenate(pairs, axis=1)
         known = ~np.isnan(before)
         return before[known], after[known]
+
+
+def _forgetting(runs: Sequence[Run]) -> dict[str, Array]:
+    # Mean loss of the metrics that both sides hold of the source task.
+    held = set().union(*(run.baseline for run in runs))
+    if not any(key.startswith("source/") for key in held):
+        return {}
+    means = []
+    for run in runs:
+        gaps = [
+            before - run.scores[key]
+            for key, before in run.baseline.items()
+            if key.startswith("source/") and key in run.scores
+        ]
+        means.append(math.fsum(gaps) / len(gaps) if gaps else None)
+    return {"forgetting": column(means)}

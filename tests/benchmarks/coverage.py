@@ -6,11 +6,13 @@ scores are normal. Run it with `python tests/benchmarks/coverage.py [simulations
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
 
 import pretrain_eval as pe
+from pretrain_eval._confusion import macro_scores
 from pretrain_eval._intervals import percentiles
 from pretrain_eval._statistics import Array, iqm
 
@@ -53,7 +55,8 @@ def plain_bootstrap(scores: Array, rng: np.random.Generator) -> tuple[float, flo
     num_runs, num_tasks = scores.shape
     picks = rng.integers(0, num_runs, (2000, num_runs, num_tasks))
     draws = np.take_along_axis(scores[None], picks, axis=1).mean(axis=(1, 2))
-    return percentiles(draws, 0.95)
+    low, high = percentiles(draws, 0.95).tolist()
+    return low, high
 
 
 def coverage_of_mean(num_runs: int, num_tasks: int, simulations: int) -> None:
@@ -96,8 +99,56 @@ def coverage_of_reusability(num_runs: int, num_tasks: int, simulations: int) -> 
     print(f"reusability  {num_runs} seeds × {num_tasks:2} tasks  {np.mean(held):.3f}")
 
 
-def coverage_of_decision(num_models: int, gap: float, simulations: int) -> None:
-    """How often the best model is kept, and how often the regret limit holds."""
+def coverage_of_examples(
+    num_classes: int, num_examples: int, accuracy: float, simulations: int
+) -> None:
+    """The interval for new examples of one run: macro recall, precision and F1.
+
+    Classes of unequal size, errors spread unequally over the other classes.
+    """
+    rng = np.random.default_rng(num_classes * num_examples)
+    pairs = np.array(np.divmod(np.arange(num_classes**2), num_classes))
+    held: dict[str, list[bool]] = {key: [] for key in ("recall", "precision", "f1")}
+    for _ in range(simulations):
+        sizes = rng.dirichlet(np.full(num_classes, 5.0))
+        errors = rng.dirichlet(np.full(num_classes, 0.5), num_classes)
+        table = (1 - accuracy) * errors + accuracy * np.eye(num_classes)
+        shares = (sizes[:, None] * table).ravel()
+        counts = rng.multinomial(num_examples, shares)
+        kept = np.flatnonzero(counts)
+        run = pe.Run(
+            model="a",
+            task="t",
+            dataset="d",
+            strategy="full",
+            seed=0,
+            scores={
+                key: float(macro_scores(key, pairs, counts.astype(float), num_classes))
+                for key in held
+            },
+            confusion=tuple((*pairs[:, i].tolist(), int(counts[i])) for i in kept),
+            settings={"num_classes": num_classes},
+        )
+        for key in held:
+            interval = pe.PersistenceEvaluator(metric=key).score([run]).examples
+            truth = macro_scores(key, pairs, shares, num_classes)
+            held[key].append(interval.low <= truth <= interval.high)
+    words = ", ".join(f"{key} {np.mean(found):.3f}" for key, found in held.items())
+    print(
+        f"examples     {num_examples:4} of {num_classes:2} classes, {accuracy:.0%}"
+        f" or more right: {words}",
+        flush=True,
+    )
+
+
+def coverage_of_decision(
+    evaluator: pe.Evaluator, num_models: int, gap: float, simulations: int
+) -> None:
+    """Whether the best model is kept, the regret limit holds, and P(best) can be read.
+
+    With a gap of 0 the true scores are equal, and a pick is right once in as many times
+    as there are models.
+    """
     rng = np.random.default_rng(num_models)
     kept, limited, sure, right = [], [], [], []
     for _ in range(simulations):
@@ -108,17 +159,22 @@ def coverage_of_decision(num_models: int, gap: float, simulations: int) -> None:
             spreads = rng.uniform(0.005, 0.05, 4)
             scores = rng.normal(base + lift, spreads, (3, 4))
             runs += runs_of(scores, f"m{model}")
-        found = pe.PersistenceEvaluator().compare(runs)
+        found = evaluator.compare(runs)
         names = (found.best, *found.not_separable)
         kept.append(f"m{lifts.argmax()}" in names)
         chosen = int(found.best[1:])
         limited.append(lifts.max() - lifts[chosen] <= found.regret_limit)
         sure.append(found.p_best[found.best])
-        right.append(chosen == lifts.argmax())
+        right.append(chosen == lifts.argmax() if gap else 1 / num_models)
+    certain = np.array(sure) > 0.95
+    then = f"{np.array(right)[certain].mean():.2f}" if certain.any() else "–"
     print(
-        f"decision     {num_models} models, 3 seeds × 4 tasks, gaps of {gap:.2f}: best"
-        f" kept {np.mean(kept):.3f}, regret limit held {np.mean(limited):.3f},"
-        f" mean P(best) {np.mean(sure):.3f}, pick right {np.mean(right):.3f}"
+        f"decision     {evaluator.protocol}, {num_models:2} models, 3 seeds × 4 tasks,"
+        f" gaps of {gap:.3f}: best kept {np.mean(kept):.3f}, regret limit held"
+        f" {np.mean(limited):.3f}, P(best) of the pick {np.mean(sure):.2f}, pick right"
+        f" {np.mean(right):.2f}, P(best) > .95 in {certain.mean():.3f}, right then"
+        f" {then}",
+        flush=True,
     )
 
 
@@ -131,8 +187,12 @@ def main() -> None:
     for num_runs, num_tasks in ((3, 4), (3, 10), (5, 10)):
         coverage_of_iqm(num_runs, num_tasks, simulations)
         coverage_of_reusability(num_runs, num_tasks, simulations)
-    for num_models, gap in ((2, 0.02), (5, 0.02), (20, 0.02), (5, 0.0)):
-        coverage_of_decision(num_models, gap, simulations)
+    for size in ((5, 50, 0.7), (5, 200, 0.8), (10, 200, 0.8), (5, 200, 0.97)):
+        coverage_of_examples(*size, simulations)
+    for num_models, gap in itertools.product((2, 5, 20), (0.0, 0.005, 0.01, 0.02)):
+        coverage_of_decision(pe.PersistenceEvaluator(), num_models, gap, simulations)
+    for num_models, gap in itertools.product((2, 5), (0.0, 0.02)):
+        coverage_of_decision(pe.ReusabilityEvaluator(), num_models, gap, simulations)
 
 
 if __name__ == "__main__":

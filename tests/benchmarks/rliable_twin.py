@@ -1,6 +1,7 @@
 """The aggregates against rliable: equal to 1e-12, and how much faster the intervals are.
 
-Needs `pip install rliable`; run it with `python tests/benchmarks/rliable_twin.py`.
+Needs `pip install rliable`. Processor time, the shortest of several; run it with
+`OMP_NUM_THREADS=1 python tests/benchmarks/rliable_twin.py`.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ def equality() -> float:
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The shortest of several times."""
+    """The shortest of several times, of the processor."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
