@@ -218,7 +218,11 @@ def bare_run(
 @contextmanager
 def counted(spent: list[float]) -> Iterator[None]:
     """Note the processor's seconds that go to training and measuring."""
-    places = [(Training, "run"), (_finetune, "measure"), (_source, "read_features")]
+    places = [
+        (Training, "run"),
+        (_finetune, "measure_reported"),
+        (_source, "read_features"),
+    ]
     plain = [getattr(where, name) for where, name in places]
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
