@@ -17,9 +17,12 @@ from torch import Tensor
 # are all of one sign, would pass 1e-6.
 ROW = 512
 
-# Elements that are converted, or subtracted, and squared while they lie in a core's
-# cache. For more than these torch would start threads of its own inside ours.
+# Elements that are converted and squared while they lie in a core's cache. For more
+# than these torch would start threads of its own inside ours.
 WINDOW = 1 << 15
+
+# Elements that are read once, at a time: few calls, since threads meet between them.
+_LONG_WINDOW = 1 << 19
 
 # Elements that are worth a thread; Python does not keep more threads busy than these.
 _SHARE = 1 << 19
@@ -72,7 +75,7 @@ def row_square_sums(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def sums_by_rows(
-    fill: Fill, *tensors: Sequence[Tensor], count: int = 1, window: int = 8 * WINDOW
+    fill: Fill, *tensors: Sequence[Tensor], count: int = 1, window: int = _LONG_WINDOW
 ) -> Tensor:
     """Sums over each tensor of what is computed row by row, shape `(count, number)`.
 
@@ -103,7 +106,7 @@ def sums_by_rows(
 
     in_threads(partial(work, row_squares), layout.windows)
     if dtype is not torch.float64:
-        doubtful: Array = np.any(~((rows > _TINY) & (rows < np.inf)), axis=0)
+        doubtful: Array = np.any(_doubtful(rows), axis=0)
         if doubtful.any():
             again = [w for w in layout.windows if doubtful[w.first : w.last].any()]
             in_threads(partial(work, exact_row_squares), again)
@@ -121,11 +124,15 @@ def row_squares(values: Array, out: Array) -> None:
 
 
 def exact_row_squares(values: Array, out: Array) -> None:
-    """The same, computed in float64."""
-    if values.max() or values.min():  # weights that did not move are common
+    """The same, computed in float64 where it was doubtful in float32."""
+    # Weights that do not move are common.
+    if _doubtful(out).any() and (values.max() or values.min()):
         row_squares(values.astype(np.float64), out)
-    else:
-        out[:] = 0
+
+
+def _doubtful(rows: Array) -> Array:
+    doubtful: Array = ~((rows > _TINY) & (rows < np.inf))
+    return doubtful
 
 
 def _row_dots(rows: Array) -> Array:

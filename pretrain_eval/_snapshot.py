@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pretrain_eval._norms import (
-    WINDOW,
     Array,
     Squares,
     flat,
@@ -18,6 +17,9 @@ from pretrain_eval._norms import (
     kinds,
     sums_by_rows,
 )
+
+# Elements that are subtracted and squared while they lie in a core's cache.
+_WINDOW = 1 << 16
 
 
 @final
@@ -85,7 +87,7 @@ def _compare_foreach(now: list[Tensor], then: list[Tensor], *, sizes: bool) -> T
 
 
 def _compare_rows(now: list[Tensor], then: list[Tensor], *, sizes: bool) -> Tensor:
-    return sums_by_rows(_fill, now, then, count=1 + sizes, window=WINDOW)
+    return sums_by_rows(_fill, now, then, count=1 + sizes, window=_WINDOW)
 
 
 def _fill(rows: Array, squares: Squares, new: Array, old: Array) -> None:

@@ -113,7 +113,7 @@ def test_an_error_in_a_thread_is_the_callers():
 
     tensor = torch.zeros(4_000_000)
     assert _norms.sums_by_rows(fill, [tensor]).tolist() == [[0.0]]
-    tensor[-(1 << 18) :] = 1
+    tensor[-(1 << 19) :] = 1
     torch.set_num_threads(2)
     with pytest.raises(ValueError, match="this one"):
         _norms.sums_by_rows(fill, [tensor])
