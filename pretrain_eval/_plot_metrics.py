@@ -89,6 +89,12 @@ def confusion_matrix(
     ax.set_yticks(places, names)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
+    title = "confusions, shaded by the share of a row"
+    if isinstance(matrix, Run):
+        # A dollar sign would begin a formula.
+        name = matrix.name.replace("$", r"\$")
+        title = f"{name}: {int(cells.sum()):,} samples\n{title}"
+    ax.set_title(title, fontsize=9)
     return ax
 
 
