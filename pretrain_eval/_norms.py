@@ -96,7 +96,7 @@ def sums_by_rows(
     rows = np.empty((count, layout.num_rows))
     values = tensors if converts else [[t.numpy() for t in each] for each in tensors]
 
-    def work(squares: Squares, windows: Sequence[Window]) -> None:
+    def work(squares: Squares, windows: Iterable[Window]) -> None:
         with np.errstate(all="ignore"):  # what overflows is taken again
             for index, start, stop, first, last in windows:
                 pieces: list[Any] = [each[index][start:stop] for each in values]
@@ -152,17 +152,21 @@ class Window(NamedTuple):
     last: int
 
 
-def in_threads(work: Callable[[Sequence[Window]], None], windows: list[Window]) -> None:
-    """Do the work on the windows, divided among as many threads as torch may use."""
+def in_threads(work: Callable[[Iterable[Window]], None], windows: list[Window]) -> None:
+    """Do the work on the windows in as many threads as torch may use.
+
+    Each takes the next window when it is free: torch's own threads keep their cores
+    busy for a while after the optimizer's step.
+    """
     size = sum(window.stop - window.start for window in windows)
     number = max(1, min(torch.get_num_threads(), _MAX_THREADS, size // _SHARE))
-    own, *others = [windows[start::number] for start in range(number)]
-    if not others:
-        work(own)
+    waiting = iter(windows)
+    if number == 1:
+        work(waiting)
         return
-    with ThreadPoolExecutor(len(others)) as pool:
-        pending = [pool.submit(work, share) for share in others]
-        work(own)
+    with ThreadPoolExecutor(number - 1) as pool:
+        pending = [pool.submit(work, waiting) for _ in range(number - 1)]
+        work(waiting)
         for each in pending:
             each.result()
 
