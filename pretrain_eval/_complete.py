@@ -185,8 +185,9 @@ def _companions(
         return []
     taken: list[Pending] = []
     for each in list(waiting):
-        fits = not each.alone and place.group(each.cell) == group
-        if fits and len(taken) < MOST_HEADS - 1 and take(each):
+        if len(taken) == MOST_HEADS - 1:
+            break
+        if not each.alone and place.group(each.cell) == group and take(each):
             taken.append(each)
     for each in taken:
         waiting.remove(each)

@@ -33,7 +33,7 @@ from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import Source, choose_device, prepare, record
 from pretrain_eval._task import Strategy, Task
-from pretrain_eval._training import as_number
+from pretrain_eval._training import add_point
 
 # What Ctrl-C or a crash may cost, and what is held in memory at a time.
 MOST_HEADS = 32
@@ -189,9 +189,7 @@ class _Head:
         """Add a point to the curve."""
         task, split = self.source.task, self._splits.valid
         _, values = measure(self.layer, task, split, self.strategy)
-        self.curve["step"].append(self.num_steps)
-        for key, value in values.items():
-            self.curve.setdefault(key, []).append(as_number(value))
+        add_point(self.curve, self.num_steps, values)
 
     def measured(self) -> Measured:
         """The scores on the reported split, if there is a model to score."""

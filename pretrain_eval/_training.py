@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,9 +163,7 @@ class Training:
 
     def _validate(self) -> None:
         _, values = measure(self.model, self._task, self._splits.valid, self._strategy)
-        self.curve["step"].append(self._num_steps)
-        for key, value in values.items():
-            self.curve.setdefault(key, []).append(as_number(value))
+        add_point(self.curve, self._num_steps, values)
 
     def _save(self, path: Path) -> None:
         state = {
@@ -211,6 +209,15 @@ class Training:
 def default_loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
     """Cross-entropy for classes, the mean squared error for numbers."""
     return F.cross_entropy if task.is_classification else F.mse_loss
+
+
+def add_point(
+    curve: dict[str, list[float]], step: int, values: Mapping[str, Value]
+) -> None:
+    """Add what was measured after so many steps to the columns of a curve."""
+    curve["step"].append(step)
+    for key, value in values.items():
+        curve.setdefault(key, []).append(as_number(value))
 
 
 def as_number(value: Value) -> float:
