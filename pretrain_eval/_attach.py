@@ -16,6 +16,7 @@ from typing_extensions import Self
 from pretrain_eval import _norms, _sharding
 from pretrain_eval._history import StepLog
 from pretrain_eval._names import Names
+from pretrain_eval._snapshot import Room
 from pretrain_eval._step import Clipping, Step
 
 _OPTIMIZER_FILE = sys.modules[Optimizer.__module__].__file__
@@ -51,6 +52,7 @@ class Attachment:
         self._first = max(watcher.log.last_step for watcher in watchers)
         self._number = self._first
         self._names = Names(optimizers, model)
+        self._room = Room()
         self._step: Step | None = None
         self._under_way = False
         self._begun: set[int] = set()
@@ -77,7 +79,7 @@ class Attachment:
             if self._done:
                 self._finish()
         finally:
-            self._step = None
+            self._step, self._room = None, Room()
             for watcher in self._watchers:
                 watcher.log.attached = False
 
@@ -153,7 +155,7 @@ class Attachment:
             self._number += 1
             self._under_way = True
             if measures:
-                self._step = Step(self._number, self._names)
+                self._step = Step(self._number, self._names, self._room)
         self._begun.add(id(optimizer))
         if self._step is not None:
             self._step.begin(optimizer)
@@ -287,7 +289,8 @@ def watched_step(
     if not parameters:
         raise ValueError("a step is measured on parameters, got none")
     optimizer: Any = SimpleNamespace(param_groups=[{"params": parameters}])
-    step = Step(1 + max(w.log.last_step for w in watchers), Names([optimizer], named))
+    number = 1 + max(w.log.last_step for w in watchers)
+    step = Step(number, Names([optimizer], named), Room())
     with torch.no_grad():
         step.begin(optimizer)
         for watcher in watchers:

@@ -11,7 +11,7 @@ from pretrain_eval import _norms
 
 # Elements that are multiplied at a time: on an accelerator they bound the memory that is
 # taken; a CPU adds more of them in another order for each number of threads.
-_CACHED = _norms.WINDOW
+_CACHED = 1 << 15
 _LAUNCHED = 1 << 24
 
 # Below this mean product, products underflow in float32.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -17,15 +17,13 @@ from torch import Tensor
 # are all of one sign, would pass 1e-6.
 ROW = 512
 
-# Elements that are converted and squared while they lie in a core's cache. For more
-# than these torch would start threads of its own inside ours.
-WINDOW = 1 << 15
+# Rows at a time. What is computed is squared while it lies in a core's cache; what is
+# only read comes in long windows, since threads meet between them; and for longer
+# windows of what is converted, torch would start threads of its own inside ours.
+_COMPUTED, _READ, _CONVERTED = 1 << 7, 1 << 10, 1 << 6
 
-# Elements that are read once, at a time: few calls, since threads meet between them.
-_LONG_WINDOW = 1 << 19
-
-# Elements that are worth a thread; Python does not keep more threads busy than these.
-_SHARE = 1 << 19
+# Rows that are worth a thread; Python does not keep more threads busy than these.
+_SHARE = 1 << 10
 _MAX_THREADS = 8
 
 # Below this sum of squares of a row, squares may have underflowed in float32.
@@ -35,8 +33,7 @@ _vecdot: Any = getattr(np, "vecdot", None)  # since numpy 2
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Kind = tuple[torch.device, torch.dtype]
-Squares = Callable[[Array, Array], None]
-Fill = Callable[..., None]
+Make = Callable[..., Sequence[Array]]
 
 
 def square_sums(tensors: Sequence[Tensor | None]) -> Tensor:
@@ -67,89 +64,116 @@ def foreach_square_sums(tensors: Sequence[Tensor]) -> Tensor:
 
 def row_square_sums(tensors: Sequence[Tensor]) -> Tensor:
     """On the CPU: rows in float32, their sums in float64."""
-
-    def fill(rows: Array, squares: Squares, values: Array) -> None:
-        squares(values, rows[0])
-
-    return sums_by_rows(fill, tensors)[0]
+    rows = Rows(lambda _, values: [values], tensors, window=_READ)
+    return rows.square_sums()[0]
 
 
-def sums_by_rows(
-    fill: Fill, *tensors: Sequence[Tensor], count: int = 1, window: int = _LONG_WINDOW
-) -> Tensor:
-    """Sums over each tensor of what is computed row by row, shape `(count, number)`.
+@final
+class Rows:
+    """What is made of rows of tensors, whose squares are summed.
 
-    The same to the last bit on any number of threads. Where squares may have under- or
-    overflowed in float32, they are taken again in float64.
+    The sums are the same to the last bit on any number of threads, since one thread
+    sums a row. Where squares may have under- or overflowed in float32, they are taken
+    again in float64.
 
     Args:
-        fill: Writes an array of shape `(count, rows)` from the values of these rows in
-            each sequence, by the function that it is given for sums of squares.
+        make: From memory to compute in and some rows of each sequence, all of one
+            shape, makes as many arrays of that shape as `count` says.
         tensors: Flat ones of one dtype, of the same sizes in each sequence.
         count: Sums of each tensor.
-        window: Elements that `fill` gets at a time.
+        window: Rows that `make` gets at a time.
     """
-    dtype = tensors[0][0].dtype
-    converts = dtype not in (torch.float32, torch.float64)
-    sizes = tuple(tensor.numel() for tensor in tensors[0])
-    layout = Layout.of(sizes, WINDOW if converts else window)
-    rows = np.empty((count, layout.num_rows))
-    values = tensors if converts else [[t.numpy() for t in each] for each in tensors]
 
-    def work(squares: Squares, windows: Iterable[Window]) -> None:
+    def __init__(
+        self,
+        make: Make,
+        *tensors: Sequence[Tensor],
+        count: int = 1,
+        window: int = _COMPUTED,
+    ) -> None:
+        dtype = tensors[0][0].dtype
+        self._make = make
+        self._converts = dtype not in (torch.float32, torch.float64)
+        self._dtype = np.float64 if dtype is torch.float64 else np.float32
+        self._window = _CONVERTED if self._converts else window
+        self._layout = Layout.of(tuple(tensor.numel() for tensor in tensors[0]))
+        # Numpy does not know every dtype, and sees those that are converted as integers.
+        self._given = dtype
+        seen = {1: torch.int8, 2: torch.int16}.get(dtype.itemsize, dtype)
+        self._blocks = [
+            self._layout.blocks(
+                [(t.view(seen) if self._converts else t).numpy() for t in each]
+            )
+            for each in tensors
+        ]
+        self._squares: Array = np.empty((count, self._layout.num_rows), self._dtype)
+        self._exact = self._squares
+
+    def square_sums(self) -> Tensor:
+        """Shape `(count, len(tensors))`, float64."""
+        windows = self._layout.windows(self._window)
+        in_threads(self._take, windows)
+        if self._dtype is np.float32:
+            self._exact = self._squares.astype(np.float64)
+            doubtful = np.any(_doubtful(self._squares), axis=0)
+            if doubtful.any():
+                again = [w for w in windows if doubtful[w.place].any()]
+                in_threads(self._take_again, again)
+        return torch.from_numpy(self._layout.sums(self._exact))
+
+    def _take(self, windows: Iterable[Window]) -> None:
+        scratch = self._scratch()
         with np.errstate(all="ignore"):  # what overflows is taken again
-            for index, start, stop, first, last in windows:
-                pieces: list[Any] = [each[index][start:stop] for each in values]
-                if converts:
-                    pieces = [piece.float().numpy() for piece in pieces]
-                fill(rows[:, first:last], squares, *pieces)
+            for window in windows:
+                made = self._made(scratch, window)
+                for out, values in zip(self._squares, made, strict=True):
+                    _row_dots(values, out[window.place])
 
-    in_threads(partial(work, row_squares), layout.windows)
-    if dtype is not torch.float64:
-        doubtful: Array = np.any(_doubtful(rows), axis=0)
-        if doubtful.any():
-            again = [w for w in layout.windows if doubtful[w.first : w.last].any()]
-            in_threads(partial(work, exact_row_squares), again)
-    return torch.from_numpy(np.add.reduceat(rows, layout.starts, axis=1))
+    def _take_again(self, windows: Iterable[Window]) -> None:
+        scratch = self._scratch()
+        with np.errstate(all="ignore"):
+            for window in windows:
+                made = self._made(scratch, window)
+                for number, values in enumerate(made):
+                    rows = _doubtful(self._squares[number, window.place])
+                    chosen = values[rows]
+                    # Weights that do not move are common.
+                    if len(chosen) and (chosen.max() or chosen.min()):
+                        exact = _row_dots(chosen.astype(np.float64))
+                        self._exact[number, window.place][rows] = exact
 
+    def _scratch(self) -> Array:
+        return np.empty((self._window, ROW), self._dtype)
 
-def row_squares(values: Array, out: Array) -> None:
-    """Write Σx² of each row of the values, the last perhaps short."""
-    whole = len(values) // ROW
-    if whole:
-        out[:whole] = _row_dots(values[: whole * ROW].reshape(whole, ROW))
-    if whole < len(out):
-        rest = values[whole * ROW :]
-        out[whole] = rest.dot(rest)
-
-
-def exact_row_squares(values: Array, out: Array) -> None:
-    """The same, computed in float64 where it was doubtful in float32."""
-    # Weights that do not move are common.
-    if _doubtful(out).any() and (values.max() or values.min()):
-        row_squares(values.astype(np.float64), out)
+    def _made(self, scratch: Array, window: Window) -> Sequence[Array]:
+        pieces = [each[window.block][window.rows] for each in self._blocks]
+        if self._converts:
+            typed = [torch.from_numpy(piece).view(self._given) for piece in pieces]
+            pieces = [piece.float().numpy() for piece in typed]
+        height, width = pieces[0].shape
+        return self._make(scratch[:height, :width], *pieces)
 
 
-def _doubtful(rows: Array) -> Array:
-    doubtful: Array = ~((rows > _TINY) & (rows < np.inf))
+def _doubtful(squares: Array) -> Array:
+    doubtful: Array = ~((squares > _TINY) & (squares < np.inf))
     return doubtful
 
 
-def _row_dots(rows: Array) -> Array:
+def _row_dots(rows: Array, out: Array | None = None) -> Array:
     dots: Array = (
-        np.einsum("ij,ij->i", rows, rows) if _vecdot is None else _vecdot(rows, rows)
+        np.einsum("ij,ij->i", rows, rows, out=out)
+        if _vecdot is None
+        else _vecdot(rows, rows, out=out)
     )
     return dots
 
 
 class Window(NamedTuple):
-    """A piece of one of several tensors: its elements, and its rows among all rows."""
+    """Some rows of a block, and their place among all rows."""
 
-    tensor: int
-    start: int
-    stop: int
-    first: int
-    last: int
+    block: int
+    rows: slice
+    place: slice
 
 
 def in_threads(work: Callable[[Iterable[Window]], None], windows: list[Window]) -> None:
@@ -158,7 +182,7 @@ def in_threads(work: Callable[[Iterable[Window]], None], windows: list[Window]) 
     Each takes the next window when it is free: torch's own threads keep their cores
     busy for a while after the optimizer's step.
     """
-    size = sum(window.stop - window.start for window in windows)
+    size = sum(window.rows.stop - window.rows.start for window in windows)
     number = max(1, min(torch.get_num_threads(), _MAX_THREADS, size // _SHARE))
     waiting = iter(windows)
     if number == 1:
@@ -173,30 +197,65 @@ def in_threads(work: Callable[[Iterable[Window]], None], windows: list[Window]) 
 
 @final
 class Layout:
-    """Rows and windows of flat tensors, each of which begins a row.
+    """How flat tensors are cut into rows: whole ones, then what is left of each.
 
     Attributes:
-        starts: First row of each tensor.
         num_rows: Of all tensors.
-        windows: In order.
     """
 
-    def __init__(self, sizes: tuple[int, ...], window: int) -> None:
-        ends = np.cumsum([0, *(-(-size // ROW) for size in sizes)]).tolist()
-        self.starts: list[int] = ends[:-1]
-        self.num_rows: int = ends[-1]
-        self.windows = [
-            Window(index, start, stop, first + start // ROW, first + -(-stop // ROW))
-            for index, (size, first) in enumerate(zip(sizes, self.starts, strict=True))
-            for start in range(0, size, window)
-            for stop in [min(start + window, size)]
-        ]
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self._whole = [index for index, size in enumerate(sizes) if size >= ROW]
+        self._rests = [index for index, size in enumerate(sizes) if size % ROW]
+        heights = [sizes[index] // ROW for index in self._whole]
+        self._starts = [sum(heights[:number]) for number in range(len(heights))]
+        self._num_whole = sum(heights)
+        self._heights = [*heights, len(self._rests)] if self._rests else heights
+        self._number = len(sizes)
+        self._windows: dict[int, list[Window]] = {}
+        self.num_rows = sum(self._heights)
 
     @staticmethod
     @lru_cache(maxsize=32)
-    def of(sizes: tuple[int, ...], window: int) -> Layout:
+    def of(sizes: tuple[int, ...]) -> Layout:
         """The layout of tensors of these sizes, remembered from step to step."""
-        return Layout(sizes, window)
+        return Layout(sizes)
+
+    def blocks(self, arrays: Sequence[Array]) -> list[Array]:
+        """Whole rows of each array, `(rows, ROW)`; the rests, filled up with zeros."""
+        whole = [arrays[index] for index in self._whole]
+        blocks = [each[: len(each) // ROW * ROW].reshape(-1, ROW) for each in whole]
+        if self._rests:
+            rests = np.zeros((len(self._rests), ROW), arrays[0].dtype)
+            for row, index in zip(rests, self._rests, strict=True):
+                size = len(arrays[index]) % ROW
+                row[:size] = arrays[index][-size:]
+            blocks.append(rests)
+        return blocks
+
+    def windows(self, size: int) -> list[Window]:
+        """All rows, so many at a time."""
+        if size not in self._windows:
+            self._windows[size] = self._cut(size)
+        return self._windows[size]
+
+    def _cut(self, size: int) -> list[Window]:
+        return [
+            Window(block, slice(start, stop), slice(first + start, first + stop))
+            for block, (first, height) in enumerate(
+                zip([*self._starts, self._num_whole], self._heights, strict=False)
+            )
+            for start in range(0, height, size)
+            for stop in [min(start + size, height)]
+        ]
+
+    def sums(self, rows: Array) -> Array:
+        """Sums over each tensor's rows, shape `(count, number of tensors)`."""
+        sums = np.zeros((len(rows), self._number))
+        if self._whole:
+            whole = rows[:, : self._num_whole]
+            sums[:, self._whole] = np.add.reduceat(whole, self._starts, axis=1)
+        sums[:, self._rests] += rows[:, self._num_whole :]
+        return sums
 
 
 def flat(tensor: Tensor) -> Tensor:

@@ -2,24 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Hashable, Sequence
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pretrain_eval._norms import (
     Array,
-    Squares,
+    Rows,
     flat,
     foreach_square_sums,
     in_order,
     kinds,
-    sums_by_rows,
 )
 
-# Elements that are subtracted and squared while they lie in a core's cache.
-_WINDOW = 1 << 16
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+@final
+class Room:
+    """Memory of a CPU that the copies of one step after the other lie in.
+
+    New memory costs as much as copying into it, since the system clears it. It is kept
+    where it made the process larger than ever before, as where weights dominate. Where
+    activations do, copies lie where those were, and are freed.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, list[Tensor]] = {}
+        self._raised_peak: set[Hashable] = set()
+
+    def copies(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Copies of flat tensors of one device and dtype."""
+        layout = _layout(tensors)
+        before = _peak_memory()
+        kept = self._kept.pop(layout, None)
+        copies = kept or [torch.empty_like(tensor) for tensor in tensors]
+        torch._foreach_copy_(copies, tensors)
+        size = sum(copy.nbytes for copy in copies)
+        if copies[0].device.type == "cpu" and _peak_memory() - before > size / 2:
+            self._raised_peak.add(layout)
+        return copies
+
+    def give_back(self, copies: list[Tensor]) -> None:
+        """They are used no more."""
+        layout = _layout(copies)
+        if layout in self._raised_peak:
+            self._kept[layout] = copies
+
+
+def _layout(tensors: list[Tensor]) -> Hashable:
+    sizes = tuple(tensor.numel() for tensor in tensors)
+    return tensors[0].device, tensors[0].dtype, sizes
+
+
+def _peak_memory() -> int:
+    """Bytes that the process held at most; 0 where the system does not tell."""
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @final
@@ -28,18 +76,18 @@ class Snapshot:
 
     Args:
         tensors: Copied now.
+        room: Where memory for the copies may be kept for those of the next step.
     """
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, tensors: Sequence[Tensor], room: Room | None = None) -> None:
+        self._room = Room() if room is None else room
         self._strides = [tensor.stride() for tensor in tensors]
         sources = [flat(tensor) for tensor in tensors]
         self._kinds = kinds(sources)
-        self._copies = [torch.empty_like(source) for source in sources]
-        for indices in self._kinds.values():
-            torch._foreach_copy_(
-                [self._copies[index] for index in indices],
-                [sources[index] for index in indices],
-            )
+        self._copies = {
+            kind: self._room.copies([sources[index] for index in indices])
+            for kind, indices in self._kinds.items()
+        }
 
     def compare(self, tensors: Sequence[Tensor], *, sizes: bool = True) -> Tensor:
         """Σ|now − then|² and Σ|then|² of each tensor; the copies may be used up.
@@ -59,10 +107,9 @@ class Snapshot:
         for kind, indices in self._kinds.items():
             compare = _compare_rows if kind[0].type == "cpu" else _compare_foreach
             sums[kind] = compare(
-                [now[index] for index in indices],
-                [self._copies[index] for index in indices],
-                sizes=sizes,
+                [now[index] for index in indices], self._copies[kind], sizes=sizes
             )
+            self._room.give_back(self._copies[kind])
         return in_order(sums, self._kinds, len(now), rows=1 + sizes)
 
 
@@ -87,10 +134,13 @@ def _compare_foreach(now: list[Tensor], then: list[Tensor], *, sizes: bool) -> T
 
 
 def _compare_rows(now: list[Tensor], then: list[Tensor], *, sizes: bool) -> Tensor:
-    return sums_by_rows(_fill, now, then, count=1 + sizes, window=_WINDOW)
+    make = _moved_and_size if sizes else _moved
+    return Rows(make, now, then, count=1 + sizes).square_sums()
 
 
-def _fill(rows: Array, squares: Squares, new: Array, old: Array) -> None:
-    squares(new - old, rows[0])
-    if len(rows) > 1:
-        squares(old, rows[1])
+def _moved(scratch: Array, new: Array, old: Array) -> list[Array]:
+    return [np.subtract(new, old, out=scratch)]
+
+
+def _moved_and_size(scratch: Array, new: Array, old: Array) -> list[Array]:
+    return [np.subtract(new, old, out=scratch), old]

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from pretrain_eval import _gradients, _norms, _sharding
 from pretrain_eval._names import Names, Per, Split
-from pretrain_eval._snapshot import Snapshot
+from pretrain_eval._snapshot import Room, Snapshot
 
 Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
 
@@ -35,7 +35,7 @@ class Clipping(NamedTuple):
 class _Part:
     """What one optimizer does in the step."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, room: Room) -> None:
         groups = optimizer.param_groups
         self.optimizer = optimizer
         # Each once, also where groups repeat one.
@@ -45,6 +45,7 @@ class _Part:
         self.wanted: set[Quantity] = set()
         self.sums: dict[Quantity, Tensor] = {}
         self.skipped: Tensor | None = None
+        self._room = room
         self._snapshot: Snapshot | None = None
 
     def read(self) -> None:
@@ -52,7 +53,7 @@ class _Part:
         if self.wanted & {"gradient", "nonzero", "product"}:
             self._read_gradients([_sharding.local(p.grad) for p in self.parameters])
         if "update" in self.wanted:
-            self._snapshot = Snapshot(self._local())
+            self._snapshot = Snapshot(self._local(), self._room)
         elif "parameter" in self.wanted:
             self.sums["parameter"] = _norms.square_sums(self._local())
 
@@ -97,10 +98,10 @@ class Step:
         clippings: What `Attachment.clip_grad_norm_` read before the step.
     """
 
-    def __init__(self, number: int, names: Names) -> None:
+    def __init__(self, number: int, names: Names, room: Room) -> None:
         self.number = number
         self.clippings: list[Clipping] = []
-        self._names = names
+        self._names, self._room = names, room
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
 
@@ -108,7 +109,7 @@ class Step:
         """The optimizer's gradients are ready, its parameters have not moved."""
         if id(optimizer) in self._parts:  # an exception left the step before its end
             self.clippings.clear()
-        self._current = self._parts[id(optimizer)] = _Part(optimizer)
+        self._current = self._parts[id(optimizer)] = _Part(optimizer, self._room)
 
     def read(self) -> None:
         """Everybody has said what to keep."""

@@ -1,12 +1,13 @@
 """Norms are exact for every dtype, layout and size."""
 
+import itertools
 import math
 
 import pytest
 import torch
 
 from pretrain_eval import _norms, _snapshot, functional
-from pretrain_eval._snapshot import Snapshot
+from pretrain_eval._snapshot import Room, Snapshot
 
 
 @pytest.fixture(params=[1, 2], autouse=True, ids=["one thread", "two threads"])
@@ -106,17 +107,17 @@ def test_threads_change_no_bit():
 def test_an_error_in_a_thread_is_the_callers():
     """What goes wrong in another thread is raised, not lost."""
 
-    def fill(rows, squares, values):
-        if values[0] > 0:
+    def make(_, values):
+        if values[0, 0] > 0:
             raise ValueError("this one")
-        squares(values, rows[0])
+        return [values]
 
     tensor = torch.zeros(4_000_000)
-    assert _norms.sums_by_rows(fill, [tensor]).tolist() == [[0.0]]
+    assert _norms.Rows(make, [tensor]).square_sums().tolist() == [[0.0]]
     tensor[-(1 << 19) :] = 1
     torch.set_num_threads(2)
     with pytest.raises(ValueError, match="this one"):
-        _norms.sums_by_rows(fill, [tensor])
+        _norms.Rows(make, [tensor]).square_sums()
 
 
 def test_sums_keep_the_tensors_order():
@@ -179,6 +180,23 @@ def test_comparison_is_exact(dtype, step, kernel, monkeypatch):
     assert were.tolist() == pytest.approx(
         [truth(tensor) for tensor in before], rel=1e-6
     )
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_memory_is_kept_where_it_raised_the_peak(raises, monkeypatch):
+    """The next copies lie where these did, if these made the process larger."""
+    peaks = iter(range(0, 100 << 20, 10 << 20)) if raises else itertools.repeat(0)
+    monkeypatch.setattr(_snapshot, "_peak_memory", lambda: next(peaks))
+    room, tensor = Room(), random(1_000_000)
+    first = Snapshot([tensor], room)
+    (place,) = (copy.data_ptr() for copies in first._copies.values() for copy in copies)
+    moved = float(first.compare([tensor + 1])[0])
+    assert moved == pytest.approx(1e6, rel=1e-6)
+    (kept,) = room._kept.values() if raises else [[torch.empty(0)]]
+    assert (kept[0].data_ptr() == place) is raises
+    second = Snapshot([tensor], room)
+    assert not room._kept
+    assert float(second.compare([tensor + 2])[0]) == pytest.approx(4e6, rel=1e-6)
 
 
 def test_equal_movement_of_all_weights_is_exact():
