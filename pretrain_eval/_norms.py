@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -207,7 +208,7 @@ class Layout:
         self._whole = [index for index, size in enumerate(sizes) if size >= ROW]
         self._rests = [index for index, size in enumerate(sizes) if size % ROW]
         heights = [sizes[index] // ROW for index in self._whole]
-        self._starts = [sum(heights[:number]) for number in range(len(heights))]
+        self._starts = list(accumulate(heights, initial=0))[:-1]
         self._num_whole = sum(heights)
         self._heights = [*heights, len(self._rests)] if self._rests else heights
         self._number = len(sizes)
