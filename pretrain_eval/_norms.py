@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import accumulate
@@ -123,28 +123,26 @@ class Rows:
         return torch.from_numpy(self._layout.sums(self._exact))
 
     def _take(self, windows: Iterable[Window]) -> None:
-        scratch = self._scratch()
         with np.errstate(all="ignore"):  # what overflows is taken again
-            for window in windows:
-                made = self._made(scratch, window)
-                for out, values in zip(self._squares, made, strict=True):
-                    _row_dots(values, out[window.place])
+            for number, place, values in self._values(windows):
+                _row_dots(values, self._squares[number, place])
 
     def _take_again(self, windows: Iterable[Window]) -> None:
-        scratch = self._scratch()
         with np.errstate(all="ignore"):
-            for window in windows:
-                made = self._made(scratch, window)
-                for number, values in enumerate(made):
-                    rows = _doubtful(self._squares[number, window.place])
-                    chosen = values[rows]
-                    # Weights that do not move are common.
-                    if len(chosen) and (chosen.max() or chosen.min()):
-                        exact = _row_dots(chosen.astype(np.float64))
-                        self._exact[number, window.place][rows] = exact
+            for number, place, values in self._values(windows):
+                rows = _doubtful(self._squares[number, place])
+                chosen = values[rows]
+                # Weights that do not move are common.
+                if len(chosen) and (chosen.max() or chosen.min()):
+                    exact = _row_dots(chosen.astype(np.float64))
+                    self._exact[number, place][rows] = exact
 
-    def _scratch(self) -> Array:
-        return np.empty((self._window, ROW), self._dtype)
+    def _values(self, windows: Iterable[Window]) -> Iterator[tuple[int, slice, Array]]:
+        """Which sum, which rows, and what was made of them."""
+        scratch: Array = np.empty((self._window, ROW), self._dtype)
+        for window in windows:
+            for number, values in enumerate(self._made(scratch, window)):
+                yield number, window.place, values
 
     def _made(self, scratch: Array, window: Window) -> Sequence[Array]:
         pieces = [each[window.block][window.rows] for each in self._blocks]

@@ -180,8 +180,14 @@ def ours(
 ) -> Callable[..., dict]:
     """Our two norms, attached."""
     metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateNorm())
-    metrics.attach(optimizer)
-    return lambda *_: {key: values[-1] for key, values in metrics.history.items()}
+    handle = metrics.attach(optimizer)
+
+    def formula(*_: object) -> dict:
+        kept = handle._room._kept.values()
+        formula.before = [copy for copies in kept for copy in copies]
+        return {key: values[-1] for key, values in metrics.history.items()}
+
+    return formula
 
 
 class Training:
@@ -347,7 +353,8 @@ def memory() -> None:
                 for _ in range(5)
             ]
             found = [tuple(map(int, each.stdout.split())) for each in outputs]
-            peaks[every], size = sorted(found)[2]
+            size = found[0][1]
+            peaks[every] = statistics.median(peak for peak, _ in found)
         for every in (1, 2):
             added = (peaks[every] - peaks[0]) / size
             share = 100 * (peaks[every] - peaks[0]) / peaks[0]
