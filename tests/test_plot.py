@@ -9,6 +9,8 @@ from typing import Any
 
 import matplotlib as mpl
 import pytest
+from matplotlib.cbook import is_math_text
+from matplotlib.text import Text
 from scoring import BUDGET, make_grid, make_run
 
 import pretrain_eval as pe
@@ -95,8 +97,11 @@ def test_the_scorecard_holds_every_protocol() -> None:
 def test_hostile_names_are_drawn_as_they_are() -> None:
     """A name with signs of formulas neither fails nor becomes one."""
     runs = [dataclasses.replace(run, model=f"$x_{run.model}$ 100%") for run in RUNS]
-    plot.scorecard(pe.scorecard(runs)).canvas.draw()
-    plot.curves(runs).figure.canvas.draw()
+    for figure in (plot.scorecard(pe.scorecard(runs)), plot.curves(runs).figure):
+        figure.canvas.draw()
+        words = [text.get_text() for text in figure.findobj(Text)]
+        assert any(runs[0].model in word.replace(r"\$", "$") for word in words)
+        assert not any(is_math_text(word) for word in words)
 
 
 def test_missing_and_unscored_models_are_drawn() -> None:
