@@ -3,7 +3,6 @@
 from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._budget import Budget
-from pretrain_eval._collection import MetricCollection
 from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
 from pretrain_eval._evaluator import Evaluator
@@ -15,7 +14,6 @@ from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
 from pretrain_eval._levels import chance_levels
-from pretrain_eval._metric import Metric, StepMetric
 from pretrain_eval._metrics.agreement import (
     BalancedAccuracy,
     CohenKappa,
@@ -24,8 +22,10 @@ from pretrain_eval._metrics.agreement import (
 )
 from pretrain_eval._metrics.calibration import CalibrationError
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
+from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.detection import MeanAveragePrecision
 from pretrain_eval._metrics.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.metric import Metric, StepMetric
 from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
@@ -45,6 +45,7 @@ from pretrain_eval._metrics.regression import (
     R2Score,
 )
 from pretrain_eval._metrics.segmentation import DiceScore, MeanIoU
+from pretrain_eval._metrics.validate import validate
 from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Interval, Report
@@ -58,7 +59,6 @@ from pretrain_eval._statistics import (
 from pretrain_eval._store import RunStore
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
-from pretrain_eval._validate import validate
 from pretrain_eval._version import __version__
 
 __all__ = [

@@ -17,11 +17,11 @@ from pretrain_eval._fingerprint import (
     fingerprint_model,
     fingerprint_splits,
 )
+from pretrain_eval._metrics.randomness import preserved_rng, seed_all
+from pretrain_eval._metrics.undisturbed import evaluating
 from pretrain_eval._models import Model, build
-from pretrain_eval._rng import preserved_rng, seed_all
 from pretrain_eval._source import choose_device, first_inputs, prepare
 from pretrain_eval._task import Strategy, Task
-from pretrain_eval._validate import evaluating
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from pretrain_eval._metrics.forward import logits
 from pretrain_eval._task import Strategy
-from pretrain_eval._validate import logits
 
 _HALF = (torch.float16, torch.bfloat16)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._describe import describe, describe_class, tensor_bytes
-from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._task import Split, Splits
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pretrain_eval._metrics.undisturbed import evaluating
 from pretrain_eval._task import Strategy
-from pretrain_eval._validate import evaluating
 
 # What torchvision, timm and transformers call the last part of a network.
 _NAMES = ("fc", "classifier", "head", "heads")

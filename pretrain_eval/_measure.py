@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._collection import MetricCollection
 from pretrain_eval._computing import computed
 from pretrain_eval._feature_files import Features
-from pretrain_eval._metric import Metric, Value
 from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
+from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.forward import Forward, device_of, moved
+from pretrain_eval._metrics.metric import Metric, Value
 from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
+from pretrain_eval._metrics.validate import validate
 from pretrain_eval._samples import Batches, as_loader
 from pretrain_eval._task import Split, Strategy, Task
-from pretrain_eval._validate import Forward, device_of, moved, validate
 
 
 def forward_for(task: Task, strategy: Strategy) -> Forward:

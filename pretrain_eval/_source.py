@@ -18,7 +18,7 @@ from pretrain_eval._feature_files import Features
 from pretrain_eval._features import Shared, as_splits, features_suffice, read_features
 from pretrain_eval._head import find_head, replace_head, select_trainable
 from pretrain_eval._measure import Measured, measure_baseline
-from pretrain_eval._metric import Value
+from pretrain_eval._metrics.metric import Value
 from pretrain_eval._records import Cost, Run, Status
 from pretrain_eval._samples import as_loader
 from pretrain_eval._task import Splits, Strategy, Task

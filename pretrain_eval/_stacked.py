@@ -16,7 +16,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
 from pretrain_eval._cells import Cell
-from pretrain_eval._collection import MetricCollection
 from pretrain_eval._features import Shared
 from pretrain_eval._head import find_head
 from pretrain_eval._measure import (
@@ -26,10 +25,11 @@ from pretrain_eval._measure import (
     measure,
     measure_reported,
 )
+from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
+from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._models import build
 from pretrain_eval._records import Cost, Run, Status
-from pretrain_eval._rng import loader_generators, preserved_rng, seed_all
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import Source, choose_device, prepare, record
 from pretrain_eval._task import Strategy, Task

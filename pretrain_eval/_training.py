@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._collection import MetricCollection
 from pretrain_eval._computing import compiled, loss_scaler
 from pretrain_eval._measure import forward_for, measure
-from pretrain_eval._metric import Value
+from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.metric import Value
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
-from pretrain_eval._rng import loader_generators, seed_all
+from pretrain_eval._metrics.randomness import loader_generators, seed_all
 from pretrain_eval._samples import as_loader
 from pretrain_eval._task import Splits, Strategy, Task
 

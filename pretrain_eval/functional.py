@@ -8,7 +8,6 @@ from typing import cast
 from torch import Tensor
 
 from pretrain_eval import _norms
-from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.classification import (
     Accuracy,
     Average,
@@ -16,6 +15,7 @@ from pretrain_eval._metrics.classification import (
     Precision,
     Recall,
 )
+from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._snapshot import Snapshot
 
 

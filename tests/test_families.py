@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import functional as tm
 
 import pretrain_eval as pe
-from pretrain_eval._metric import CountedMetric
+from pretrain_eval._metrics.metric import CountedMetric
 
 CASES = range(40)
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
 import pretrain_eval as pe
-from pretrain_eval._validate import num_own_samples
+from pretrain_eval._metrics.forward import num_own_samples
 
 
 class Pair(NamedTuple):

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, Array, SumCounter
-from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.batches import Kind, Scores, flags
 from pretrain_eval._metrics.class_counters import BinaryCounter, ClassCounter
 from pretrain_eval._metrics.classification import class_counter, class_rows, divide
+from pretrain_eval._metrics.counter import FLAGS, Array, SumCounter
+from pretrain_eval._metrics.metric import CountedMetric, Value
 
 
 class Agreement(CountedMetric):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, SumCounter
-from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.batches import Kind, Scores, flags
+from pretrain_eval._metrics.counter import FLAGS, SumCounter
+from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.probabilities import ScoreRows
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, Array, SumCounter
 from pretrain_eval._metrics.batches import (
     Scores,
     class_dimension,
@@ -22,6 +21,7 @@ from pretrain_eval._metrics.batches import (
     spread_weights,
     zeros_and_ones,
 )
+from pretrain_eval._metrics.counter import FLAGS, Array, SumCounter
 
 _HALVES = frozenset({torch.float16, torch.bfloat16})
 

@@ -10,8 +10,6 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, Counter
-from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.batches import Kind, Scores
 from pretrain_eval._metrics.class_counters import (
     BinaryCounter,
@@ -21,6 +19,8 @@ from pretrain_eval._metrics.class_counters import (
     SampleCounter,
     TopKCounter,
 )
+from pretrain_eval._metrics.counter import FLAGS, Counter
+from pretrain_eval._metrics.metric import CountedMetric, Value
 
 Average = Literal["micro", "macro", "weighted", "none", "samples", "binary"]
 Absent = Literal["count", "drop"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metric import Metric, Value
+from pretrain_eval._metrics.metric import Metric, Value
 
 Boxes = Sequence[Mapping[str, Tensor]]
 

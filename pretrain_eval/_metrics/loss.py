@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, SumCounter
-from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.batches import (
     Kind,
     Scores,
@@ -24,6 +22,8 @@ from pretrain_eval._metrics.batches import (
     spread_weights,
     zeros_and_ones,
 )
+from pretrain_eval._metrics.counter import FLAGS, SumCounter
+from pretrain_eval._metrics.metric import CountedMetric, Value
 
 
 class MeanCounter(SumCounter):

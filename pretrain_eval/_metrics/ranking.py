@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._counter import FLAGS, RowCounter, SumCounter
-from pretrain_eval._metric import CountedMetric, Value
 from pretrain_eval._metrics.agreement import undefined
 from pretrain_eval._metrics.batches import Kind, Scores, flags
 from pretrain_eval._metrics.classification import Absent, average_of
+from pretrain_eval._metrics.counter import FLAGS, RowCounter, SumCounter
+from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.probabilities import ScoreRows
 
 

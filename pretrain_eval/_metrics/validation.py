@@ -11,10 +11,11 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from pretrain_eval._collection import MetricCollection
-from pretrain_eval._metric import Metric, StepMetric, Value
+from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.forward import Forward
+from pretrain_eval._metrics.metric import Metric, StepMetric, Value
+from pretrain_eval._metrics.validate import as_collection, validate
 from pretrain_eval._step import Step
-from pretrain_eval._validate import Forward, as_collection, validate
 
 
 @final

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pretrain_eval._attach import Attachment
-from pretrain_eval._collection import MetricCollection
+from pretrain_eval._metrics.collection import MetricCollection
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from torchvision.models import resnet18
 import pretrain_eval as pe
 from pretrain_eval import _complete, _finetune, _source
 from pretrain_eval._head import headless
-from pretrain_eval._rng import seed_all
+from pretrain_eval._metrics.randomness import seed_all
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import prepare
 from pretrain_eval._training import Training

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._attach import Attachment, watch, watched_step
-from pretrain_eval._counter import Counter, Held
 from pretrain_eval._history import (
     joined,
     keyed,
     part_key,
 )
-from pretrain_eval._metric import (
+from pretrain_eval._metrics.counter import Counter, Held
+from pretrain_eval._metrics.metric import (
     CountedMetric,
     DeferredMetric,
     Metric,
@@ -25,7 +25,7 @@ from pretrain_eval._metric import (
     SupportsUpdate,
     Value,
 )
-from pretrain_eval._sync import fetch, fetch_counts
+from pretrain_eval._metrics.sync import fetch, fetch_counts
 
 
 @final

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pretrain_eval._counter import Counter, Held, RowCounter
+from pretrain_eval._metrics.counter import Counter, Held, RowCounter
 
 
 class Holder(Protocol):

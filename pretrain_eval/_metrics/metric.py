@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain_eval._attach import Attachment, watch, watched_step
-from pretrain_eval._counter import Counter, Held
 from pretrain_eval._history import (
     Row,
     Statistic,
@@ -23,9 +22,10 @@ from pretrain_eval._history import (
     checked_statistic,
     keyed,
 )
+from pretrain_eval._metrics.counter import Counter, Held
+from pretrain_eval._metrics.sync import fetch, fetch_counts
 from pretrain_eval._names import Per, checked_per
 from pretrain_eval._step import Step
-from pretrain_eval._sync import fetch, fetch_counts
 
 Value: TypeAlias = "float | tuple[Value, ...]"
 

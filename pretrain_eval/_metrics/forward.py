@@ -1,0 +1,89 @@
+"""How a batch becomes outputs and targets."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data.distributed import DistributedSampler
+
+Forward = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
+
+
+def forward_batch(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    """The outputs and targets of `(inputs, targets)` or of a mapping with `labels`."""
+    if isinstance(batch, Mapping):
+        if "labels" not in batch:
+            raise ValueError(
+                f"a batch by name needs its targets under 'labels', got {list(batch)};"
+                " give validate a forward=..."
+            )
+        named = dict(batch)
+        if not _takes(model, "labels"):
+            del named["labels"]
+        return logits(model(**named)), batch["labels"]
+    if not isinstance(batch, Sequence) or len(batch) != 2:
+        raise ValueError(
+            "a batch is expected to be (inputs, targets) or a mapping with 'labels',"
+            f" got {type(batch).__name__}; give validate a forward=..."
+        )
+    inputs, targets = batch
+    return logits(model(inputs)), targets
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter is; the CPU where it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """The batch with every tensor in it on the device, whatever holds them."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(moved(value, device) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(moved(value, device) for value in batch)
+    return batch
+
+
+def num_own_samples(loader: object) -> int | None:
+    """How many samples this process has before its sampler repeats others' ones.
+
+    A `DistributedSampler` gives sample r, r + P, r + 2P, … of an order to process r of
+    P, and goes on from the order's beginning until all have as many.
+    """
+    sampler = getattr(loader, "sampler", None)
+    if not isinstance(sampler, DistributedSampler):
+        sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    if not isinstance(sampler, DistributedSampler):
+        return None
+    num_samples = len(sampler.dataset)  # type: ignore[arg-type] # Dataset hides it
+    last = len(sampler) * sampler.num_replicas  # drop_last: fewer than the data set
+    return len(range(sampler.rank, min(num_samples, last), sampler.num_replicas))
+
+
+def logits(outputs: object) -> Tensor:
+    """The tensor in what a model returns: itself, `.logits`, or `["logits"]`."""
+    if isinstance(outputs, Mapping):
+        outputs = outputs.get("logits")
+    outputs = getattr(outputs, "logits", outputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            "a model is expected to return a tensor or an object with logits, got"
+            f" {type(outputs).__name__}"
+        )
+    return outputs
+
+
+def _takes(model: nn.Module, name: str) -> bool:
+    parameters = inspect.signature(model.forward).parameters
+    return name in parameters or any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD
+        for parameter in parameters.values()
+    )
