@@ -14,17 +14,7 @@ from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
 from pretrain_eval._levels import chance_levels
-from pretrain_eval._metrics.agreement import (
-    BalancedAccuracy,
-    CohenKappa,
-    ConfusionMatrix,
-    MatthewsCorrCoef,
-)
-from pretrain_eval._metrics.calibration import CalibrationError
-from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.collection import MetricCollection
-from pretrain_eval._metrics.detection import MeanAveragePrecision
-from pretrain_eval._metrics.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.metric import Metric, StepMetric
 from pretrain_eval._metrics.optimization import (
     Clipped,
@@ -38,13 +28,28 @@ from pretrain_eval._metrics.optimization import (
     UpdateRatio,
     ZeroGradShare,
 )
-from pretrain_eval._metrics.ranking import AUROC, AveragePrecision
-from pretrain_eval._metrics.regression import (
+from pretrain_eval._metrics.predictions.agreement import (
+    BalancedAccuracy,
+    CohenKappa,
+    ConfusionMatrix,
+    MatthewsCorrCoef,
+)
+from pretrain_eval._metrics.predictions.calibration import CalibrationError
+from pretrain_eval._metrics.predictions.classification import (
+    Accuracy,
+    F1Score,
+    Precision,
+    Recall,
+)
+from pretrain_eval._metrics.predictions.detection import MeanAveragePrecision
+from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
+from pretrain_eval._metrics.predictions.regression import (
     MeanAbsoluteError,
     MeanSquaredError,
     R2Score,
 )
-from pretrain_eval._metrics.segmentation import DiceScore, MeanIoU
+from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.validate import validate
 from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._records import Cost, Run

@@ -12,11 +12,16 @@ from torch.nn import functional as F
 
 from pretrain_eval._computing import computed
 from pretrain_eval._feature_files import Features
-from pretrain_eval._metrics.classification import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.forward import Forward, device_of, moved
 from pretrain_eval._metrics.metric import Metric, Value
-from pretrain_eval._metrics.regression import MeanSquaredError, R2Score
+from pretrain_eval._metrics.predictions.classification import (
+    Accuracy,
+    F1Score,
+    Precision,
+    Recall,
+)
+from pretrain_eval._metrics.predictions.regression import MeanSquaredError, R2Score
 from pretrain_eval._metrics.validate import validate
 from pretrain_eval._samples import Batches, as_loader
 from pretrain_eval._task import Split, Strategy, Task

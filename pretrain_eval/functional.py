@@ -8,14 +8,14 @@ from typing import cast
 from torch import Tensor
 
 from pretrain_eval import _norms
-from pretrain_eval._metrics.classification import (
+from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions.classification import (
     Accuracy,
     Average,
     F1Score,
     Precision,
     Recall,
 )
-from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._snapshot import Snapshot
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import final
 
@@ -12,11 +11,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.batches import Kind, Scores, flags
-from pretrain_eval._metrics.class_counters import BinaryCounter, ClassCounter
-from pretrain_eval._metrics.classification import class_counter, class_rows, divide
 from pretrain_eval._metrics.counter import FLAGS, Array, SumCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions.averages import divide, undefined
+from pretrain_eval._metrics.predictions.class_counters import (
+    BinaryCounter,
+    ClassCounter,
+)
+from pretrain_eval._metrics.predictions.classification import class_counter, class_rows
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores, flags
 
 
 class Agreement(CountedMetric):
@@ -225,9 +228,3 @@ class ConfusionMatrix(CountedMetric):
             totals = matrix.sum(axis=axis, keepdims=True)
             matrix = divide(matrix, np.broadcast_to(totals, matrix.shape), 0.0)
         return tuple(tuple(row) for row in matrix.tolist())
-
-
-def undefined(key: str, reason: str) -> float:
-    """NaN, and a warning that says so."""
-    warnings.warn(f"{key} is undefined: {reason}", stacklevel=2)
-    return math.nan

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.agreement import undefined
-from pretrain_eval._metrics.batches import Kind, Scores, flags
-from pretrain_eval._metrics.classification import Absent, average_of
 from pretrain_eval._metrics.counter import FLAGS, RowCounter, SumCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
-from pretrain_eval._metrics.probabilities import ScoreRows
+from pretrain_eval._metrics.predictions.averages import average_of, undefined
+from pretrain_eval._metrics.predictions.classification import Absent
+from pretrain_eval._metrics.predictions.probabilities import ScoreRows
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores, flags
 
 
 @final

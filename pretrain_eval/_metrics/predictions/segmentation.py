@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._metrics.classification import ClassRatio
+from pretrain_eval._metrics.predictions.classification import ClassRatio
 
 
 @final

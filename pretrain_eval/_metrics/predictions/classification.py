@@ -10,8 +10,10 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._metrics.batches import Kind, Scores
-from pretrain_eval._metrics.class_counters import (
+from pretrain_eval._metrics.counter import FLAGS, Counter
+from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions.averages import average_of, divide
+from pretrain_eval._metrics.predictions.class_counters import (
     BinaryCounter,
     ClassCounter,
     LabelCounter,
@@ -19,8 +21,7 @@ from pretrain_eval._metrics.class_counters import (
     SampleCounter,
     TopKCounter,
 )
-from pretrain_eval._metrics.counter import FLAGS, Counter
-from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores
 
 Average = Literal["micro", "macro", "weighted", "none", "samples", "binary"]
 Absent = Literal["count", "drop"]
@@ -305,23 +306,6 @@ def class_rows(counter: Counter, counts: np.ndarray) -> np.ndarray:
     if not isinstance(counter, PerClass):
         raise TypeError(f"{type(counter).__name__} does not count class by class")
     return counter.rows(counts)
-
-
-def divide(top: np.ndarray, bottom: np.ndarray, zero_division: float) -> np.ndarray:
-    """Ratios top / bottom, `zero_division` where bottom is 0."""
-    ratios = np.full(np.shape(top), zero_division, dtype=float)
-    np.divide(top, bottom, out=ratios, where=bottom > 0)
-    return ratios
-
-
-def average_of(ratios: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The mean of what is not NaN, unweighted where every weight is 0."""
-    known = ~np.isnan(ratios)
-    if not known.any():
-        return math.nan
-    if weights is None or not weights[known].any():
-        return float(ratios[known].mean())
-    return float(np.average(ratios[known], weights=weights[known]))
 
 
 def _judged(counter: Counter, counts: np.ndarray) -> float:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._metrics.batches import (
+from pretrain_eval._metrics.counter import FLAGS, SumCounter
+from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions.shapes import (
     Kind,
     Scores,
     class_dimension,
@@ -22,8 +24,6 @@ from pretrain_eval._metrics.batches import (
     spread_weights,
     zeros_and_ones,
 )
-from pretrain_eval._metrics.counter import FLAGS, SumCounter
-from pretrain_eval._metrics.metric import CountedMetric, Value
 
 
 class MeanCounter(SumCounter):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.batches import (
+from pretrain_eval._metrics.counter import FLAGS, Array, SumCounter
+from pretrain_eval._metrics.predictions.shapes import (
     Scores,
     class_dimension,
     decide,
@@ -21,7 +22,6 @@ from pretrain_eval._metrics.batches import (
     spread_weights,
     zeros_and_ones,
 )
-from pretrain_eval._metrics.counter import FLAGS, Array, SumCounter
 
 _HALVES = frozenset({torch.float16, torch.bfloat16})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pretrain_eval._metrics.batches import (
+from pretrain_eval._metrics.predictions.shapes import (
     Kind,
     Scores,
     class_dimension,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.batches import Kind, Scores, flags
 from pretrain_eval._metrics.counter import FLAGS, SumCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
-from pretrain_eval._metrics.probabilities import ScoreRows
+from pretrain_eval._metrics.predictions.probabilities import ScoreRows
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores, flags
 
 
 @final

@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.batches import flags, require_one_shape, spread_weights
 from pretrain_eval._metrics.counter import FLAGS, SumCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions.shapes import (
+    flags,
+    require_one_shape,
+    spread_weights,
+)
 
 
 @final
