@@ -52,8 +52,9 @@ from pretrain_eval._metrics.predictions.regression import (
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.validate import validate
 from pretrain_eval._metrics.validation import Validation
-from pretrain_eval._records import Cost, Run
 from pretrain_eval._report import Interval, Report
+from pretrain_eval._runs.run import Cost, Run
+from pretrain_eval._runs.store import RunStore
 from pretrain_eval._scorecard import Scorecard, scorecard
 from pretrain_eval._statistics import (
     iqm,
@@ -61,7 +62,6 @@ from pretrain_eval._statistics import (
     performance_profile,
     probability_of_improvement,
 )
-from pretrain_eval._store import RunStore
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._version import __version__

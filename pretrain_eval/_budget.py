@@ -11,7 +11,7 @@ from operator import attrgetter
 import numpy as np
 
 from pretrain_eval._columns import column
-from pretrain_eval._records import Cost, Record
+from pretrain_eval._runs.run import Cost, Record
 from pretrain_eval._statistics import Array
 
 COSTS = {

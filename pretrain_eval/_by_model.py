@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pretrain_eval._grid import Layout, cell_of, crossed, modes_of, ordered, with_chance
-from pretrain_eval._records import Cost, Run
+from pretrain_eval._runs.run import Cost, Run
 from pretrain_eval._statistics import Cell, Index
 
 USABLE = ("completed", "diverged")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pretrain_eval._records import Run
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array
 
 

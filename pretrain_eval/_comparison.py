@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from pretrain_eval._records import Cost, FrozenDict, Record
 from pretrain_eval._render import (
     Row,
     Table,
@@ -16,6 +15,7 @@ from pretrain_eval._render import (
     quantity,
 )
 from pretrain_eval._report import Interval, Report, report_row, restored
+from pretrain_eval._runs.run import Cost, FrozenDict, Record
 
 
 @dataclass(frozen=True)

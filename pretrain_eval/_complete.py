@@ -15,9 +15,9 @@ from typing import NamedTuple
 from pretrain_eval._cells import Cell
 from pretrain_eval._jobs import failed, status_of
 from pretrain_eval._progress import Progress
-from pretrain_eval._records import Run, Status
+from pretrain_eval._runs.run import Run, Status
+from pretrain_eval._runs.store import RunStore
 from pretrain_eval._stacked import MOST_HEADS, ApartError
-from pretrain_eval._store import RunStore
 
 log = logging.getLogger("pretrain_eval")
 

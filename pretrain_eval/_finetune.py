@@ -15,7 +15,7 @@ from pretrain_eval._fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._measure import NOTHING, measure_reported
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._models import Model, build, model_name
-from pretrain_eval._records import Run
+from pretrain_eval._runs.run import Run
 from pretrain_eval._source import Source, choose_device, prepare, record
 from pretrain_eval._task import Strategy, Task
 from pretrain_eval._training import Training

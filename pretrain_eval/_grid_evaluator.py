@@ -31,8 +31,8 @@ from pretrain_eval._intervals import (
     t_quantile,
 )
 from pretrain_eval._levels import Chance, Levels, is_loss
-from pretrain_eval._records import Run
 from pretrain_eval._report import Interval, Report
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array, Cell, Index, mean_by_cell
 
 

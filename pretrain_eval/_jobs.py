@@ -16,7 +16,7 @@ from pretrain_eval._cells import Cell
 from pretrain_eval._feature_files import FeatureFiles
 from pretrain_eval._features import Shared
 from pretrain_eval._finetune import finetune_sharing
-from pretrain_eval._records import Run, Status
+from pretrain_eval._runs.run import Run, Status
 
 log = logging.getLogger("pretrain_eval")
 

@@ -12,8 +12,8 @@ from pretrain_eval._evaluator import ONE_SEED, Pieces
 from pretrain_eval._grid import Grid, Layout, effective_examples
 from pretrain_eval._grid_evaluator import GridEvaluator
 from pretrain_eval._intervals import newcombe, standard_error, t_quantile
-from pretrain_eval._records import Run
 from pretrain_eval._report import Interval
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array, Cell, Index
 
 

@@ -13,7 +13,7 @@ from pretrain_eval._feature_files import FeatureFiles
 from pretrain_eval._features import Shared
 from pretrain_eval._jobs import Job, Part, attempt, run_job
 from pretrain_eval._progress import Progress
-from pretrain_eval._records import Run
+from pretrain_eval._runs.run import Run
 from pretrain_eval._stacked import ApartError, finetune_stacked, stackable
 from pretrain_eval._workers import WorkerPool
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretrain_eval._confusion import num_classes_of
-from pretrain_eval._records import Run
+from pretrain_eval._runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
 from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
-from pretrain_eval._records import FrozenDict, Record, Run
 from pretrain_eval._render import Row, Table, Tabular, amount, number
 from pretrain_eval._report import Report, report_row, restored
+from pretrain_eval._runs.run import FrozenDict, Record, Run
 
 PROTOCOLS = (
     "optimizability",

@@ -19,7 +19,7 @@ from pretrain_eval._features import Shared, as_splits, features_suffice, read_fe
 from pretrain_eval._head import find_head, replace_head, select_trainable
 from pretrain_eval._measure import Measured, measure_baseline
 from pretrain_eval._metrics.metric import Value
-from pretrain_eval._records import Cost, Run, Status
+from pretrain_eval._runs.run import Cost, Run, Status
 from pretrain_eval._samples import as_loader
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._training import as_number

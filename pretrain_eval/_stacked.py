@@ -29,7 +29,7 @@ from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._models import build
-from pretrain_eval._records import Cost, Run, Status
+from pretrain_eval._runs.run import Cost, Run, Status
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import Source, choose_device, prepare, record
 from pretrain_eval._task import Strategy, Task

@@ -27,8 +27,8 @@ from pretrain_eval._fingerprint import fingerprint
 from pretrain_eval._models import Model
 from pretrain_eval._places import FilesOf, choose_place
 from pretrain_eval._progress import Progress
-from pretrain_eval._records import Run, Status
-from pretrain_eval._store import RunStore, check_room
+from pretrain_eval._runs.run import Run, Status
+from pretrain_eval._runs.store import RunStore, check_room
 from pretrain_eval._task import Strategy, Task
 
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
 from pretrain_eval._describe import describe
-from pretrain_eval._records import FrozenDict, Plain
+from pretrain_eval._runs.run import FrozenDict, Plain
 from pretrain_eval._samples import is_empty, read_targets, same_samples
 
 Split = Dataset[Any] | DataLoader[Any]

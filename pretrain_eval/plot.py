@@ -21,9 +21,9 @@ from pretrain_eval._plot_metrics import (
     per_class,
     reliability,
 )
-from pretrain_eval._records import Run
 from pretrain_eval._render import amount, duration
 from pretrain_eval._report import Interval, Report
+from pretrain_eval._runs.run import Run
 from pretrain_eval._scorecard import Scorecard
 from pretrain_eval._statistics import members_of, performance_profile
 

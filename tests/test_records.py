@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pretrain_eval as pe
-from pretrain_eval._records import FrozenDict
+from pretrain_eval._runs.run import FrozenDict
 
 NAMES = {"model": "a", "task": "t", "dataset": "d", "strategy": "full", "seed": 0}
 

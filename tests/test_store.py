@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import pretrain_eval as pe
-from pretrain_eval import _claims, _store_file
-from pretrain_eval._store import RunStore
+from pretrain_eval._runs import claims
+from pretrain_eval._runs import file as _store_file
+from pretrain_eval._runs.store import RunStore
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
@@ -82,8 +83,8 @@ def run_script(script, *arguments):
         import os, random, signal, sys, time, types
         sys.modules["pretrain_eval"] = types.ModuleType("pretrain_eval")
         sys.modules["pretrain_eval"].__path__ = [{str(Path(pe.__file__).parent)!r}]
-        from pretrain_eval._records import Run
-        from pretrain_eval._store import RunStore
+        from pretrain_eval._runs.run import Run
+        from pretrain_eval._runs.store import RunStore
         def make_run(index, **fields):
             return Run(
                 model="m", task="t", dataset="d", strategy="s", seed=index, **fields
@@ -353,13 +354,13 @@ def test_a_run_that_came_in_meanwhile_cannot_be_claimed(store):
 def test_a_silent_claim_is_taken_over(store, tmp_path, monkeypatch):
     """A claim without a heartbeat for a minute goes to who asks; beats keep it."""
     with RunStore(tmp_path / "runs.db") as other:
-        start = _claims.time.time()
+        start = claims.time.time()
         assert store.claim("k")
-        monkeypatch.setattr(_claims.time, "time", lambda: start + 50)
+        monkeypatch.setattr(claims.time, "time", lambda: start + 50)
         store.heartbeat()
-        monkeypatch.setattr(_claims.time, "time", lambda: start + 100)
+        monkeypatch.setattr(claims.time, "time", lambda: start + 100)
         assert not other.claim("k")
-        monkeypatch.setattr(_claims.time, "time", lambda: start + 111)
+        monkeypatch.setattr(claims.time, "time", lambda: start + 111)
         assert other.claim("k")
 
 
@@ -371,13 +372,13 @@ def test_the_claim_of_a_killed_process_is_taken_over_at_once(store, tmp_path):
     """
     assert run_script(script, tmp_path / "runs.db").returncode == -9
     assert store.claim("k")
-    assert _claims._runs(_claims._process(os.getpid()))
+    assert claims._runs(claims._process(os.getpid()))
     child = subprocess.Popen([sys.executable, "-c", ""])
-    alive = _claims._process(child.pid)
+    alive = claims._process(child.pid)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not _claims._runs(alive)  # a zombie
+    assert not claims._runs(alive)  # a zombie
     child.wait()
-    assert not _claims._runs(alive)
+    assert not claims._runs(alive)
 
 
 # --- several processes

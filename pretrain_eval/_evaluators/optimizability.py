@@ -16,8 +16,8 @@ from pretrain_eval._curves import areas_under, points_before_failure, times_to
 from pretrain_eval._evaluator import Measured, Pieces
 from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator, clip
-from pretrain_eval._records import Run
 from pretrain_eval._report import Report
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array, Cell, rank_correlation
 
 STEP_METRICS = ("grad_norm", "update_ratio")

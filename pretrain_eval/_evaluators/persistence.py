@@ -16,8 +16,8 @@ from pretrain_eval._grid import Grid, Layout, effective_examples
 from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._intervals import wilson
 from pretrain_eval._monitoring import change
-from pretrain_eval._records import Run
 from pretrain_eval._report import Interval, Report
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array, cvar, exact_dot, iqm, stability
 
 

@@ -13,8 +13,8 @@ from pretrain_eval._budget import Budget, measured_costs
 from pretrain_eval._columns import column
 from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator
-from pretrain_eval._records import Run
 from pretrain_eval._report import Report
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array, geometric
 
 WEIGHTS = {"multi-task": 0.4, "cross-domain": 0.4, "complexity": 0.2}

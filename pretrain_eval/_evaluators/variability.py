@@ -15,8 +15,8 @@ from pretrain_eval._columns import column, column_of
 from pretrain_eval._evaluator import Pieces
 from pretrain_eval._grid import Grid, Layout
 from pretrain_eval._grid_evaluator import GridEvaluator, clip
-from pretrain_eval._records import Run
 from pretrain_eval._report import Report
+from pretrain_eval._runs.run import Run
 from pretrain_eval._statistics import Array, Cell, stability
 
 USUAL = ("accuracy", "recall", "f1")

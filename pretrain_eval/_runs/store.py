@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from pretrain_eval._claims import Claims
-from pretrain_eval._records import Cost, FrozenDict, Run, Status, restored
-from pretrain_eval._store_errors import damaged, readable_errors
-from pretrain_eval._store_export import flat_rows, read_lines, write_csv, write_lines
-from pretrain_eval._store_file import COLUMNS, added, checksum, opened, to_json
-from pretrain_eval._store_salvage import salvaged
+from pretrain_eval._runs.claims import Claims
+from pretrain_eval._runs.errors import damaged, readable_errors
+from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_lines
+from pretrain_eval._runs.file import COLUMNS, added, checksum, opened, to_json
+from pretrain_eval._runs.run import Cost, FrozenDict, Run, Status, restored
+from pretrain_eval._runs.salvage import salvaged
 
 if TYPE_CHECKING:
     import pandas

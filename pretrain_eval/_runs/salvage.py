@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pretrain_eval._store_file import COLUMNS, checksum
+from pretrain_eval._runs.file import COLUMNS, checksum
 
 _TABLE_LEAF = 0x0D
 _INTEGER_SIZES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from pretrain_eval._records import Plain, Run
-from pretrain_eval._store_file import is_database
+from pretrain_eval._runs.file import is_database
+from pretrain_eval._runs.run import Plain, Run
 
 _NAMES = ("model", "task", "dataset", "strategy", "seed", "status", "message")
 _MAPPINGS = ("scores", "baseline", "chance", "settings", "versions")

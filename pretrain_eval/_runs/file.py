@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from pretrain_eval._store_errors import damaged, not_a_store
+from pretrain_eval._runs.errors import damaged, not_a_store
 
 # "peRS": how the file says, in SQLite's header, that it is a run store.
 APPLICATION_ID = 0x70655253
