@@ -2,10 +2,8 @@
 
 from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
-from pretrain_eval._budget import Budget
 from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
-from pretrain_eval._evaluator import Evaluator
 from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
 from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
@@ -13,7 +11,6 @@ from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
-from pretrain_eval._levels import chance_levels
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.metric import Metric, StepMetric
 from pretrain_eval._metrics.optimization import (
@@ -55,7 +52,10 @@ from pretrain_eval._metrics.validation import Validation
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Cost, Run
 from pretrain_eval._runs.store import RunStore
-from pretrain_eval._scorecard import Scorecard, scorecard
+from pretrain_eval._scoring.budget import Budget
+from pretrain_eval._scoring.chance import chance_levels
+from pretrain_eval._scoring.evaluator import Evaluator
+from pretrain_eval._scoring.scorecard import Scorecard, scorecard
 from pretrain_eval._statistics import (
     iqm,
     optimality_gap,

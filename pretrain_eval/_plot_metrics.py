@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrain_eval._confusion import num_classes_of
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.new_examples import num_classes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrain_eval._by_model import by_model
 from pretrain_eval._comparison import Comparison
 from pretrain_eval._curves import time_share
 from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.usability import pareto_front
-from pretrain_eval._grid import Grid, ordered
 from pretrain_eval._plot_metrics import (
     confusion_matrix,
     history,
@@ -24,7 +22,9 @@ from pretrain_eval._plot_metrics import (
 from pretrain_eval._render import amount, duration
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
-from pretrain_eval._scorecard import Scorecard
+from pretrain_eval._scoring.grid import Grid, ordered
+from pretrain_eval._scoring.model_runs import by_model
+from pretrain_eval._scoring.scorecard import Scorecard
 from pretrain_eval._statistics import members_of, performance_profile
 
 if TYPE_CHECKING:

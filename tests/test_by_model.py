@@ -6,7 +6,7 @@ import pytest
 from scoring import make_run
 
 import pretrain_eval as pe
-from pretrain_eval._by_model import ModelRuns, by_model, total_cost
+from pretrain_eval._scoring.model_runs import ModelRuns, by_model, total_cost
 
 
 def some_runs() -> list[pe.Run]:

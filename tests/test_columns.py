@@ -7,7 +7,7 @@ import math
 import pytest
 from scoring import make_run
 
-from pretrain_eval._columns import column, column_of, named, which_diverged
+from pretrain_eval._scoring.model_runs import column, column_of, named, which_diverged
 
 
 def test_columns_hold_nan_where_nothing_is() -> None:

@@ -12,8 +12,8 @@ from scoring import make_run
 from sklearn import metrics
 
 import pretrain_eval as pe
-from pretrain_eval._by_model import ModelRuns
-from pretrain_eval._confusion import MACRO, macro_scores, moves_over_examples
+from pretrain_eval._scoring.model_runs import ModelRuns
+from pretrain_eval._scoring.new_examples import MACRO, macro_scores, moves_over_examples
 
 HALF = ((0, 0, 40), (0, 1, 10), (1, 0, 20), (1, 1, 30))
 

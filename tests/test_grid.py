@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scoring import make_run
 
-from pretrain_eval._grid import (
+from pretrain_eval._scoring.grid import (
     Layout,
     crossed,
     effective_examples,

@@ -10,7 +10,7 @@ from scoring import make_run
 from sklearn import metrics
 
 import pretrain_eval as pe
-from pretrain_eval._levels import Levels
+from pretrain_eval._scoring.chance import Levels
 
 COUNTS = [(3, 1), (5, 5), (7, 2, 1), (1, 0, 9)]
 

@@ -9,7 +9,7 @@ import pytest
 from scoring import make_grid, make_run
 
 import pretrain_eval as pe
-from pretrain_eval._by_model import by_model
+from pretrain_eval._scoring.model_runs import by_model
 from pretrain_eval._statistics import mean_by_cell
 
 

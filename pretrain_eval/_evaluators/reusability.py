@@ -9,12 +9,12 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._budget import Budget, measured_costs
-from pretrain_eval._columns import column
-from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator
 from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.budget import Budget, measured_costs
+from pretrain_eval._scoring.grid import Grid, Layout
+from pretrain_eval._scoring.grid_evaluator import GridEvaluator
+from pretrain_eval._scoring.model_runs import column
 from pretrain_eval._statistics import Array, geometric
 
 WEIGHTS = {"multi-task": 0.4, "cross-domain": 0.4, "complexity": 0.2}

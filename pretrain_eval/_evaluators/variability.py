@@ -11,12 +11,12 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._columns import column, column_of
-from pretrain_eval._evaluator import Pieces
-from pretrain_eval._grid import Grid, Layout
-from pretrain_eval._grid_evaluator import GridEvaluator, clip
 from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.evaluator import Pieces
+from pretrain_eval._scoring.grid import Grid, Layout
+from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
+from pretrain_eval._scoring.model_runs import column, column_of
 from pretrain_eval._statistics import Array, Cell, stability
 
 USUAL = ("accuracy", "recall", "f1")

@@ -93,7 +93,7 @@ def main() -> None:
     card = seconds(lambda: pe.scorecard(runs, budget=BUDGET))
     print(f"all five, one after the other: {every:.2f} s; as a scorecard: {card:.2f} s")
     code = (
-        "import sys, pretrain_eval._scorecard, pretrain_eval.plot;"
+        "import sys, pretrain_eval._scoring.scorecard, pretrain_eval.plot;"
         "sys.exit('torch' in sys.modules)"
     )
     # The package's face imports torch; the scoring side alone does not.

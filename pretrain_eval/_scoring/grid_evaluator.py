@@ -13,16 +13,6 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._by_model import ModelRuns, by_model
-from pretrain_eval._columns import column, column_of, named, which_diverged
-from pretrain_eval._evaluator import (
-    NUM_DRAWS,
-    ONE_SEED,
-    Evaluator,
-    Measured,
-    Pieces,
-)
-from pretrain_eval._grid import Grid, Layout, crossed
 from pretrain_eval._intervals import (
     percentiles,
     resampled_means,
@@ -30,9 +20,25 @@ from pretrain_eval._intervals import (
     stretch,
     t_quantile,
 )
-from pretrain_eval._levels import Chance, Levels, is_loss
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.chance import Chance, Levels, is_loss
+from pretrain_eval._scoring.evaluator import (
+    NUM_DRAWS,
+    ONE_SEED,
+    Evaluator,
+    Measured,
+    Pieces,
+)
+from pretrain_eval._scoring.grid import Grid, Layout, crossed
+from pretrain_eval._scoring.model_runs import (
+    ModelRuns,
+    by_model,
+    column,
+    column_of,
+    named,
+    which_diverged,
+)
 from pretrain_eval._statistics import Array, Cell, Index, mean_by_cell
 
 

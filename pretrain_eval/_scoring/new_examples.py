@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from pretrain_eval._grid import Layout, cell_of
 from pretrain_eval._intervals import percentiles
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.grid import Layout, cell_of
 from pretrain_eval._statistics import Array, Cell, Index
 
 MACRO = ("recall", "precision", "f1", "balanced_accuracy")

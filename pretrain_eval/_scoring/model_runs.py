@@ -10,10 +10,18 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pretrain_eval._grid import Layout, cell_of, crossed, modes_of, ordered, with_chance
 from pretrain_eval._runs.run import Cost, Run
-from pretrain_eval._statistics import Cell, Index
+from pretrain_eval._scoring.grid import (
+    Layout,
+    cell_of,
+    crossed,
+    modes_of,
+    ordered,
+    with_chance,
+)
+from pretrain_eval._statistics import Array, Cell, Index
 
 USABLE = ("completed", "diverged")
 
@@ -132,3 +140,27 @@ def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
     known = [seconds for seconds in spent if seconds is not None]
     found["total_seconds"] = math.fsum(known) if known else None
     return Cost(**found)
+
+
+def column(values: Iterable[float | None]) -> Array:
+    """The values as an array, None as NaN."""
+    return np.array(list(values), dtype=np.float64)
+
+
+def column_of(tables: Iterable[Mapping[str, float]], keys: Iterable[str]) -> Array:
+    """The value of one key of each table.
+
+    >>> column_of([{"a": 0.5}, {}], ["a", "a"]).tolist()
+    [0.5, nan]
+    """
+    return column([table.get(key) for table, key in zip(tables, keys, strict=True)])
+
+
+def which_diverged(runs: Sequence[Run]) -> npt.NDArray[np.bool_]:
+    """Which of the runs diverged."""
+    return np.array([run.status == "diverged" for run in runs])
+
+
+def named(keys: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Which of the keys name something; "" does not."""
+    return np.array([key != "" for key in keys])
