@@ -10,7 +10,6 @@ from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
 from pretrain_eval._evaluators.usability import UsabilityEvaluator
 from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
-from pretrain_eval._intervals import bootstrap_interval, interval_of_mean
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.metric import Metric, StepMetric
 from pretrain_eval._metrics.optimization import (
@@ -55,13 +54,17 @@ from pretrain_eval._runs.store import RunStore
 from pretrain_eval._scoring.budget import Budget
 from pretrain_eval._scoring.chance import chance_levels
 from pretrain_eval._scoring.evaluator import Evaluator
-from pretrain_eval._scoring.scorecard import Scorecard, scorecard
-from pretrain_eval._statistics import (
+from pretrain_eval._scoring.formulas.intervals import (
+    bootstrap_interval,
+    interval_of_mean,
+)
+from pretrain_eval._scoring.formulas.statistics import (
     iqm,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
 )
+from pretrain_eval._scoring.scorecard import Scorecard, scorecard
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._version import __version__

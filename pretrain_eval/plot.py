@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretrain_eval._comparison import Comparison
-from pretrain_eval._curves import time_share
 from pretrain_eval._evaluators.persistence import PersistenceEvaluator
 from pretrain_eval._evaluators.usability import pareto_front
 from pretrain_eval._plot_metrics import (
@@ -22,10 +21,11 @@ from pretrain_eval._plot_metrics import (
 from pretrain_eval._render import amount, duration
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.formulas.curves import time_share
+from pretrain_eval._scoring.formulas.statistics import members_of, performance_profile
 from pretrain_eval._scoring.grid import Grid, ordered
 from pretrain_eval._scoring.model_runs import by_model
 from pretrain_eval._scoring.scorecard import Scorecard
-from pretrain_eval._statistics import members_of, performance_profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretrain_eval._curves import (
+from pretrain_eval._scoring.formulas.curves import (
     areas_under,
     points_before_failure,
     time_share,

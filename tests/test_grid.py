@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scoring import make_run
 
+from pretrain_eval._scoring.formulas.statistics import mean_by_cell
 from pretrain_eval._scoring.grid import (
     Layout,
     crossed,
@@ -14,7 +15,6 @@ from pretrain_eval._scoring.grid import (
     ordered,
     with_chance,
 )
-from pretrain_eval._statistics import mean_by_cell
 
 CELLS = (("s", "d", "x"), ("s", "e", "x"), ("t", "d", "x"))
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import pretrain_eval as pe
-from pretrain_eval._intervals import (
+from pretrain_eval._scoring.formulas.intervals import (
     _drawn_iqms,
     newcombe,
     resampled_means,

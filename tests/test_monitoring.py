@@ -8,7 +8,7 @@ from scipy import stats
 from scoring import make_grid, make_run
 
 import pretrain_eval as pe
-from pretrain_eval._intervals import newcombe
+from pretrain_eval._scoring.formulas.intervals import newcombe
 
 EVALUATOR = pe.PersistenceEvaluator()
 

@@ -10,7 +10,7 @@ from scipy import stats
 from scoring import make_grid, make_run
 
 import pretrain_eval as pe
-from pretrain_eval._intervals import wilson
+from pretrain_eval._scoring.formulas.intervals import wilson
 
 VALUES = (0.5, 0.75, 0.625, 0.875, 0.25, 0.375, 0.9375, 0.8125)
 

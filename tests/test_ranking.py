@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pretrain_eval._ranking import standing
+from pretrain_eval._scoring.formulas.ranking import standing
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import pretrain_eval as pe
-from pretrain_eval._statistics import (
+from pretrain_eval._scoring.formulas.statistics import (
     cvar,
     exact_dot,
     macro_weights,

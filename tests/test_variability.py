@@ -9,8 +9,8 @@ import pytest
 from scoring import make_grid, make_run
 
 import pretrain_eval as pe
+from pretrain_eval._scoring.formulas.statistics import mean_by_cell
 from pretrain_eval._scoring.model_runs import by_model
-from pretrain_eval._statistics import mean_by_cell
 
 
 def changed(before: float, after: float, **fields: Any) -> pe.Run:

@@ -11,14 +11,18 @@ from typing import ClassVar, Literal, NamedTuple, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._curves import areas_under, points_before_failure, times_to
 from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.evaluator import Measured, Pieces
+from pretrain_eval._scoring.formulas.curves import (
+    areas_under,
+    points_before_failure,
+    times_to,
+)
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, rank_correlation
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
 from pretrain_eval._scoring.model_runs import column
-from pretrain_eval._statistics import Array, Cell, rank_correlation
 
 STEP_METRICS = ("grad_norm", "update_ratio")
 QUANTITIES = (*STEP_METRICS, "validation")

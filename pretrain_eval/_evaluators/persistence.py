@@ -11,14 +11,20 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._comparison import Change
-from pretrain_eval._intervals import wilson
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.formulas.intervals import wilson
+from pretrain_eval._scoring.formulas.statistics import (
+    Array,
+    cvar,
+    exact_dot,
+    iqm,
+    stability,
+)
 from pretrain_eval._scoring.grid import Grid, Layout, effective_examples
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
 from pretrain_eval._scoring.new_examples import MACRO, moves_over_examples
 from pretrain_eval._scoring.two_dates import change
-from pretrain_eval._statistics import Array, cvar, exact_dot, iqm, stability
 
 
 @final

@@ -14,9 +14,9 @@ from pretrain_eval._report import Report
 from pretrain_eval._runs.run import FrozenDict, Run
 from pretrain_eval._scoring.budget import COSTS, Budget, measured_costs
 from pretrain_eval._scoring.evaluator import Measured
+from pretrain_eval._scoring.formulas.statistics import Array, cvar, geometric
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator
-from pretrain_eval._statistics import Array, cvar, geometric
 
 MODES = {"head": "feature extraction", "all": "fine-tuning"}
 WEIGHTS = FrozenDict(

@@ -14,10 +14,10 @@ from typing_extensions import override
 from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.evaluator import Pieces
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, stability
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
 from pretrain_eval._scoring.model_runs import column, column_of
-from pretrain_eval._statistics import Array, Cell, stability
 
 USUAL = ("accuracy", "recall", "f1")
 SATURATED = 0.02

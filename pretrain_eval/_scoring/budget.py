@@ -11,8 +11,8 @@ from operator import attrgetter
 import numpy as np
 
 from pretrain_eval._runs.run import Cost, Record
+from pretrain_eval._scoring.formulas.statistics import Array
 from pretrain_eval._scoring.model_runs import column
-from pretrain_eval._statistics import Array
 
 COSTS = {
     "parameters": "num_parameters",

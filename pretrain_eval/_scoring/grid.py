@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pretrain_eval._runs.run import Run
-from pretrain_eval._statistics import (
+from pretrain_eval._scoring.formulas.statistics import (
     Array,
     Cell,
     Index,

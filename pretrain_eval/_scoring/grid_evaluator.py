@@ -13,13 +13,6 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._intervals import (
-    percentiles,
-    resampled_means,
-    standard_error,
-    stretch,
-    t_quantile,
-)
 from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.chance import Chance, Levels, is_loss
@@ -30,6 +23,14 @@ from pretrain_eval._scoring.evaluator import (
     Measured,
     Pieces,
 )
+from pretrain_eval._scoring.formulas.intervals import (
+    percentiles,
+    resampled_means,
+    standard_error,
+    stretch,
+    t_quantile,
+)
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index, mean_by_cell
 from pretrain_eval._scoring.grid import Grid, Layout, crossed
 from pretrain_eval._scoring.model_runs import (
     ModelRuns,
@@ -39,7 +40,6 @@ from pretrain_eval._scoring.model_runs import (
     named,
     which_diverged,
 )
-from pretrain_eval._statistics import Array, Cell, Index, mean_by_cell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretrain_eval._runs.run import Cost, Run
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import (
     Layout,
     cell_of,
@@ -21,7 +22,6 @@ from pretrain_eval._scoring.grid import (
     ordered,
     with_chance,
 )
-from pretrain_eval._statistics import Array, Cell, Index
 
 USABLE = ("completed", "diverged")
 

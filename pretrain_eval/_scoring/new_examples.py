@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from pretrain_eval._intervals import percentiles
 from pretrain_eval._runs.run import Run
+from pretrain_eval._scoring.formulas.intervals import percentiles
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Layout, cell_of
-from pretrain_eval._statistics import Array, Cell, Index
 
 MACRO = ("recall", "precision", "f1", "balanced_accuracy")
 NUM_DRAWS = 1000

@@ -12,9 +12,9 @@ import sys
 import numpy as np
 
 import pretrain_eval as pe
-from pretrain_eval._intervals import percentiles
+from pretrain_eval._scoring.formulas.intervals import percentiles
+from pretrain_eval._scoring.formulas.statistics import Array, iqm
 from pretrain_eval._scoring.new_examples import macro_scores
-from pretrain_eval._statistics import Array, iqm
 
 NORMAL = np.array([pe_quantile / 1000 for pe_quantile in range(1, 1000)])
 

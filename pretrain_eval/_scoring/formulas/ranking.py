@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain_eval._intervals import quantiles
-from pretrain_eval._statistics import Array
+from pretrain_eval._scoring.formulas.intervals import quantiles
+from pretrain_eval._scoring.formulas.statistics import Array
 
 
 class Standing(NamedTuple):

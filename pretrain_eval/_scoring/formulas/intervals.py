@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from pretrain_eval._statistics import Array, Index, finite, iqm, mean_by_cell
+from pretrain_eval._scoring.formulas.statistics import (
+    Array,
+    Index,
+    finite,
+    iqm,
+    mean_by_cell,
+)
 
 Aggregate = Literal["mean", "median", "iqm", "optimality_gap"]
 

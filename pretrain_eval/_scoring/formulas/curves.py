@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretrain_eval._statistics import Array
+from pretrain_eval._scoring.formulas.statistics import Array
 
 
 def areas_under(
