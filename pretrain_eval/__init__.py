@@ -4,11 +4,6 @@ from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
-from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
-from pretrain_eval._evaluators.persistence import PersistenceEvaluator
-from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
-from pretrain_eval._evaluators.usability import UsabilityEvaluator
-from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._finetune import finetune
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.metric import Metric, StepMetric
@@ -64,6 +59,11 @@ from pretrain_eval._scoring.formulas.statistics import (
     performance_profile,
     probability_of_improvement,
 )
+from pretrain_eval._scoring.protocols.optimizability import OptimizabilityEvaluator
+from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
+from pretrain_eval._scoring.protocols.reusability import ReusabilityEvaluator
+from pretrain_eval._scoring.protocols.usability import UsabilityEvaluator
+from pretrain_eval._scoring.protocols.variability import VariabilityEvaluator
 from pretrain_eval._scoring.scorecard import Scorecard, scorecard
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task

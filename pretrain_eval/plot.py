@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretrain_eval._comparison import Comparison
-from pretrain_eval._evaluators.persistence import PersistenceEvaluator
-from pretrain_eval._evaluators.usability import pareto_front
 from pretrain_eval._plot_metrics import (
     confusion_matrix,
     history,
@@ -25,6 +23,8 @@ from pretrain_eval._scoring.formulas.curves import time_share
 from pretrain_eval._scoring.formulas.statistics import members_of, performance_profile
 from pretrain_eval._scoring.grid import Grid, ordered
 from pretrain_eval._scoring.model_runs import by_model
+from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
+from pretrain_eval._scoring.protocols.usability import pareto_front
 from pretrain_eval._scoring.scorecard import Scorecard
 
 if TYPE_CHECKING:

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 from pretrain_eval._comparison import Comparison
-from pretrain_eval._evaluators.optimizability import OptimizabilityEvaluator
-from pretrain_eval._evaluators.persistence import PersistenceEvaluator
-from pretrain_eval._evaluators.reusability import ReusabilityEvaluator
-from pretrain_eval._evaluators.usability import UsabilityEvaluator
-from pretrain_eval._evaluators.variability import VariabilityEvaluator
 from pretrain_eval._render import Row, Table, Tabular, amount, number
 from pretrain_eval._report import Report, report_row, restored
 from pretrain_eval._runs.run import FrozenDict, Record, Run
 from pretrain_eval._scoring.budget import Budget
 from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.model_runs import by_model
+from pretrain_eval._scoring.protocols.optimizability import OptimizabilityEvaluator
+from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
+from pretrain_eval._scoring.protocols.reusability import ReusabilityEvaluator
+from pretrain_eval._scoring.protocols.usability import UsabilityEvaluator
+from pretrain_eval._scoring.protocols.variability import VariabilityEvaluator
 
 PROTOCOLS = (
     "optimizability",
