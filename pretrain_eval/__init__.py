@@ -2,7 +2,6 @@
 
 from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
-from pretrain_eval._comparison import Change, Comparison, Difference
 from pretrain_eval._cost import count_macs
 from pretrain_eval._finetune import finetune
 from pretrain_eval._metrics.collection import MetricCollection
@@ -43,7 +42,6 @@ from pretrain_eval._metrics.predictions.regression import (
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.validate import validate
 from pretrain_eval._metrics.validation import Validation
-from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Cost, Run
 from pretrain_eval._runs.store import RunStore
 from pretrain_eval._scoring.budget import Budget
@@ -64,7 +62,10 @@ from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
 from pretrain_eval._scoring.protocols.reusability import ReusabilityEvaluator
 from pretrain_eval._scoring.protocols.usability import UsabilityEvaluator
 from pretrain_eval._scoring.protocols.variability import VariabilityEvaluator
-from pretrain_eval._scoring.scorecard import Scorecard, scorecard
+from pretrain_eval._scoring.reports.comparison import Change, Comparison, Difference
+from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.reports.scorecard import Scorecard
+from pretrain_eval._scoring.scorecard import scorecard
 from pretrain_eval._sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._version import __version__

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrain_eval._comparison import Comparison
 from pretrain_eval._plot_metrics import (
     confusion_matrix,
     history,
     per_class,
     reliability,
 )
-from pretrain_eval._render import amount, duration
-from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.formulas.curves import time_share
 from pretrain_eval._scoring.formulas.statistics import members_of, performance_profile
@@ -25,7 +22,10 @@ from pretrain_eval._scoring.grid import Grid, ordered
 from pretrain_eval._scoring.model_runs import by_model
 from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
 from pretrain_eval._scoring.protocols.usability import pareto_front
-from pretrain_eval._scoring.scorecard import Scorecard
+from pretrain_eval._scoring.reports.comparison import Comparison
+from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.reports.scorecard import Scorecard
+from pretrain_eval._scoring.reports.table import amount, duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pretrain_eval._render import (
+from pretrain_eval._scoring.reports.table import (
     Table,
     amount,
     duration,

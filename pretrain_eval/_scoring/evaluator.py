@@ -12,9 +12,6 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from pretrain_eval._comparison import Comparison, Difference
-from pretrain_eval._render import listing
-from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.formulas.intervals import (
     percentiles,
@@ -25,6 +22,9 @@ from pretrain_eval._scoring.formulas.ranking import standing
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Grid, cell_of, crossed
 from pretrain_eval._scoring.model_runs import USABLE, ModelRuns, RunsByModel, by_model
+from pretrain_eval._scoring.reports.comparison import Comparison, Difference
+from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.reports.table import listing
 
 NUM_DRAWS = 2000
 

@@ -13,7 +13,6 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.chance import Chance, Levels, is_loss
 from pretrain_eval._scoring.evaluator import (
@@ -40,6 +39,7 @@ from pretrain_eval._scoring.model_runs import (
     named,
     which_diverged,
 )
+from pretrain_eval._scoring.reports.report import Interval, Report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Set
 
 import numpy as np
 
-from pretrain_eval._comparison import Change
-from pretrain_eval._report import Interval
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.evaluator import ONE_SEED, Pieces
 from pretrain_eval._scoring.formulas.intervals import (
@@ -19,6 +17,8 @@ from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Grid, Layout, effective_examples
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator
 from pretrain_eval._scoring.model_runs import by_model
+from pretrain_eval._scoring.reports.comparison import Change
+from pretrain_eval._scoring.reports.report import Interval
 
 
 def change(

@@ -11,7 +11,6 @@ from typing import ClassVar, Literal, NamedTuple, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.evaluator import Measured, Pieces
 from pretrain_eval._scoring.formulas.curves import (
@@ -23,6 +22,7 @@ from pretrain_eval._scoring.formulas.statistics import Array, Cell, rank_correla
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
 from pretrain_eval._scoring.model_runs import column
+from pretrain_eval._scoring.reports.report import Report
 
 STEP_METRICS = ("grad_norm", "update_ratio")
 QUANTITIES = (*STEP_METRICS, "validation")

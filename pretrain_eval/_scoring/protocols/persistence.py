@@ -10,8 +10,6 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._comparison import Change
-from pretrain_eval._report import Interval, Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.formulas.intervals import wilson
 from pretrain_eval._scoring.formulas.statistics import (
@@ -24,6 +22,8 @@ from pretrain_eval._scoring.formulas.statistics import (
 from pretrain_eval._scoring.grid import Grid, Layout, effective_examples
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
 from pretrain_eval._scoring.new_examples import MACRO, moves_over_examples
+from pretrain_eval._scoring.reports.comparison import Change
+from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.two_dates import change
 
 

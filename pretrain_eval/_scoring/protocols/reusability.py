@@ -9,13 +9,13 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.budget import Budget, measured_costs
 from pretrain_eval._scoring.formulas.statistics import Array, geometric
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator
 from pretrain_eval._scoring.model_runs import column
+from pretrain_eval._scoring.reports.report import Report
 
 WEIGHTS = {"multi-task": 0.4, "cross-domain": 0.4, "complexity": 0.2}
 COMPLEXITY = ("parameters", "macs")

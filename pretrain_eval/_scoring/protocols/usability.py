@@ -9,14 +9,14 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._render import listing
-from pretrain_eval._report import Report
 from pretrain_eval._runs.run import FrozenDict, Run
 from pretrain_eval._scoring.budget import COSTS, Budget, measured_costs
 from pretrain_eval._scoring.evaluator import Measured
 from pretrain_eval._scoring.formulas.statistics import Array, cvar, geometric
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator
+from pretrain_eval._scoring.reports.report import Report
+from pretrain_eval._scoring.reports.table import listing
 
 MODES = {"head": "feature extraction", "all": "fine-tuning"}
 WEIGHTS = FrozenDict(

@@ -11,13 +11,13 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._report import Report
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.evaluator import Pieces
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, stability
 from pretrain_eval._scoring.grid import Grid, Layout
 from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
 from pretrain_eval._scoring.model_runs import column, column_of
+from pretrain_eval._scoring.reports.report import Report
 
 USUAL = ("accuracy", "recall", "f1")
 SATURATED = 0.02

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from pretrain_eval._render import (
+from pretrain_eval._runs.run import Cost, FrozenDict, Record
+from pretrain_eval._scoring.reports.report import Interval, Report, report_row, restored
+from pretrain_eval._scoring.reports.table import (
     Row,
     Table,
     Tabular,
@@ -14,8 +16,6 @@ from pretrain_eval._render import (
     number,
     quantity,
 )
-from pretrain_eval._report import Interval, Report, report_row, restored
-from pretrain_eval._runs.run import Cost, FrozenDict, Record
 
 
 @dataclass(frozen=True)

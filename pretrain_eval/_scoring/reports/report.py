@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
-from pretrain_eval._render import Row, Table, Tabular, duration, number, quantity
 from pretrain_eval._runs.run import Cost, FrozenDict, Record
+from pretrain_eval._scoring.reports.table import (
+    Row,
+    Table,
+    Tabular,
+    duration,
+    number,
+    quantity,
+)
 
 R = TypeVar("R", bound=Record)
 

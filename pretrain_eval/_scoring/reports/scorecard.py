@@ -1,0 +1,104 @@
+"""The five protocols side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+
+from pretrain_eval._runs.run import FrozenDict, Record
+from pretrain_eval._scoring.reports.comparison import Comparison
+from pretrain_eval._scoring.reports.report import Report, report_row, restored
+from pretrain_eval._scoring.reports.table import Row, Table, Tabular, amount, number
+
+PROTOCOLS = (
+    "optimizability",
+    "usability",
+    "variability",
+    "reusability",
+    "persistence",
+)
+
+
+@dataclass(frozen=True)
+class Scorecard(Tabular, Record):
+    """Several models under the five protocols.
+
+    Attributes:
+        comparisons: One a protocol that the runs allow.
+        absent: Why a protocol is not there, by protocol.
+        decided_by: The protocol that ranks the models.
+    """
+
+    _: KW_ONLY
+    comparisons: tuple[Comparison, ...]
+    absent: Mapping[str, str] = field(default_factory=dict)
+    decided_by: str = "persistence"
+
+    def __post_init__(self) -> None:
+        each = tuple(restored(Comparison, value) for value in self.comparisons)
+        object.__setattr__(self, "comparisons", each)
+        object.__setattr__(self, "absent", FrozenDict(self.absent))
+
+    @property
+    def best(self) -> str | None:
+        """The recommended model."""
+        return self[self.decided_by].best
+
+    @property
+    def decision(self) -> str:
+        """The recommendation in one sentence."""
+        return self[self.decided_by].decision
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models, best first."""
+        return tuple(report.model for report in self[self.decided_by].reports)
+
+    def __getitem__(self, protocol: str) -> Comparison:
+        """The comparison under a protocol."""
+        for comparison in self.comparisons:
+            if comparison.protocol == protocol:
+                return comparison
+        raise KeyError(
+            f"no {protocol!r} here: {self.absent.get(protocol, 'no such protocol')}"
+        )
+
+    def report(self, protocol: str, model: str) -> Report | None:
+        """One report; None where the protocol is absent."""
+        if protocol in self.absent:
+            return None
+        return next((r for r in self[protocol].reports if r.model == model), None)
+
+    def table(self) -> Table:
+        """Models in rows, protocols in columns, the decision below."""
+        rows = []
+        for model in self.models:
+            reports = [self.report(protocol, model) for protocol in PROTOCOLS]
+            cost = self[self.decided_by].reports[self.models.index(model)].cost
+            scores = ["–" if r is None else number(r.score) for r in reports]
+            chance = self[self.decided_by].p_best.get(model)
+            rows.append(
+                (model, *scores, number(chance, 2), amount(cost.num_parameters))
+            )
+        notes = [self.decision, *self[self.decided_by].notes]
+        notes += [f"{name}: {why}." for name, why in self.absent.items()]
+        if all(r.score is None for r in self._of("usability")):
+            notes.append("usability: no budget is stated, so it makes no score.")
+        header = ("model", *PROTOCOLS, "P(best)", "parameters")
+        title = f"Five protocols, best first by {self.decided_by}"
+        return Table(title, header, tuple(rows), tuple(notes))
+
+    def rows(self) -> list[Row]:
+        """Every report as one row of plain values."""
+        return [
+            {
+                **report_row(report),
+                "p_best": comparison.p_best.get(report.model),
+                "rank": rank,
+            }
+            for comparison in self.comparisons
+            for rank, report in enumerate(comparison.reports, 1)
+        ]
+
+    def _of(self, protocol: str) -> tuple[Report, ...]:
+        return () if protocol in self.absent else self[protocol].reports
