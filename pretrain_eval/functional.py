@@ -7,7 +7,6 @@ from typing import cast
 
 from torch import Tensor
 
-from pretrain_eval import _norms
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions.classification import (
     Accuracy,
@@ -16,7 +15,8 @@ from pretrain_eval._metrics.predictions.classification import (
     Precision,
     Recall,
 )
-from pretrain_eval._snapshot import Snapshot
+from pretrain_eval._steps import norms
+from pretrain_eval._steps.snapshot import Snapshot
 
 
 def square_sums(tensors: Sequence[Tensor]) -> Tensor:
@@ -30,7 +30,7 @@ def square_sums(tensors: Sequence[Tensor]) -> Tensor:
     >>> square_sums([torch.tensor([3.0, 4.0]), torch.full((2,), 3e4).half()])
     tensor([2.5000e+01, 1.8000e+09], dtype=torch.float64)
     """
-    return _norms.square_sums(tensors)
+    return norms.square_sums(tensors)
 
 
 def norm(tensors: Iterable[Tensor]) -> Tensor:

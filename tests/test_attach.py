@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _gradients, _history, _norms, _snapshot
+from pretrain_eval._steps import gradients, log, norms, snapshot
 
 
 def train(model, optimizer, data=None, before=None, after=None):
@@ -402,8 +402,8 @@ def test_state_survives_saving(plain, tmp_path):
 
 def test_long_history_is_thinned(monkeypatch):
     """A full history drops every second row; statistics still count every step."""
-    monkeypatch.setattr(_history, "CAPACITY", 10)
-    monkeypatch.setattr(_history, "_FOLD", 7)
+    monkeypatch.setattr(log, "CAPACITY", 10)
+    monkeypatch.setattr(log, "_FOLD", 7)
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight])
     metrics = pe.MetricCollection(
@@ -620,9 +620,9 @@ class Syncs(TorchDispatchMode):
 def test_no_host_sync(kernel, monkeypatch):
     """Training steps never wait for the device; compute fetches once for all."""
     if kernel == "foreach":
-        monkeypatch.setattr(_norms, "row_square_sums", _norms.foreach_square_sums)
-        monkeypatch.setattr(_snapshot, "_compare_rows", _snapshot._compare_foreach)
-        monkeypatch.setattr(_gradients, "_product", _gradients._wide_product)
+        monkeypatch.setattr(norms, "row_square_sums", norms.foreach_square_sums)
+        monkeypatch.setattr(snapshot, "_compare_rows", snapshot._compare_foreach)
+        monkeypatch.setattr(gradients, "_product", gradients._wide_product)
     model = network()
     metrics = pe.MetricCollection(
         pe.GradNorm(per="parameter"), pe.UpdateRatio(per="module"), pe.UpdateNorm(),

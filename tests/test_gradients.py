@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import pretrain_eval as pe
-from pretrain_eval import _gradients
+from pretrain_eval._steps import gradients
 
 
 def normal(*shape, seed=0, dtype=torch.float32):
@@ -65,9 +65,9 @@ def numbers(tensor):
 def test_product(name, kernel, monkeypatch):
     """Σg·θ is exact to 1e-7 of ‖g‖‖θ‖, also the way that accelerators take it."""
     if kernel == "wide":
-        monkeypatch.setattr(_gradients, "_product", _gradients._wide_product)
+        monkeypatch.setattr(gradients, "_product", gradients._wide_product)
     gradient, parameter = pairs()[name]
-    found = _gradients.products([None, gradient], [torch.ones(3), parameter])
+    found = gradients.products([None, gradient], [torch.ones(3), parameter])
     first, second = numbers(gradient), numbers(parameter)
     assert found.dtype is torch.float64
     assert found[0] == 0
@@ -80,14 +80,14 @@ def test_product(name, kernel, monkeypatch):
 def test_nonzero_count(name):
     """Counts are numpy's; entries of a sparse gradient are summed before."""
     gradient, _ = pairs()[name]
-    found = _gradients.nonzero_counts([gradient, None])
+    found = gradients.nonzero_counts([gradient, None])
     assert found.tolist() == [np.count_nonzero(numbers(gradient)), 0]
 
 
 def test_nothing_to_read():
     """An optimizer that holds no parameter adds nothing."""
-    assert _gradients.nonzero_counts([]).shape == (0,)
-    assert _gradients.products([None], [torch.ones(1)]).tolist() == [0]
+    assert gradients.nonzero_counts([]).shape == (0,)
+    assert gradients.products([None], [torch.ones(1)]).tolist() == [0]
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
@@ -180,7 +180,7 @@ def test_threads_change_no_bit():
     try:
         for number in (1, 3):
             torch.set_num_threads(number)
-            products.append(_gradients.products([first], [second]))
+            products.append(gradients.products([first], [second]))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*products)

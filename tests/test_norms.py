@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
-from pretrain_eval import _norms, _snapshot, functional
-from pretrain_eval._snapshot import Room, Snapshot
+from pretrain_eval import functional
+from pretrain_eval._steps import norms
+from pretrain_eval._steps import snapshot as _snapshot
+from pretrain_eval._steps.snapshot import Room, Snapshot
 
 
 @pytest.fixture(params=[1, 2], autouse=True, ids=["one thread", "two threads"])
@@ -77,7 +79,7 @@ TENSORS = {
 def test_square_sum_is_exact(name, kernel, monkeypatch):
     """A sum of squares equals that in float64, whatever the tensor."""
     if kernel == "foreach":
-        monkeypatch.setattr(_norms, "row_square_sums", _norms.foreach_square_sums)
+        monkeypatch.setattr(norms, "row_square_sums", norms.foreach_square_sums)
     tensor = TENSORS[name]
     assert float(functional.square_sums([tensor])) == pytest.approx(
         truth(tensor), rel=1e-6
@@ -99,7 +101,7 @@ def test_threads_change_no_bit():
     sums = []
     for number in (1, 3):
         torch.set_num_threads(number)
-        sums.append((_norms.square_sums(tensors), Snapshot(tensors).compare(moved)))
+        sums.append((norms.square_sums(tensors), Snapshot(tensors).compare(moved)))
     assert torch.equal(sums[0][0], sums[1][0])
     assert torch.equal(sums[0][1], sums[1][1])
 
@@ -113,11 +115,11 @@ def test_an_error_in_a_thread_is_the_callers():
         return [values]
 
     tensor = torch.zeros(4_000_000)
-    assert _norms.Rows(make, [tensor]).square_sums().tolist() == [[0.0]]
+    assert norms.Rows(make, [tensor]).square_sums().tolist() == [[0.0]]
     tensor[-(1 << 19) :] = 1
     torch.set_num_threads(2)
     with pytest.raises(ValueError, match="this one"):
-        _norms.Rows(make, [tensor]).square_sums()
+        norms.Rows(make, [tensor]).square_sums()
 
 
 def test_sums_keep_the_tensors_order():
@@ -131,9 +133,9 @@ def test_sums_keep_the_tensors_order():
         random(2).half(),
     ]
     expected = [0.0 if tensor is None else truth(tensor) for tensor in tensors]
-    assert _norms.square_sums(tensors).tolist() == pytest.approx(expected, rel=1e-6)
-    assert _norms.square_sums([]).shape == (0,)
-    assert _norms.square_sums([None, None]).tolist() == [0, 0]
+    assert norms.square_sums(tensors).tolist() == pytest.approx(expected, rel=1e-6)
+    assert norms.square_sums([]).shape == (0,)
+    assert norms.square_sums([None, None]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])

@@ -10,12 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pretrain_eval._attach import Attachment, watch, watched_step
-from pretrain_eval._history import (
-    joined,
-    keyed,
-    part_key,
-)
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.metric import (
     CountedMetric,
@@ -26,6 +20,8 @@ from pretrain_eval._metrics.metric import (
     Value,
 )
 from pretrain_eval._metrics.sync import fetch, fetch_counts
+from pretrain_eval._steps.attach import Attachment, watch, watched_step
+from pretrain_eval._steps.log import joined, keyed, part_key
 
 
 @final

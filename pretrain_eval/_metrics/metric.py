@@ -14,18 +14,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._attach import Attachment, watch, watched_step
-from pretrain_eval._history import (
-    Row,
-    Statistic,
-    StepLog,
-    checked_statistic,
-    keyed,
-)
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.sync import fetch, fetch_counts
-from pretrain_eval._names import Per, checked_per
-from pretrain_eval._step import Step
+from pretrain_eval._steps.attach import Attachment, watch, watched_step
+from pretrain_eval._steps.log import Row, Statistic, StepLog, checked_statistic, keyed
+from pretrain_eval._steps.names import Per, checked_per
+from pretrain_eval._steps.step import Step
 
 Value: TypeAlias = "float | tuple[Value, ...]"
 

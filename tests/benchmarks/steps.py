@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pretrain_eval as pe
 from pretrain_eval import functional
-from pretrain_eval._snapshot import Room, Snapshot
+from pretrain_eval._steps.snapshot import Room, Snapshot
 
 
 def gpt2_shapes() -> list[tuple[int, ...]]:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pretrain_eval import _gradients, _norms, _sharding
-from pretrain_eval._names import Names, Per, Split
-from pretrain_eval._snapshot import Room, Snapshot
+from pretrain_eval._steps import gradients as _gradients
+from pretrain_eval._steps import norms, shards
+from pretrain_eval._steps.names import Names, Per, Split
+from pretrain_eval._steps.snapshot import Room, Snapshot
 
 Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
 
@@ -51,17 +52,17 @@ class _Part:
     def read(self) -> None:
         """Read what is wanted at θ_t."""
         if self.wanted & {"gradient", "nonzero", "product"}:
-            self._read_gradients([_sharding.local(p.grad) for p in self.parameters])
+            self._read_gradients([shards.local(p.grad) for p in self.parameters])
         if "update" in self.wanted:
             self._snapshot = Snapshot(self._local(), self._room)
         elif "parameter" in self.wanted:
-            self.sums["parameter"] = _norms.square_sums(self._local())
+            self.sums["parameter"] = norms.square_sums(self._local())
 
     def _read_gradients(self, gradients: list[Tensor | None]) -> None:
         # A fused optimizer under GradScaler holds scaled gradients until its step.
         scale: Tensor | None = getattr(self.optimizer, "grad_scale", None)
         if "gradient" in self.wanted:
-            squares = _norms.square_sums(gradients)
+            squares = norms.square_sums(gradients)
             if scale is not None:
                 squares /= scale.to(squares).square()
             self.sums["gradient"] = squares
@@ -84,7 +85,7 @@ class _Part:
             self._snapshot = None
 
     def _local(self) -> list[Tensor]:
-        return [_sharding.local(parameter) for parameter in self.parameters]
+        return [shards.local(parameter) for parameter in self.parameters]
 
 
 @final
@@ -211,7 +212,7 @@ class Step:
         owners["clipping"] = [p for each in self.clippings for p in each.parameters]
         sizes = [len(owners[name]) for name in known]
         owned = [owner for name in known for owner in owners[name]]
-        sums = torch.split_with_sizes(_sharding.all_reduce(owned, together), sizes)
+        sums = torch.split_with_sizes(shards.all_reduce(owned, together), sizes)
         return dict(zip(known, sums, strict=True))
 
 
@@ -222,5 +223,5 @@ def _joined(sums: Sequence[Tensor | None]) -> Tensor | None:
         return None
     if len(given) == 1:
         return given[0]
-    home = _norms.home(each.device for each in given)
+    home = norms.home(each.device for each in given)
     return torch.cat([each.to(home, non_blocking=True) for each in given])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain_eval._norms import (
+from pretrain_eval._steps.norms import (
     Array,
     Rows,
     flat,

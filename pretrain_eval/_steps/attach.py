@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
 
-from pretrain_eval import _norms, _sharding
-from pretrain_eval._history import StepLog
-from pretrain_eval._names import Names
-from pretrain_eval._snapshot import Room
-from pretrain_eval._step import Clipping, Step
+from pretrain_eval._steps import norms, shards
+from pretrain_eval._steps.log import StepLog
+from pretrain_eval._steps.names import Names
+from pretrain_eval._steps.snapshot import Room
+from pretrain_eval._steps.step import Clipping, Step
 
 _OPTIMIZER_FILE = sys.modules[Optimizer.__module__].__file__
 
@@ -118,8 +118,8 @@ class Attachment:
         """
         given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
         reads = self._measures_next and any(w.reads_clipping for w in self._watchers)
-        gradients = [_sharding.local(p.grad) for p in given] if reads else []
-        squares = _norms.square_sums(gradients) if reads else None
+        gradients = [shards.local(p.grad) for p in given] if reads else []
+        squares = norms.square_sums(gradients) if reads else None
         total = torch.nn.utils.clip_grad_norm_(
             given, max_norm, error_if_nonfinite=error_if_nonfinite, foreach=foreach
         )
@@ -139,7 +139,7 @@ class Attachment:
         total = torch.as_tensor(total_norm)
         clipped = _is_clipped(total, max_norm)
         wide = getattr(total, "full_tensor", lambda: total)().reshape(1)
-        squares = wide.to(_norms.wide_dtype(wide.device)).square()
+        squares = wide.to(norms.wide_dtype(wide.device)).square()
         self._clippings.append(Clipping([wide], squares, clipped))
 
     @property
