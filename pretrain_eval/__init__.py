@@ -66,7 +66,7 @@ from pretrain_eval._scoring.reports.comparison import Change, Comparison, Differ
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
 from pretrain_eval._scoring.scorecard import scorecard
-from pretrain_eval._sweep import sweep
+from pretrain_eval._sweep.sweep import sweep
 from pretrain_eval._task import Splits, Strategy, Task
 from pretrain_eval._version import __version__
 

@@ -15,8 +15,9 @@ from networks import Small, three_classes
 from torch import nn
 
 import pretrain_eval as pe
-from pretrain_eval import _feature_files, _places
+from pretrain_eval import _feature_files
 from pretrain_eval._feature_files import FeatureFiles, in_memory
+from pretrain_eval._sweep import places
 
 CPU = torch.device("cpu")
 
@@ -287,14 +288,14 @@ def test_large_features_are_mapped_and_give_the_same_runs(tmp_path, monkeypatch)
     expected = sweep(model, tmp_path / "memory.db")
     assert not list(tmp_path.glob("*.features"))
     monkeypatch.setattr(_feature_files, "LARGE", 1)
-    plain = _places.Here.run
+    plain = places.Here.run
 
     def run(here, cells, on_epoch):
         runs = plain(here, cells, on_epoch)
         seen.extend(path.suffix for path in folder.iterdir())
         return runs
 
-    monkeypatch.setattr(_places.Here, "run", run)
+    monkeypatch.setattr(places.Here, "run", run)
     runs = sweep(model, tmp_path / "runs.db")
     assert seen.count(".inputs") == 2
     assert not folder.exists()
@@ -312,7 +313,7 @@ def test_an_interrupted_sweep_leaves_no_features(tmp_path, monkeypatch):
         assert (tmp_path / "runs.db.features").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_places.Here, "run", stop)
+    monkeypatch.setattr(places.Here, "run", stop)
     with pytest.raises(KeyboardInterrupt):
         sweep(watched(tmp_path / "log"), tmp_path / "runs.db")
     assert not (tmp_path / "runs.db.features").exists()

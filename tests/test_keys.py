@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._cells import Keys, checked_cells
+from pretrain_eval._sweep.cells import checked_cells
+from pretrain_eval._sweep.keys import Keys
 
 
 class Net(nn.Module):

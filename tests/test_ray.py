@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._jobs import Part
+from pretrain_eval._sweep.jobs import Part
 from pretrain_eval.integrations.ray import RayExecutor
 
 

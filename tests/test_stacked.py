@@ -15,10 +15,12 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _complete, _places, _stacked
-from pretrain_eval._complete import Memory, Pending, Place, complete
-from pretrain_eval._progress import Progress
-from pretrain_eval._stacked import stackable
+from pretrain_eval._sweep import places, side_by_side
+from pretrain_eval._sweep import schedule as _complete
+from pretrain_eval._sweep.cell import Place
+from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._sweep.schedule import Memory, Pending, complete
+from pretrain_eval._sweep.side_by_side import stackable
 
 SGD, ADAM, ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 
@@ -95,14 +97,14 @@ def measured(runs):
 def groups(monkeypatch):
     """How many cells were trained together, in the order of the starts."""
     sizes = []
-    plain = _places.Here.run
+    plain = places.Here.run
 
     def run(here, cells, on_epoch):
         runs = plain(here, cells, on_epoch)
         sizes.append(len(cells))
         return runs
 
-    monkeypatch.setattr(_places.Here, "run", run)
+    monkeypatch.setattr(places.Here, "run", run)
     return sizes
 
 
@@ -150,7 +152,7 @@ def test_every_optimizer_that_is_stacked_is_the_one_alone(groups):
     """Slices of one tensor move as tensors of their own do."""
     several = [
         head(each.__name__, partial(each, lr=0.02), epochs=1)
-        for each in _stacked._ELEMENTWISE
+        for each in side_by_side._ELEMENTWISE
     ]
     runs = sweep(several, seeds=range(2))
     assert groups == [2 * len(several)]
@@ -246,7 +248,7 @@ def test_the_seconds_of_a_group_are_divided(monkeypatch):
     """Each run has an equal part of its group's seconds, and the first pass's whole."""
     ticks = itertools.count(step=1000)
     clock = SimpleNamespace(perf_counter=ticks.__next__, monotonic=time.monotonic)
-    monkeypatch.setattr(_stacked, "time", clock)
+    monkeypatch.setattr(side_by_side, "time", clock)
     start = time.monotonic()
     runs = sweep([head("a"), head("b")], seeds=range(2))
     wall = time.monotonic() - start
@@ -371,10 +373,10 @@ def test_a_group_has_a_size(groups, monkeypatch):
 def test_large_heads_train_one_by_one(groups, monkeypatch):
     """Many copies of a large head would fill the memory and save no time."""
     num_numbers = 6 * (3 * 8 + 3)
-    monkeypatch.setattr(_stacked, "_MOST_NUMBERS", num_numbers)
+    monkeypatch.setattr(side_by_side, "_MOST_NUMBERS", num_numbers)
     assert len(sweep(MANY[:2])) == 6
     assert groups == [6]
-    monkeypatch.setattr(_stacked, "_MOST_NUMBERS", num_numbers - 1)
+    monkeypatch.setattr(side_by_side, "_MOST_NUMBERS", num_numbers - 1)
     assert len(sweep(MANY[:2])) == 6
     assert groups == [6] + [1] * 6
 

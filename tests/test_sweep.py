@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _complete, _places
+from pretrain_eval._sweep import places, schedule
 
 
 class Net(nn.Module):
@@ -88,13 +88,13 @@ def measured(runs):
 def counted(monkeypatch):
     """The names of the cells that were really trained."""
     names = []
-    plain = _places.Here.run
+    plain = places.Here.run
 
     def run(here, cells, on_epoch):
         names.extend(cell.name for cell in cells)
         return plain(here, cells, on_epoch)
 
-    monkeypatch.setattr(_places.Here, "run", run)
+    monkeypatch.setattr(places.Here, "run", run)
     return names
 
 
@@ -251,14 +251,14 @@ def test_features_are_read_once_for_all_heads(monkeypatch):
 def test_finished_runs_do_not_stay_in_memory(tmp_path, monkeypatch):
     """While a sweep with a store goes on, no finished run is held."""
     alive = []
-    plain = _places.Here.run
+    plain = places.Here.run
 
     def run(here, cells, on_epoch):
         gc.collect()
         alive.append(sum(type(each) is pe.Run for each in gc.get_objects()))
         return plain(here, cells, on_epoch)
 
-    monkeypatch.setattr(_places.Here, "run", run)
+    monkeypatch.setattr(places.Here, "run", run)
     before = sum(type(each) is pe.Run for each in gc.get_objects())
     runs = grid(store=tmp_path / "runs.db")
     assert (len(runs), len(alive)) == (16, 12)  # the four pairs of heads go together
@@ -391,7 +391,7 @@ def test_a_killed_worker_costs_one_try_of_its_own_run(tmp_path, caplog):
         for name in ("once", "always", "full")
     }
     assert "killed by SIGKILL" in runs[1].message
-    assert len(list(always.iterdir())) == 2 * _complete._NUM_DEATHS
+    assert len(list(always.iterdir())) == 2 * schedule._NUM_DEATHS
 
 
 # --- before the first hour
@@ -477,15 +477,15 @@ import torch
 torch.set_num_threads(1)
 sys.path[:0] = sys.argv[1:3]
 import test_sweep
-from pretrain_eval import _places
+from pretrain_eval._sweep import places
 store, log = sys.argv[3:5]
-plain = _places.Here.run
+plain = places.Here.run
 def run(here, cells, on_epoch):
     runs = plain(here, cells, on_epoch)
     with open(log, "a") as file:
         print(*(cell.name for cell in cells), sep="\\n", file=file)
     return runs
-_places.Here.run = run
+places.Here.run = run
 def child():
     pid = os.fork()
     if pid == 0:

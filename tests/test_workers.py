@@ -7,9 +7,9 @@ from concurrent.futures import BrokenExecutor, wait
 import pytest
 import torch
 
-from pretrain_eval import _workers
-from pretrain_eval._jobs import Part
-from pretrain_eval._workers import WorkerPool
+from pretrain_eval._sweep import workers
+from pretrain_eval._sweep.jobs import Part
+from pretrain_eval._sweep.workers import WorkerPool
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,12 @@ def test_a_part_travels_once_and_is_forgotten_when_others_came(pool):
     expected = [100 * (index % 12) + 1 for index in range(24)] + [1, 1]
     assert [future.result(60) for future in futures] == expected
     for worker in pool._workers:
-        assert len(worker._parts) <= _workers._NUM_PARTS
+        assert len(worker._parts) <= workers._NUM_PARTS
 
 
 def test_a_call_that_hangs_is_killed(monkeypatch):
     """A call that is still running after its time raises TimeoutError."""
-    monkeypatch.setattr(_workers, "_GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(workers, "_GRACE_SECONDS", 0.3)
     with WorkerPool(1, timeout=0.2) as pool:
         with pytest.raises(TimeoutError, match=r"did not end in 0\.2 s"):
             pool.submit(time.sleep, 60).result(60)

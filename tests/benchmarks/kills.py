@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _places
+from pretrain_eval._sweep import places
 
 
 def points(num: int, seed: int) -> TensorDataset:
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rng = random.Random(0)
-    plain = _places.Here.run
+    plain = places.Here.run
     with tempfile.TemporaryDirectory() as folder:
         store, log = Path(folder, "runs.db"), Path(folder, "log")
 
@@ -85,7 +85,7 @@ def main() -> None:
                 print(*(cell.name for cell in cells), sep="\n", file=file)
             return runs
 
-        patched: Any = _places.Here
+        patched: Any = places.Here
         patched.run = run
         num_kept = []
         for _ in range(options.kills):

@@ -15,10 +15,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._cells import Keys, checked_cells
-from pretrain_eval._complete import Pending
-from pretrain_eval._progress import Progress
-from pretrain_eval._sweep import _planned
+from pretrain_eval._sweep.cells import checked_cells
+from pretrain_eval._sweep.keys import Keys
+from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._sweep.schedule import Pending
+from pretrain_eval._sweep.sweep import _planned
 
 NUM_RUNS = 10_000
 NUM_STEPS = 100

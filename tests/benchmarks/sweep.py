@@ -22,11 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 import pretrain_eval as pe
-from pretrain_eval import _complete, _finetune, _source
+from pretrain_eval import _finetune, _source
 from pretrain_eval._head import headless
 from pretrain_eval._metrics.randomness import seed_all
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import prepare
+from pretrain_eval._sweep import schedule
 from pretrain_eval._training import Training
 
 
@@ -148,12 +149,12 @@ def stacking(epochs: int) -> None:
             )
             return [run.curve["accuracy"][-1] for run in runs]
 
-        together = _complete.MOST_HEADS
-        _complete.MOST_HEADS = at_a_time
+        together = schedule.MOST_HEADS
+        schedule.MOST_HEADS = at_a_time
         try:
             return timed(call)
         finally:
-            _complete.MOST_HEADS = together
+            schedule.MOST_HEADS = together
 
     rounds = [(swept(1), swept(9)) for _ in range(3)]
     alone, together = (

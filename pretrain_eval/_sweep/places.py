@@ -7,15 +7,15 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 
-from pretrain_eval._cells import Cell, Draws
-from pretrain_eval._complete import Place
 from pretrain_eval._feature_files import FeatureFiles
 from pretrain_eval._features import Shared
-from pretrain_eval._jobs import Job, Part, attempt, run_job
-from pretrain_eval._progress import Progress
 from pretrain_eval._runs.run import Run
-from pretrain_eval._stacked import ApartError, finetune_stacked, stackable
-from pretrain_eval._workers import WorkerPool
+from pretrain_eval._sweep.cell import ApartError, Cell, Place
+from pretrain_eval._sweep.jobs import Job, Part, attempt, run_job
+from pretrain_eval._sweep.keys import Draws
+from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._sweep.side_by_side import finetune_stacked, stackable
+from pretrain_eval._sweep.workers import WorkerPool
 
 log = logging.getLogger("pretrain_eval")
 

@@ -6,39 +6,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from pretrain_eval._cells import Cell
-from pretrain_eval._jobs import failed, status_of
-from pretrain_eval._progress import Progress
 from pretrain_eval._runs.run import Run, Status
 from pretrain_eval._runs.store import RunStore
-from pretrain_eval._stacked import MOST_HEADS, ApartError
+from pretrain_eval._sweep.cell import MOST_HEADS, ApartError, Cell, Place
+from pretrain_eval._sweep.jobs import failed, status_of
+from pretrain_eval._sweep.progress import Progress
 
 log = logging.getLogger("pretrain_eval")
 
 _BEAT_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _NUM_DEATHS = 2  # worker processes that one run may cost
-
-
-class Place(NamedTuple):
-    """Where runs happen.
-
-    Attributes:
-        start: Starts runs, of several cells only where their groups are equal; each
-            then is a future.
-        window: How many starts may be under way at a time, all where None.
-        group: Which cells may be started together with others; None: it alone.
-    """
-
-    start: Callable[[Sequence[Cell]], Sequence[Future[Run]]]
-    window: int | None
-    group: Callable[[Cell], Hashable | None]
 
 
 @dataclass(eq=False)

@@ -19,12 +19,12 @@ from typing import Any, BinaryIO, TypeVar, final
 import torch
 from typing_extensions import override
 
-from pretrain_eval._jobs import Part, use_device
+from pretrain_eval._sweep.jobs import Part, use_device
 
 T = TypeVar("T")
 Call = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-_MAIN = "from pretrain_eval._workers import main; main()"
+_MAIN = "from pretrain_eval._sweep.workers import main; main()"
 _GRACE_SECONDS = 10.0  # for a run to end itself, and to hand over what it measured
 _NUM_PARTS = 8  # pickled models, tasks and strategies that a worker keeps
 

@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
-from pretrain_eval._cells import Cell
 from pretrain_eval._features import Shared
 from pretrain_eval._head import find_head
 from pretrain_eval._measure import (
@@ -32,11 +31,9 @@ from pretrain_eval._models import build
 from pretrain_eval._runs.run import Cost, Run, Status
 from pretrain_eval._samples import as_loader
 from pretrain_eval._source import Source, choose_device, prepare, record
+from pretrain_eval._sweep.cell import ApartError, Cell
 from pretrain_eval._task import Strategy, Task
 from pretrain_eval._training import add_point
-
-# What Ctrl-C or a crash may cost, and what is held in memory at a time.
-MOST_HEADS = 32
 
 # Numbers that all heads of a stack hold at most. Larger heads keep a processor busy one
 # by one, and an optimizer holds several copies of them.
@@ -62,10 +59,6 @@ _ELEMENTWISE = (
 )
 
 _KEYS = (GradNorm.key, UpdateRatio.key)
-
-
-class ApartError(Exception):
-    """These heads cannot train side by side; each can alone."""
 
 
 def stackable(strategy: Strategy) -> Hashable | None:
