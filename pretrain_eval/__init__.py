@@ -2,8 +2,6 @@
 
 from pretrain_eval import functional, plot
 from pretrain_eval._adapters import as_ignite, as_torchmetrics
-from pretrain_eval._cost import count_macs
-from pretrain_eval._finetune import finetune
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.metric import Metric, StepMetric
 from pretrain_eval._metrics.optimization import (
@@ -67,7 +65,10 @@ from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
 from pretrain_eval._scoring.scorecard import scorecard
 from pretrain_eval._sweep.sweep import sweep
-from pretrain_eval._task import Splits, Strategy, Task
+from pretrain_eval._training.cost import count_macs
+from pretrain_eval._training.finetune import finetune
+from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.task import Splits, Task
 from pretrain_eval._version import __version__
 
 __all__ = [

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 import pretrain_eval as pe
-from pretrain_eval._cost import step_memory
+from pretrain_eval._training.cost import step_memory
 
 
 @pytest.mark.parametrize(

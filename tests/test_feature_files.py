@@ -15,9 +15,9 @@ from networks import Small, three_classes
 from torch import nn
 
 import pretrain_eval as pe
-from pretrain_eval import _feature_files
-from pretrain_eval._feature_files import FeatureFiles, in_memory
 from pretrain_eval._sweep import places
+from pretrain_eval._training import feature_files
+from pretrain_eval._training.feature_files import FeatureFiles, in_memory
 
 CPU = torch.device("cpu")
 
@@ -150,7 +150,7 @@ def test_small_features_of_one_process_stay_in_memory(tmp_path, monkeypatch):
         read(files_in(tmp_path, shared=False), source).inputs, source.inputs
     )
     assert not (tmp_path / "features").exists()
-    monkeypatch.setattr(_feature_files, "LARGE", 7 * 6 * 4 + 7 * 8)
+    monkeypatch.setattr(feature_files, "LARGE", 7 * 6 * 4 + 7 * 8)
     for _ in range(2):
         found = read(files_in(tmp_path, shared=False), source)
         assert torch.equal(found.inputs, source.inputs)
@@ -287,7 +287,7 @@ def test_large_features_are_mapped_and_give_the_same_runs(tmp_path, monkeypatch)
     model = watched(tmp_path / "log")
     expected = sweep(model, tmp_path / "memory.db")
     assert not list(tmp_path.glob("*.features"))
-    monkeypatch.setattr(_feature_files, "LARGE", 1)
+    monkeypatch.setattr(feature_files, "LARGE", 1)
     plain = places.Here.run
 
     def run(here, cells, on_epoch):
@@ -306,7 +306,7 @@ def test_large_features_are_mapped_and_give_the_same_runs(tmp_path, monkeypatch)
 
 def test_an_interrupted_sweep_leaves_no_features(tmp_path, monkeypatch):
     """Ctrl-C removes them too."""
-    monkeypatch.setattr(_feature_files, "LARGE", 1)
+    monkeypatch.setattr(feature_files, "LARGE", 1)
 
     def stop(here, cells, on_epoch):
         here._files(cells[0], "").features("train", 7, CPU, Source())

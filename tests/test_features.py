@@ -8,9 +8,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import _samples, _source
-from pretrain_eval._features import Shared, features_suffice
-from pretrain_eval._samples import TensorBatches, as_loader
+from pretrain_eval._training import prepared
+from pretrain_eval._training import samples as _samples
+from pretrain_eval._training.features import Shared, features_suffice
+from pretrain_eval._training.samples import TensorBatches, as_loader
 
 
 class Net(nn.Module):
@@ -204,7 +205,7 @@ def test_training_on_features_is_training_on_samples(train, monkeypatch):
     torch.manual_seed(0)
     network, task = Net(), task_of(train)
     quick = pe.finetune(network, task, HEAD, seed=3)
-    monkeypatch.setattr(_source, "features_suffice", lambda *_: False)
+    monkeypatch.setattr(prepared, "features_suffice", lambda *_: False)
     monkeypatch.setattr(_samples, "_held_tensors", lambda _: None)
     slow = pe.finetune(network, task, HEAD, seed=3)
     assert quick.scores == slow.scores

@@ -10,7 +10,12 @@ from networks import Small
 from torch import nn
 
 import pretrain_eval as pe
-from pretrain_eval._head import find_head, headless, replace_head, select_trainable
+from pretrain_eval._training.head import (
+    find_head,
+    headless,
+    replace_head,
+    select_trainable,
+)
 
 TORCHVISION = {
     "resnet18": "fc",

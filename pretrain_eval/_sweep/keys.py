@@ -8,15 +8,15 @@ from enum import Enum
 import torch
 from torch import nn
 
-from pretrain_eval._finetune import TRAINING_SEMANTICS
-from pretrain_eval._fingerprint import (
+from pretrain_eval._metrics.randomness import preserved_rng, seed_all
+from pretrain_eval._sweep.cell import Cell
+from pretrain_eval._training.fingerprint import (
+    TRAINING_SEMANTICS,
     fingerprint,
     fingerprint_model,
     fingerprint_splits,
 )
-from pretrain_eval._metrics.randomness import preserved_rng, seed_all
-from pretrain_eval._models import Model, build
-from pretrain_eval._sweep.cell import Cell
+from pretrain_eval._training.models import Model, build
 
 
 class Keys:

@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 import pretrain_eval as pe
-from pretrain_eval import _finetune, _source
-from pretrain_eval._head import headless
 from pretrain_eval._metrics.randomness import seed_all
-from pretrain_eval._samples import as_loader
-from pretrain_eval._source import prepare
 from pretrain_eval._sweep import schedule
-from pretrain_eval._training import Training
+from pretrain_eval._training import finetune, prepared
+from pretrain_eval._training.head import headless
+from pretrain_eval._training.loop import Training
+from pretrain_eval._training.prepare import prepare
+from pretrain_eval._training.samples import as_loader
 
 
 def images(num: int, seed: int, size: int) -> TensorDataset:
@@ -221,8 +221,8 @@ def counted(spent: list[float]) -> Iterator[None]:
     """Note the processor's seconds that go to training and measuring."""
     places = [
         (Training, "run"),
-        (_finetune, "measure_reported"),
-        (_source, "read_features"),
+        (finetune, "measure_reported"),
+        (prepared, "read_features"),
     ]
     plain = [getattr(where, name) for where, name in places]
 

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._computing import computed
-from pretrain_eval._feature_files import Features
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.forward import Forward, device_of, moved
 from pretrain_eval._metrics.metric import Metric, Value
@@ -23,8 +21,11 @@ from pretrain_eval._metrics.predictions.classification import (
 )
 from pretrain_eval._metrics.predictions.regression import MeanSquaredError, R2Score
 from pretrain_eval._metrics.validate import validate
-from pretrain_eval._samples import Batches, as_loader
-from pretrain_eval._task import Split, Strategy, Task
+from pretrain_eval._training.feature_files import Features
+from pretrain_eval._training.precision import computed
+from pretrain_eval._training.samples import Batches, as_loader
+from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.task import Split, Task
 
 
 def forward_for(task: Task, strategy: Strategy) -> Forward:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._metrics.forward import logits
-from pretrain_eval._task import Strategy
+from pretrain_eval._training.strategy import Strategy
 
 _HALF = (torch.float16, torch.bfloat16)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._metrics.undisturbed import evaluating
-from pretrain_eval._task import Strategy
+from pretrain_eval._training.strategy import Strategy
 
 # What torchvision, timm and transformers call the last part of a network.
 _NAMES = ("fc", "classifier", "head", "heads")

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._computing import compiled, loss_scaler
-from pretrain_eval._measure import forward_for, measure
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.metric import Value
 from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
 from pretrain_eval._metrics.randomness import loader_generators, seed_all
-from pretrain_eval._samples import as_loader
-from pretrain_eval._task import Splits, Strategy, Task
+from pretrain_eval._training.measure import forward_for, measure
+from pretrain_eval._training.precision import compiled, loss_scaler
+from pretrain_eval._training.samples import as_loader
+from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.task import Splits, Task
 
 # Below it, gradients of float16 overflow at any scale; torch's first is 2**16.
 _LEAST_SCALE = 2.0**-16

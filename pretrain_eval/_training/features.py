@@ -11,14 +11,20 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._computing import computed
-from pretrain_eval._feature_files import Batches, FeatureFiles, Features, in_memory
-from pretrain_eval._head import headless
 from pretrain_eval._metrics.forward import device_of
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._metrics.undisturbed import evaluating
-from pretrain_eval._samples import as_loader, reads_alike
-from pretrain_eval._task import Split, Splits, Strategy
+from pretrain_eval._training.feature_files import (
+    Batches,
+    FeatureFiles,
+    Features,
+    in_memory,
+)
+from pretrain_eval._training.head import headless
+from pretrain_eval._training.precision import computed
+from pretrain_eval._training.samples import as_loader, reads_alike
+from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.task import Split, Splits
 
 T = TypeVar("T")
 

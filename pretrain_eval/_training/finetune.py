@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain_eval._features import Shared
-from pretrain_eval._fingerprint import fingerprint, fingerprint_model
-from pretrain_eval._measure import NOTHING, measure_reported
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
-from pretrain_eval._models import Model, build, model_name
 from pretrain_eval._runs.run import Run
-from pretrain_eval._source import Source, choose_device, prepare, record
-from pretrain_eval._task import Strategy, Task
-from pretrain_eval._training import Training
-
-# Part of a run's key: change it when the same call would train another model.
-TRAINING_SEMANTICS = 2
+from pretrain_eval._training.features import Shared
+from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
+from pretrain_eval._training.loop import Training
+from pretrain_eval._training.measure import NOTHING, measure_reported
+from pretrain_eval._training.models import Model, build, model_name
+from pretrain_eval._training.prepare import choose_device, prepare
+from pretrain_eval._training.prepared import Source
+from pretrain_eval._training.record import record
+from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.task import Task
 
 
 def finetune(

@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._describe import describe, describe_class, tensor_bytes
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
-from pretrain_eval._task import Split, Splits
+from pretrain_eval._training.describe import describe, describe_class, tensor_bytes
+from pretrain_eval._training.task import Split, Splits
 
 
 def fingerprint(parts: Iterable[object]) -> str:
@@ -82,3 +82,7 @@ def _split_content(split: Split) -> Iterable[object]:
             sample = dataset[index]
         for part in sample:
             yield part if isinstance(part, Tensor) else np.asarray(part)
+
+
+# Part of a run's key: change it when the same call would train another model.
+TRAINING_SEMANTICS = 2

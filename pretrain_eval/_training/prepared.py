@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
-import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
 
-from pretrain_eval._computing import arranged
-from pretrain_eval._cost import count_macs, step_memory
-from pretrain_eval._feature_files import Features
-from pretrain_eval._features import Shared, as_splits, features_suffice, read_features
-from pretrain_eval._head import find_head, replace_head, select_trainable
-from pretrain_eval._measure import Measured, measure_baseline
 from pretrain_eval._metrics.metric import Value
-from pretrain_eval._runs.run import Cost, Run, Status
-from pretrain_eval._samples import as_loader
-from pretrain_eval._task import Splits, Strategy, Task
-from pretrain_eval._training import as_number
-from pretrain_eval._version import __version__
+from pretrain_eval._runs.run import Cost
+from pretrain_eval._training.cost import count_macs, step_memory
+from pretrain_eval._training.feature_files import Features
+from pretrain_eval._training.features import (
+    Shared,
+    as_splits,
+    features_suffice,
+    read_features,
+)
+from pretrain_eval._training.measure import measure_baseline
+from pretrain_eval._training.prepare import first_inputs
+from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.task import Splits, Task
 
 T = TypeVar("T")
 log = logging.getLogger("pretrain_eval")
@@ -151,113 +150,9 @@ class Source:
         return self._shared.once((self._origin, what), compute)
 
 
-def choose_device(device: torch.device | str | None) -> torch.device:
-    """The device itself; by default CUDA if there is one, otherwise the CPU."""
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def prepare(
-    network: nn.Module,
-    task: Task,
-    splits: Splits,
-    strategy: Strategy,
-    head: str | None = None,
-) -> str:
-    """Give the network a head for the task, and arrange and freeze it by the strategy.
-
-    Returns:
-        The head's dotted path.
-    """
-    path = find_head(network, head)
-    device = next(network.parameters()).device
-    inputs = first_inputs(splits, strategy.batch_size).to(device)
-    replace_head(network, path, task.output_size, inputs)
-    arranged(network, strategy)
-    select_trainable(network, path, strategy)
-    return path
-
-
-def first_inputs(splits: Splits, batch_size: int) -> Tensor:
-    """The inputs of one batch, as the training reads them."""
-    batch = next(iter(as_loader(splits.train, batch_size, shuffle=False)))
-    if not (isinstance(batch, list | tuple) and len(batch) == 2):
-        raise ValueError(
-            "finetune expects batches (inputs, targets), got"
-            f" {type(batch).__name__} of length {len(batch)}"
-        )
-    inputs: Tensor = batch[0]
-    return inputs
-
-
-def record(
-    source: Source,
-    trained: Trained,
-    *,
-    name: str,
-    label: str,
-    strategy: Strategy,
-    seed: int,
-    status: Status,
-    measured: Measured,
-    cost: Cost,
-) -> Run:
-    """The run that has ended.
-
-    Args:
-        source: What was trained.
-        trained: What came of it.
-        name: The model's.
-        label: The dataset's.
-        strategy: How.
-        seed: The run's.
-        status: How it ended.
-        measured: On the reported split.
-        cost: What it has cost.
-    """
-    return Run(
-        model=name,
-        task=source.task.name,
-        dataset=label,
-        strategy=strategy.name,
-        seed=seed,
-        status=status,
-        message=trained.message,
-        scores=_finite(measured.scores),
-        baseline=_finite(source.baseline()),
-        chance=source.task.chance[label],
-        num_examples=measured.num_examples,
-        confusion=measured.confusion,
-        curve={key: tuple(column) for key, column in trained.curve.items()},
-        history=trained.history,
-        cost=cost,
-        settings={
-            **strategy.configuration,
-            "head": source.path,
-            "num_classes": source.task.num_classes,
-        },
-        versions=_versions(),
-    )
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "pretrain_eval": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
-
-
 def _counted(count: Callable[[], int]) -> int | None:
     try:
         return count()
     except Exception as error:  # a forward that reads values cannot run on meta
         log.warning("the cost could not be counted: %s", error)
         return None
-
-
-def _finite(scores: Mapping[str, Value]) -> dict[str, float]:
-    """The scores that are defined; a record leaves out the others."""
-    numbers = {key: as_number(value) for key, value in scores.items()}
-    return {key: value for key, value in numbers.items() if math.isfinite(value)}

@@ -1,0 +1,1 @@
+"""FACE _training."""
