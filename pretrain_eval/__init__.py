@@ -1,7 +1,6 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
 from pretrain_eval import functional, plot
-from pretrain_eval._adapters import as_ignite, as_torchmetrics
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.metric import Metric, StepMetric
 from pretrain_eval._metrics.optimization import (
@@ -70,6 +69,7 @@ from pretrain_eval._training.finetune import finetune
 from pretrain_eval._training.strategy import Strategy
 from pretrain_eval._training.task import Splits, Task
 from pretrain_eval._version import __version__
+from pretrain_eval.integrations.adapters import as_ignite, as_torchmetrics
 
 __all__ = [
     "AUROC",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._adapters import as_ignite, as_torchmetrics
+from pretrain_eval.integrations.adapters import as_ignite, as_torchmetrics
 
 
 def samples() -> TensorDataset:
