@@ -14,7 +14,7 @@ import pretrain_eval as pe
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from pretrain_eval._plot_metrics import (
+from pretrain_eval.plot import (
     confusion_matrix,
     history,
     per_class,

@@ -9,6 +9,7 @@ import numpy as np
 
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.new_examples import num_classes_of
+from pretrain_eval.plot._axes import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def history(table: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> 
     keys = [key for key in table if key != "step"]
     if not keys:
         raise ValueError("history expects at least one column besides 'step', got none")
-    ax = _axes(ax)
+    ax = axes_for(ax, height=4.8)
     for key in keys:
         steps = table.get("step", range(1, len(table[key]) + 1))
         if len(steps) != len(table[key]):
@@ -74,7 +75,7 @@ def confusion_matrix(
     )
     if cells.ndim != 2 or cells.shape[0] != cells.shape[1]:
         raise ValueError(f"a confusion matrix is square, got shape {cells.shape}")
-    ax = _axes(ax)
+    ax = axes_for(ax, height=4.8)
     names = _names(labels, len(cells))
     totals = cells.sum(axis=1, keepdims=True)
     shares = np.divide(cells, totals, out=np.zeros_like(cells), where=totals > 0)
@@ -117,7 +118,7 @@ def per_class(
     heights = np.asarray(values, dtype=float)
     if heights.ndim != 1 or not len(heights):
         raise ValueError(f"per_class expects one value a class, got {values!r}")
-    ax = _axes(ax)
+    ax = axes_for(ax, height=4.8)
     names = _names(labels, len(heights))
     order = np.argsort(np.nan_to_num(heights, nan=np.inf), kind="stable")
     rows = np.arange(len(order))
@@ -146,7 +147,7 @@ def reliability(bins: Mapping[str, Sequence[float]], *, ax: Axes | None = None) 
     sizes = np.asarray(bins["num_samples"], dtype=float)
     if not sizes.sum() > 0:
         raise ValueError("reliability expects bins with samples, got none")
-    ax = _axes(ax)
+    ax = axes_for(ax, height=4.8)
     filled = sizes > 0
     confidence = np.asarray(bins["confidence"])[filled]
     accuracy = np.asarray(bins["accuracy"])[filled]
@@ -176,15 +177,3 @@ def _names(labels: Sequence[str] | None, num_classes: int) -> list[str]:
     if len(labels) != num_classes:
         raise ValueError(f"expected {num_classes} labels, got {len(labels)}")
     return list(labels)
-
-
-def _axes(ax: Axes | None) -> Any:
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            'pictures need matplotlib: pip install "pretrain-eval[plot]"'
-        ) from error
-    return plt.subplots(layout="constrained")[1]

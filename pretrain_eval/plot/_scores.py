@@ -1,4 +1,4 @@
-"""Pictures of runs and scores; matplotlib is an extra."""
+"""Pictures of runs and scores."""
 
 from __future__ import annotations
 
@@ -9,12 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrain_eval._plot_metrics import (
-    confusion_matrix,
-    history,
-    per_class,
-    reliability,
-)
 from pretrain_eval._runs.run import Run
 from pretrain_eval._scoring.formulas.curves import time_share
 from pretrain_eval._scoring.formulas.statistics import members_of, performance_profile
@@ -26,29 +20,20 @@ from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
 from pretrain_eval._scoring.reports.table import amount, duration
+from pretrain_eval.plot._axes import (
+    BEST,
+    CYCLE,
+    OTHER,
+    TIED,
+    axes_for,
+    plain,
+    pyplot,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "before_after",
-    "confusion_matrix",
-    "cost",
-    "curves",
-    "grid",
-    "history",
-    "per_class",
-    "profiles",
-    "ranks",
-    "reliability",
-    "scorecard",
-    "scores",
-]
-
-# Okabe and Ito's colours, told apart by every eye.
-_BEST, _TIED, _OTHER = "#0072b2", "#56b4e9", "#999999"
-_CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _UNITS = {
     "parameters": "parameters of the model",
     "macs": "multiply-accumulates of one forward pass",
@@ -62,7 +47,7 @@ def scores(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 
     Conclude: models in light blue cannot be told from the recommended one.
     """
-    ax = _axes(ax, height=1.6 + 0.35 * len(comparison.reports))
+    ax = axes_for(ax, height=1.6 + 0.35 * len(comparison.reports))
     models = [report.model for report in comparison.reports]
     _score_rows(ax, comparison, models)
     ax.set_title(f"{comparison.protocol}: {_count(comparison.reports)}")
@@ -81,7 +66,7 @@ def scorecard(card: Scorecard) -> Figure:
     panels = [first, *(c for c in card.comparisons if c.protocol != first.protocol)]
     columns, rows = len(panels) + 1, len(card.models)
     figure: Figure
-    figure, axes = _pyplot().subplots(
+    figure, axes = pyplot().subplots(
         1,
         columns,
         figsize=(2.15 * columns + 1.2, 2.3 + 0.36 * rows),
@@ -96,7 +81,7 @@ def scorecard(card: Scorecard) -> Figure:
     for ax in axes[1:]:
         ax.set_yticklabels([])
     axes[0].set_title(f"{first.protocol} (decides)", fontsize=10)
-    sentence = "\n".join(textwrap.wrap(_plain(card.decision), 20 * columns))
+    sentence = "\n".join(textwrap.wrap(plain(card.decision), 20 * columns))
     figure.suptitle(sentence, fontsize=10.5)
     caption = (
         f"Bar: {_interval_words(first)}. {_count(first.reports)}."
@@ -128,20 +113,20 @@ def grid(
         measured.layout.cells, measured.means["P"].tolist(), strict=True
     ):
         table[places.index((task, dataset)), strategies.index(strategy)] = mean
-    ax = _axes(ax, width=3.6 + 1.1 * len(strategies), height=1.6 + 0.38 * len(places))
+    ax = axes_for(
+        ax, width=3.6 + 1.1 * len(strategies), height=1.6 + 0.38 * len(places)
+    )
     image = ax.imshow(table, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for (row, column), value in np.ndenumerate(table):
         words = "none" if math.isnan(value) else f"{value:.3f}"
         color = "black" if math.isnan(value) or value > 0.5 else "white"
         ax.text(column, row, words, ha="center", va="center", color=color, fontsize=9)
-    ax.set_xticks(range(len(strategies)), [_plain(name) for name in strategies])
-    ax.set_yticks(range(len(places)), [_plain("/".join(place)) for place in places])
+    ax.set_xticks(range(len(strategies)), [plain(name) for name in strategies])
+    ax.set_yticks(range(len(places)), [plain("/".join(place)) for place in places])
     ax.set_xlabel("strategy")
     ax.set_ylabel("task/dataset")
-    ax.set_title(
-        f"{_plain(model)}: {_plain(metric)}\nmean over seeds, {len(runs)} runs"
-    )
-    ax.figure.colorbar(image, ax=ax, label=_plain(metric))
+    ax.set_title(f"{plain(model)}: {plain(metric)}\nmean over seeds, {len(runs)} runs")
+    ax.figure.colorbar(image, ax=ax, label=plain(metric))
     return ax
 
 
@@ -154,7 +139,7 @@ def curves(
     with it the model's optimizability; the area is drawn for the best alone.
     """
     runs = ordered(runs)
-    ax = _axes(ax)
+    ax = axes_for(ax)
     x = np.linspace(0, 1, 101)
     means = {}
     for model, index in members_of([run.model for run in runs]).items():
@@ -167,8 +152,8 @@ def curves(
     order = sorted(means, key=lambda model: (-float(means[model][0].mean()), model))
     for row, model in enumerate(order):
         line, count = means[model]
-        color = _CYCLE[row % len(_CYCLE)]
-        label = f"{_plain(model)}: {line.mean():.3f} ({count} runs)"
+        color = CYCLE[row % len(CYCLE)]
+        label = f"{plain(model)}: {line.mean():.3f} ({count} runs)"
         ax.plot(x, line, color=color, label=label)
         if not row:
             ax.fill_between(x, 0, line, color=color, alpha=0.1)
@@ -177,7 +162,7 @@ def curves(
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_xlabel("share of the training steps (logarithmic)")
-    ax.set_ylabel(f"validation {_plain(metric)}, mean over runs")
+    ax.set_ylabel(f"validation {plain(metric)}, mean over runs")
     ax.set_title("learning curves and their mean height")
     ax.legend(fontsize=8)
     return ax
@@ -200,12 +185,12 @@ def before_after(
     if not kept:
         raise ValueError(f"no run of {model} holds {metric!r} before and after")
     places = members_of([(run.task, run.dataset) for run in kept])
-    ax = _axes(ax, height=1.8 + 0.35 * len(places))
+    ax = axes_for(ax, height=1.8 + 0.35 * len(places))
     for row, index in enumerate(places.values()):
         before = math.fsum(kept[i].baseline[metric] for i in index) / len(index)
         after = math.fsum(kept[i].scores[metric] for i in index) / len(index)
         chance = kept[index[0]].chance.get(metric)
-        color = _BEST if after >= before else "#d55e00"
+        color = BEST if after >= before else "#d55e00"
         ax.annotate(
             "",
             (after, row),
@@ -215,11 +200,11 @@ def before_after(
         ax.plot(before, row, "o", color=color, mfc="white")
         if chance is not None:
             ax.plot(chance, row, "|", color="0.4", ms=12)
-    ax.set_yticks(range(len(places)), [_plain("/".join(place)) for place in places])
+    ax.set_yticks(range(len(places)), [plain("/".join(place)) for place in places])
     ax.set_ylim(len(places) - 0.5, -0.5)
     ax.set_xlim(0, 1)
-    ax.set_xlabel(f"{_plain(metric)}: ring before, arrow head after, tick chance")
-    ax.set_title(f"{_plain(model)} before and after fine-tuning, {len(kept)} runs")
+    ax.set_xlabel(f"{plain(metric)}: ring before, arrow head after, tick chance")
+    ax.set_title(f"{plain(model)} before and after fine-tuning, {len(kept)} runs")
     ax.grid(axis="x", alpha=0.3)
     return ax
 
@@ -242,17 +227,17 @@ def cost(
         raise ValueError(
             f"plot.cost draws a usability comparison whose runs measured {against!r}"
         )
-    ax = _axes(ax)
+    ax = axes_for(ax)
     front = pareto_front(kept, [against])
     amounts = [report.details[against] for report in kept]
     middle = (min(amounts) * max(amounts)) ** 0.5
     for report in kept:
-        color = _BEST if report.model in front else _OTHER
+        color = BEST if report.model in front else OTHER
         point = report.details[against], report.parts["performance"]
         ax.plot(*point, "o", color=color)
         right = point[0] > middle  # names grow towards the middle of the picture
         ax.annotate(
-            _plain(report.model),
+            plain(report.model),
             point,
             (-6 if right else 6, 5),
             textcoords="offset points",
@@ -263,7 +248,7 @@ def cost(
         (r.details[against], r.parts["performance"]) for r in kept if r.model in front
     )
     steps = np.array(line).T
-    ax.step(*steps, where="post", color=_BEST, alpha=0.5, label="Pareto front")
+    ax.step(*steps, where="post", color=BEST, alpha=0.5, label="Pareto front")
     if max(amounts) > 10 * min(amounts) > 0:
         ax.set_xscale("log")
     ax.margins(0.18)
@@ -284,18 +269,18 @@ def profiles(
     weighs good and bad runs; where lines cross, it depends on what is asked.
     """
     runs = ordered(runs)
-    ax = _axes(ax)
+    ax = axes_for(ax)
     thresholds = np.linspace(0, 1, 201)
     for row, (model, measured) in enumerate(_measured(runs, metric).items()):
         found = measured.columns["P"]
         shares = performance_profile(found, thresholds)
-        label = f"{_plain(model)} ({found.size} runs)"
-        color = _CYCLE[row % len(_CYCLE)]
+        label = f"{plain(model)} ({found.size} runs)"
+        color = CYCLE[row % len(CYCLE)]
         ax.step(thresholds, shares, where="post", color=color, label=label)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
-    ax.set_xlabel(f"{_plain(metric)} τ")
-    ax.set_ylabel(f"share of runs with {_plain(metric)} above τ")
+    ax.set_xlabel(f"{plain(metric)} τ")
+    ax.set_ylabel(f"share of runs with {plain(metric)} above τ")
     ax.set_title("performance profiles")
     ax.legend(fontsize=8)
     ax.grid(alpha=0.3)
@@ -316,15 +301,15 @@ def ranks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         raise ValueError(f"{comparison.protocol} has no weights here to be drawn anew")
     shares = comparison.acceptability
     models = sorted(shares, key=lambda model: tuple(-s for s in shares[model]))
-    ax = _axes(ax, height=1.9 + 0.35 * len(models))
+    ax = axes_for(ax, height=1.9 + 0.35 * len(models))
     left = np.zeros(len(models))
     for rank in range(len(models)):
         width = np.array([shares[model][rank] for model in models])
         tone = rank / max(len(models) - 1, 1)
-        color = _pyplot().get_cmap("Blues_r")(0.15 + 0.7 * tone)
+        color = pyplot().get_cmap("Blues_r")(0.15 + 0.7 * tone)
         ax.barh(range(len(models)), width, left=left, color=color, label=f"{rank + 1}")
         left += width
-    ax.set_yticks(range(len(models)), [_plain(model) for model in models])
+    ax.set_yticks(range(len(models)), [plain(model) for model in models])
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of random weights (Dirichlet 1)")
@@ -357,7 +342,7 @@ def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None
             fontsize=9,
         )
         ax.set_xticks([])
-    ax.set_yticks(range(len(models)), [_plain(model) for model in models])
+    ax.set_yticks(range(len(models)), [plain(model) for model in models])
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
 
@@ -387,7 +372,7 @@ def _cost_rows(ax: Axes, comparison: Comparison) -> None:
 
 
 def _legend(ax: Axes, comparison: Comparison) -> None:
-    words = {_BEST: "best", _TIED: "not separable from the best", _OTHER: "worse"}
+    words = {BEST: "best", TIED: "not separable from the best", OTHER: "worse"}
     colors = {_color(comparison, report.model) for report in comparison.reports}
     for color in (each for each in words if each in colors):
         ax.plot([], [], "o", color=color, label=words[color])
@@ -397,8 +382,8 @@ def _legend(ax: Axes, comparison: Comparison) -> None:
 
 def _color(comparison: Comparison, model: str) -> str:
     if model == comparison.best:
-        return _BEST
-    return _TIED if model in comparison.not_separable else _OTHER
+        return BEST
+    return TIED if model in comparison.not_separable else OTHER
 
 
 def _interval_words(comparison: Comparison) -> str:
@@ -436,25 +421,3 @@ def _one_model(runs: Sequence[Run], name: str) -> str:
     if len(models) > 1:
         raise ValueError(f"plot.{name} draws the runs of one model, got {models}")
     return models[0]
-
-
-def _plain(text: str) -> str:
-    # A dollar sign would start matplotlib's formula mode.
-    return textwrap.shorten(text, 400, placeholder="…").replace("$", r"\$")
-
-
-def _axes(ax: Axes | None, *, width: float = 6.4, height: float = 4.0) -> Axes:
-    if ax is not None:
-        return ax
-    made: Axes = _pyplot().subplots(figsize=(width, height), layout="constrained")[1]
-    return made
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            'pictures need matplotlib: pip install "pretrain-eval[plot]"'
-        ) from error
-    return plt
