@@ -75,19 +75,10 @@ def surface():
     """Every public name with its parameters, a line each."""
     lines = []
     for home in (pe, pe.functional, pe.plot):
-        for name in home.__all__ if hasattr(home, "__all__") else _own(home):
+        for name in home.__all__:
             value = getattr(home, name)
             lines += _lines(f"{home.__name__}.{name}", value)
     return sorted(lines)
-
-
-def _own(module):
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and getattr(value, "__module__", "") == module.__name__
-    ]
 
 
 def _lines(path, value):

@@ -1,8 +1,9 @@
-"""Which module may know which."""
+"""The plan of the house: which folder may know which, read from the imports alone."""
 
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,89 +11,180 @@ import pytest
 import pretrain_eval
 
 PACKAGE = Path(pretrain_eval.__file__).parent
-MODULES = {
-    ".".join(("pretrain_eval", *path.relative_to(PACKAGE).with_suffix("").parts)): path
-    for path in PACKAGE.rglob("*.py")
-    if path.name not in ("__init__.py", "__main__.py")
-}
-SCORING = ("_records", "_statistics", "_evaluator", "_evaluators", "plot")
 OPTIONAL = ("torchvision", "sklearn", "scipy", "matplotlib", "tqdm", "pandas")
 
+# What each room may know: rooms below it, by their faces. The towers that measure and
+# that score meet in _runs alone; rooms to come stand in their places here.
+BELOW = {
+    "_version": set(),
+    "_steps": set(),
+    "_metrics": {"_steps"},
+    "_runs": set(),
+    "_training": {"_metrics", "_runs", "_version"},
+    "_sweep": {"_training", "_metrics", "_runs"},
+    "_scoring": {"_runs"},
+    "plot": {"_scoring", "_runs"},
+    "functional": {"_steps", "_metrics"},
+    "integrations": {"_steps", "_metrics", "_training", "_sweep"},
+}
+SCORING = ("_runs", "_scoring", "plot")
 
-def _imports(path: Path) -> set[str]:
-    """The modules of the package that a file imports anywhere."""
+
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {_dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """The modules of the package that a module imports anywhere."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        found |= {name for name in names if name in MODULES}
-    return found
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module in FILES:
+            # A face hands on a function of the name of the file that holds it.
+            names = {alias.name for alias in node.names} - _bound(node.module)
+            found |= {f"{node.module}.{name}" for name in names} or {node.module}
+    return frozenset(found & FILES.keys())
 
 
-GRAPH = {module: _imports(path) for module, path in MODULES.items()}
+@cache
+def _bound(module: str) -> frozenset[str]:
+    """The names that a module takes from others."""
+    return frozenset(
+        alias.asname or alias.name
+        for node in _tree(module).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in FILES or node.module != module
+    )
 
 
-def _reachable(module: str) -> set[str]:
+def _room(module: str) -> str:
+    """The folder or file at the top of the package that a module lies in."""
+    return module.split(".")[1] if "." in module else ""
+
+
+ROOMS = {module: _room(module) for module in FILES if _room(module) != "__main__"}
+INNER = [module for module, room in ROOMS.items() if room]
+
+
+def _arrows() -> dict[str, set[str]]:
+    arrows: dict[str, set[str]] = {ROOMS[module]: set() for module in INNER}
+    for module in INNER:
+        arrows[ROOMS[module]] |= {ROOMS[each] for each in _imports(module)}
+    return {room: known - {room, ""} for room, known in arrows.items()}
+
+
+def test_every_room_has_its_place() -> None:
+    """A new folder of the package is written into the plan above."""
+    assert _arrows().keys() == BELOW.keys()
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_a_room_knows_the_rooms_below_it(room: str) -> None:
+    """Arrows between rooms run down, as the plan says."""
+    assert _arrows()[room] <= BELOW[room]
+
+
+def test_rooms_and_floors_are_few() -> None:
+    """At most 14 rooms on at most 7 floors, and no circle."""
+    arrows, floors = _arrows(), {}
+    while waiting := arrows.keys() - floors.keys():
+        ready = {room for room in waiting if arrows[room] <= floors.keys()}
+        assert ready, f"a circle in {sorted(waiting)}"
+        floors |= dict.fromkeys(ready, max(floors.values(), default=0) + 1)
+    assert len(floors) <= 14
+    assert max(floors.values()) <= 7
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_a_room_is_entered_by_its_face(module: str) -> None:
+    """What lies inside another folder is nobody else's to import."""
+    faces = {name for name, path in FILES.items() if path.name == "__init__.py"}
+    for each in _imports(module):
+        if ROOMS[each] != ROOMS[module]:
+            assert each in faces or each.count(".") == 1, each
+
+
+@cache
+def _private_names(room: str) -> frozenset[str]:
+    """What the modules of a room call their own: functions, classes and attributes."""
+    found = set()
+    for module in INNER:
+        for node in ast.walk(_tree(module)) if ROOMS[module] == room else ():
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.attr)
+    return frozenset(filter(_is_private, found))
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_a_private_name_stays_in_its_room(module: str) -> None:
+    """No module reaches for a private name that another room defines."""
+    own = _private_names(ROOMS[module])
+    theirs = set().union(*map(_private_names, BELOW)) - own
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in theirs, node.attr
+        if isinstance(node, ast.ImportFrom):
+            home = ROOMS.get(node.module or "", "")
+            private = [each.name for each in node.names if _is_private(each.name)]
+            assert home in ("", ROOMS[module]) or not private, private
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_no_module_imports_itself_through_others(module: str) -> None:
+    """Imports go down only: there are no circles, inside rooms either."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
-        for each in GRAPH[waiting.pop()] - seen:
+        here = waiting.pop()
+        if FILES[here].name == "__init__.py" and here != module:
+            continue  # a face hands on what lies below; the rooms are held above
+        for each in _imports(here) - seen:
             seen.add(each)
             waiting.append(each)
-    return seen
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_no_module_imports_itself_through_others(module: str) -> None:
-    """Imports go down only: there are no circles."""
-    assert module not in _reachable(module)
+    assert module not in seen
 
 
 @pytest.mark.parametrize(
     ("parent", "family"),
-    [("_evaluator", "_evaluators"), ("_metric", "_metrics")],
+    [
+        ("_scoring.evaluator", "_scoring.protocols"),
+        ("_metrics.metric", "_metrics.predictions"),
+    ],
 )
 def test_a_parent_does_not_know_its_children(parent: str, family: str) -> None:
     """An abstract class is written without its members in mind."""
-    reached = _reachable(f"pretrain_eval.{parent}")
-    assert not {m for m in reached if m.startswith(f"pretrain_eval.{family}.")}
+    known = _imports(f"pretrain_eval.{parent}")
+    assert not {m for m in known if m.startswith(f"pretrain_eval.{family}.")}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [m for m in sorted(MODULES) if m.split(".")[1] in SCORING],
-)
+@pytest.mark.parametrize("module", [m for m in INNER if ROOMS[m] in SCORING])
 def test_scores_are_arithmetic_on_records(module: str) -> None:
-    """The scoring side imports neither torch nor anything that measures."""
-    for each in {module} | _reachable(module):
-        tree = ast.parse(MODULES[each].read_text(encoding="utf-8"))
-        roots = {
-            name.split(".")[0]
-            for node in ast.walk(tree)
-            for name in (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-        }
-        assert not roots & {"torch", "torchvision"}, each
-
-
-@pytest.mark.parametrize(
-    "module", [m for m in sorted(MODULES) if m.startswith("pretrain_eval._metrics.")]
-)
-def test_metrics_know_no_task_and_no_run(module: str) -> None:
-    """Metrics are usable alone, in any loop."""
-    forbidden = {
-        f"pretrain_eval.{name}"
-        for name in ("_task", "_records", "_finetune", "_sweep", "_store")
-    }
-    assert not _reachable(module) & forbidden
+    """The scoring side imports no torch, whoever imports what."""
+    roots = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            roots.add((node.module or "").split(".")[0])
+    assert not roots & {"torch", "torchvision"}
 
 
 def test_the_face_imports_no_optional_package() -> None:

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pretrain_eval as pe
-from pretrain_eval._metrics import class_counters
 from pretrain_eval._metrics.metric import CountedMetric
+from pretrain_eval._metrics.predictions import class_counters
 from pretrain_eval._metrics.predictions.class_counters import ClassCounter
 
 

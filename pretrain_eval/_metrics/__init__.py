@@ -1,1 +1,49 @@
-"""The metrics, one file a family."""
+"""What a batch showed: metrics, several as one, and a measurement without a trace."""
+
+from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
+from pretrain_eval._metrics.metric import CountedMetric, Metric, StepMetric, Value
+from pretrain_eval._metrics.optimization import (
+    Clipped,
+    GradNorm,
+    GradNormBeforeClipping,
+    GradParameterCosine,
+    LearningRate,
+    ParameterNorm,
+    Skipped,
+    UpdateNorm,
+    UpdateRatio,
+    ZeroGradShare,
+)
+from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics.undisturbed import evaluating
+from pretrain_eval._metrics.validate import validate
+from pretrain_eval._metrics.validation import Validation
+
+__all__ = [
+    "Clipped",
+    "CountedMetric",
+    "Forward",
+    "GradNorm",
+    "GradNormBeforeClipping",
+    "GradParameterCosine",
+    "LearningRate",
+    "Metric",
+    "MetricCollection",
+    "ParameterNorm",
+    "Skipped",
+    "StepMetric",
+    "UpdateNorm",
+    "UpdateRatio",
+    "Validation",
+    "Value",
+    "ZeroGradShare",
+    "device_of",
+    "evaluating",
+    "loader_generators",
+    "logits",
+    "moved",
+    "preserved_rng",
+    "seed_all",
+    "validate",
+]

@@ -20,8 +20,14 @@ from pretrain_eval._metrics.metric import (
     Value,
 )
 from pretrain_eval._metrics.sync import fetch, fetch_counts
-from pretrain_eval._steps.attach import Attachment, watch, watched_step
-from pretrain_eval._steps.log import joined, keyed, part_key
+from pretrain_eval._steps import (
+    Attachment,
+    joined,
+    keyed,
+    part_key,
+    watch,
+    watched_step,
+)
 
 
 @final

@@ -16,10 +16,19 @@ from typing_extensions import override
 
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.sync import fetch, fetch_counts
-from pretrain_eval._steps.attach import Attachment, watch, watched_step
-from pretrain_eval._steps.log import Row, Statistic, StepLog, checked_statistic, keyed
-from pretrain_eval._steps.names import Per, checked_per
-from pretrain_eval._steps.step import Step
+from pretrain_eval._steps import (
+    Attachment,
+    Per,
+    Row,
+    Statistic,
+    Step,
+    StepLog,
+    checked_per,
+    checked_statistic,
+    keyed,
+    watch,
+    watched_step,
+)
 
 Value: TypeAlias = "float | tuple[Value, ...]"
 

@@ -8,7 +8,7 @@ import torch
 from typing_extensions import override
 
 from pretrain_eval._metrics.metric import StepMetric
-from pretrain_eval._steps.step import Step
+from pretrain_eval._steps import Step
 
 
 @final

@@ -15,7 +15,7 @@ from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.forward import Forward
 from pretrain_eval._metrics.metric import Metric, StepMetric, Value
 from pretrain_eval._metrics.validate import as_collection, validate
-from pretrain_eval._steps.step import Step
+from pretrain_eval._steps import Step
 
 
 @final

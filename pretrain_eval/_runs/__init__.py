@@ -1,1 +1,15 @@
-"""FACE _runs."""
+"""The waist: records of runs in plain values, and the store that keeps them."""
+
+from pretrain_eval._runs.run import Cost, FrozenDict, Plain, Record, Run, Status
+from pretrain_eval._runs.store import RunStore, check_room
+
+__all__ = [
+    "Cost",
+    "FrozenDict",
+    "Plain",
+    "Record",
+    "Run",
+    "RunStore",
+    "Status",
+    "check_room",
+]

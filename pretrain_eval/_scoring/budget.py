@@ -10,7 +10,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from pretrain_eval._runs.run import Cost, Record
+from pretrain_eval._runs import Cost, Record
 from pretrain_eval._scoring.formulas.statistics import Array
 from pretrain_eval._scoring.model_runs import column
 

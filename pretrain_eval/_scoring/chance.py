@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.formulas.statistics import Array
 
 Chance = Literal["uniform"] | float | Mapping[str, float] | None

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.formulas.statistics import (
     Array,
     Cell,

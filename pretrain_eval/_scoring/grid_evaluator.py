@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, final
@@ -13,7 +13,7 @@ from typing import Literal, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.chance import Chance, Levels, is_loss
 from pretrain_eval._scoring.evaluator import (
     NUM_DRAWS,
@@ -151,6 +151,12 @@ class GridEvaluator(Evaluator):
         """
         grid = self._grid(self._of_one_model(by_model(runs), "parts"))
         return _floats(self._made_of(grid.layout, grid.means))
+
+    @final
+    def grids(self, runs: Iterable[Run]) -> dict[str, Grid]:
+        """What is read of each model's runs, laid out in cells."""
+        pieces = self._pieces(by_model(runs))
+        return {model: self._grid(each) for model, each in pieces.items()}
 
     @final
     @override

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretrain_eval._runs.run import Cost, Run
+from pretrain_eval._runs import Cost, Run
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import (
     Layout,

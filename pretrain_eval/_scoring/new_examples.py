@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.formulas.intervals import percentiles
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Layout, cell_of

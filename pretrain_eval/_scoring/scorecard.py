@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.budget import Budget
 from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.model_runs import by_model

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Set
 
 import numpy as np
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.evaluator import ONE_SEED, Pieces
 from pretrain_eval._scoring.formulas.intervals import (
     newcombe,

@@ -1,1 +1,35 @@
-"""FACE _steps."""
+"""What an optimizer step did: watched, measured exactly, kept in a table."""
+
+from pretrain_eval._steps.attach import Attachment, watch, watched_step
+from pretrain_eval._steps.log import (
+    Row,
+    Statistic,
+    StepLog,
+    checked_statistic,
+    joined,
+    keyed,
+    part_key,
+)
+from pretrain_eval._steps.names import Per, checked_per
+from pretrain_eval._steps.norms import norm, square_sums
+from pretrain_eval._steps.snapshot import update_ratio
+from pretrain_eval._steps.step import Step
+
+__all__ = [
+    "Attachment",
+    "Per",
+    "Row",
+    "Statistic",
+    "Step",
+    "StepLog",
+    "checked_per",
+    "checked_statistic",
+    "joined",
+    "keyed",
+    "norm",
+    "part_key",
+    "square_sums",
+    "update_ratio",
+    "watch",
+    "watched_step",
+]

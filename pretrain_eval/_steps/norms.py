@@ -38,7 +38,15 @@ Make = Callable[..., Sequence[Array]]
 
 
 def square_sums(tensors: Sequence[Tensor | None]) -> Tensor:
-    """Σ|x|² of each tensor, float64, shape `(len(tensors),)`; 0 for None."""
+    """Σ|x|² of each tensor, shape `(len(tensors),)`, float64; 0 for None.
+
+    Exact to 1e-6 relative whatever the size, and mostly to 1e-8; half precision does
+    not overflow, a sparse tensor's repeated entries are summed first, a complex
+    number counts with its absolute value.
+
+    >>> square_sums([torch.tensor([3.0, 4.0]), torch.full((2,), 3e4).half()])
+    tensor([2.5000e+01, 1.8000e+09], dtype=torch.float64)
+    """
     reals = [None if tensor is None else flat(tensor) for tensor in tensors]
     indices = kinds(reals)
     sums = {
@@ -46,6 +54,15 @@ def square_sums(tensors: Sequence[Tensor | None]) -> Tensor:
         for kind, those in indices.items()
     }
     return in_order(sums, indices, len(reals), rows=1)[0]
+
+
+def norm(tensors: Iterable[Tensor]) -> Tensor:
+    """‖x‖₂ = √Σ|x|² over all entries of all tensors, a float64 scalar.
+
+    >>> norm([torch.tensor([3.0]), torch.tensor([4.0])])
+    tensor(5., dtype=torch.float64)
+    """
+    return square_sums(list(tensors)).sum().sqrt()
 
 
 def one_kind(tensors: Sequence[Tensor | None]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import final
 
 import numpy as np
@@ -144,3 +144,15 @@ def _moved(scratch: Array, new: Array, old: Array) -> list[Array]:
 
 def _moved_and_size(scratch: Array, new: Array, old: Array) -> list[Array]:
     return [np.subtract(new, old, out=scratch), old]
+
+
+def update_ratio(before: Iterable[Tensor], after: Iterable[Tensor]) -> Tensor:
+    """Relative size of one update, ‖θ_{t+1} − θ_t‖₂ / ‖θ_t‖₂.
+
+    Infinite where every parameter was zero and one moved, NaN where none moved.
+
+    >>> update_ratio([torch.tensor([3.0, 4.0])], [torch.tensor([3.0, 3.0])])
+    tensor(0.2000, dtype=torch.float64)
+    """
+    sums = Snapshot(list(before)).compare(list(after)).sum(dim=1)
+    return (sums[0] / sums[1]).sqrt()

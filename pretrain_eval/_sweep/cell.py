@@ -7,10 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pretrain_eval._runs.run import Run
-from pretrain_eval._training.models import Model
-from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Task
+from pretrain_eval._runs import Run
+from pretrain_eval._training import Model, Strategy, Task
 
 
 @dataclass(frozen=True, kw_only=True)

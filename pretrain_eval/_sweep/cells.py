@@ -7,14 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from pretrain_eval._metrics.randomness import preserved_rng, seed_all
-from pretrain_eval._metrics.undisturbed import evaluating
+from pretrain_eval._metrics import evaluating, preserved_rng, seed_all
 from pretrain_eval._sweep.cell import Cell
-from pretrain_eval._training.models import Model, build
-from pretrain_eval._training.precision import computed
-from pretrain_eval._training.prepare import choose_device, first_inputs, prepare
-from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Task
+from pretrain_eval._training import (
+    Model,
+    Strategy,
+    Task,
+    build,
+    choose_device,
+    computed,
+    first_inputs,
+    prepare,
+)
 
 
 def checked_cells(

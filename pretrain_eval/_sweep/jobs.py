@@ -12,11 +12,9 @@ from typing import Any
 
 import torch
 
-from pretrain_eval._runs.run import Run, Status
+from pretrain_eval._runs import Run, Status
 from pretrain_eval._sweep.cell import Cell
-from pretrain_eval._training.feature_files import FeatureFiles
-from pretrain_eval._training.features import Shared
-from pretrain_eval._training.finetune import finetune_sharing
+from pretrain_eval._training import FeatureFiles, Shared, finetune_sharing
 
 log = logging.getLogger("pretrain_eval")
 

@@ -8,15 +8,16 @@ from enum import Enum
 import torch
 from torch import nn
 
-from pretrain_eval._metrics.randomness import preserved_rng, seed_all
+from pretrain_eval._metrics import preserved_rng, seed_all
 from pretrain_eval._sweep.cell import Cell
-from pretrain_eval._training.fingerprint import (
+from pretrain_eval._training import (
     TRAINING_SEMANTICS,
+    Model,
+    build,
     fingerprint,
     fingerprint_model,
     fingerprint_splits,
 )
-from pretrain_eval._training.models import Model, build
 
 
 class Keys:

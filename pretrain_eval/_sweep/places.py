@@ -7,15 +7,14 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._sweep.cell import ApartError, Cell, Place
 from pretrain_eval._sweep.jobs import Job, Part, attempt, run_job
 from pretrain_eval._sweep.keys import Draws
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.side_by_side import finetune_stacked, stackable
 from pretrain_eval._sweep.workers import WorkerPool
-from pretrain_eval._training.feature_files import FeatureFiles
-from pretrain_eval._training.features import Shared
+from pretrain_eval._training import FeatureFiles, Shared
 
 log = logging.getLogger("pretrain_eval")
 

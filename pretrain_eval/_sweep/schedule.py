@@ -11,8 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pretrain_eval._runs.run import Run, Status
-from pretrain_eval._runs.store import RunStore
+from pretrain_eval._runs import Run, RunStore, Status
 from pretrain_eval._sweep.cell import MOST_HEADS, ApartError, Cell, Place
 from pretrain_eval._sweep.jobs import failed, status_of
 from pretrain_eval._sweep.progress import Progress

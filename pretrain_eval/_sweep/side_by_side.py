@@ -15,28 +15,34 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
-from pretrain_eval._metrics.collection import MetricCollection
-from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
-from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
-from pretrain_eval._runs.run import Cost, Run, Status
+from pretrain_eval._metrics import (
+    GradNorm,
+    MetricCollection,
+    UpdateRatio,
+    loader_generators,
+    preserved_rng,
+    seed_all,
+)
+from pretrain_eval._runs import Cost, Run, Status
 from pretrain_eval._sweep.cell import ApartError, Cell
-from pretrain_eval._training.features import Shared
-from pretrain_eval._training.head import find_head
-from pretrain_eval._training.loop import add_point
-from pretrain_eval._training.measure import (
+from pretrain_eval._training import (
     NOTHING,
     Measured,
+    Shared,
+    Source,
+    Strategy,
+    Task,
+    add_point,
+    as_loader,
+    build,
+    choose_device,
+    find_head,
     forward_for,
     measure,
     measure_reported,
+    prepare,
+    record,
 )
-from pretrain_eval._training.models import build
-from pretrain_eval._training.prepare import choose_device, prepare
-from pretrain_eval._training.prepared import Source
-from pretrain_eval._training.record import record
-from pretrain_eval._training.samples import as_loader
-from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Task
 
 # Numbers that all heads of a stack hold at most. Larger heads keep a processor busy one
 # by one, and an optimizer holds several copies of them.

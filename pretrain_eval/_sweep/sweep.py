@@ -20,19 +20,14 @@ from typing import get_args
 
 import torch
 
-from pretrain_eval._runs.run import Run, Status
-from pretrain_eval._runs.store import RunStore, check_room
+from pretrain_eval._runs import Run, RunStore, Status, check_room
 from pretrain_eval._sweep.cell import Cell
 from pretrain_eval._sweep.cells import checked_cells
 from pretrain_eval._sweep.keys import Keys
 from pretrain_eval._sweep.places import FilesOf, choose_place
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.schedule import Memory, Pending, beating, complete
-from pretrain_eval._training.feature_files import FeatureFiles
-from pretrain_eval._training.fingerprint import fingerprint
-from pretrain_eval._training.models import Model
-from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Task
+from pretrain_eval._training import FeatureFiles, Model, Strategy, Task, fingerprint
 
 
 def sweep(

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from pretrain_eval._metrics.undisturbed import evaluating
+from pretrain_eval._metrics import evaluating
 
 
 def count_macs(model: nn.Module, inputs: Tensor) -> int:

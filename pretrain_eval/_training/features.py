@@ -11,9 +11,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._metrics.forward import device_of
-from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
-from pretrain_eval._metrics.undisturbed import evaluating
+from pretrain_eval._metrics import (
+    device_of,
+    evaluating,
+    loader_generators,
+    preserved_rng,
+    seed_all,
+)
 from pretrain_eval._training.feature_files import (
     Batches,
     FeatureFiles,

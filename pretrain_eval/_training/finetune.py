@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
-from pretrain_eval._runs.run import Run
+from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
+from pretrain_eval._runs import Run
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._training.loop import Training

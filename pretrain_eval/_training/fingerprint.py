@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
 from pretrain_eval._training.describe import describe, describe_class, tensor_bytes
 from pretrain_eval._training.task import Split, Splits
 

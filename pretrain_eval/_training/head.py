@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pretrain_eval._metrics.undisturbed import evaluating
+from pretrain_eval._metrics import evaluating
 from pretrain_eval._training.strategy import Strategy
 
 # What torchvision, timm and transformers call the last part of a network.

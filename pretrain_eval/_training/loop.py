@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._metrics.collection import MetricCollection
-from pretrain_eval._metrics.metric import Value
-from pretrain_eval._metrics.optimization import GradNorm, UpdateRatio
-from pretrain_eval._metrics.randomness import loader_generators, seed_all
+from pretrain_eval._metrics import (
+    GradNorm,
+    MetricCollection,
+    UpdateRatio,
+    Value,
+    loader_generators,
+    seed_all,
+)
 from pretrain_eval._training.measure import forward_for, measure
 from pretrain_eval._training.precision import compiled, loss_scaler
 from pretrain_eval._training.samples import as_loader

@@ -10,17 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pretrain_eval._metrics.collection import MetricCollection
-from pretrain_eval._metrics.forward import Forward, device_of, moved
-from pretrain_eval._metrics.metric import Metric, Value
-from pretrain_eval._metrics.predictions.classification import (
+from pretrain_eval._metrics import (
+    Forward,
+    Metric,
+    MetricCollection,
+    Value,
+    device_of,
+    moved,
+    validate,
+)
+from pretrain_eval._metrics.predictions import (
     Accuracy,
     F1Score,
+    MeanSquaredError,
     Precision,
+    R2Score,
     Recall,
 )
-from pretrain_eval._metrics.predictions.regression import MeanSquaredError, R2Score
-from pretrain_eval._metrics.validate import validate
 from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.precision import computed
 from pretrain_eval._training.samples import Batches, as_loader

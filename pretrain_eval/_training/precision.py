@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pretrain_eval._metrics.forward import logits
+from pretrain_eval._metrics import logits
 from pretrain_eval._training.strategy import Strategy
 
 _HALF = (torch.float16, torch.bfloat16)

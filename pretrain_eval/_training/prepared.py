@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from pretrain_eval._metrics.metric import Value
-from pretrain_eval._runs.run import Cost
+from pretrain_eval._metrics import Value
+from pretrain_eval._runs import Cost
 from pretrain_eval._training.cost import count_macs, step_memory
 from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.features import (

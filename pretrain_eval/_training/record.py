@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import torch
 
-from pretrain_eval._metrics.metric import Value
-from pretrain_eval._runs.run import Cost, Run, Status
+from pretrain_eval._metrics import Value
+from pretrain_eval._runs import Cost, Run, Status
 from pretrain_eval._training.loop import as_number
 from pretrain_eval._training.measure import Measured
 from pretrain_eval._training.prepared import Source, Trained

@@ -20,7 +20,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from pretrain_eval._metrics.randomness import preserved_rng, seed_all
+from pretrain_eval._metrics import preserved_rng, seed_all
 
 
 def is_empty(split: Dataset[Any] | DataLoader[Any], what: str) -> bool:

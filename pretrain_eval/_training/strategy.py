@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pretrain_eval._runs.run import FrozenDict, Plain
+from pretrain_eval._runs import FrozenDict, Plain
 from pretrain_eval._training.describe import describe
 from pretrain_eval._training.task import _check_count, _check_name
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain_eval._runs.run import FrozenDict
+from pretrain_eval._runs import FrozenDict
 from pretrain_eval._training.samples import is_empty, read_targets, same_samples
 
 Split = Dataset[Any] | DataLoader[Any]

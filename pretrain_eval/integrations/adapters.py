@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain_eval._metrics.metric import CountedMetric, Metric
+from pretrain_eval._metrics import CountedMetric, Metric
 
 
 def as_torchmetrics(metric: Metric) -> Any:

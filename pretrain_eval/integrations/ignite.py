@@ -9,8 +9,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim import Optimizer
 
-from pretrain_eval._metrics.collection import MetricCollection
-from pretrain_eval._steps.attach import Attachment
+from pretrain_eval._metrics import MetricCollection
+from pretrain_eval._steps import Attachment
 
 
 @contextmanager

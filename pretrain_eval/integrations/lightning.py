@@ -8,7 +8,7 @@ from typing import Any, final
 from lightning.pytorch import Callback, Trainer
 from typing_extensions import override
 
-from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics import MetricCollection
 
 
 @final

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, final
 
 from typing_extensions import override
 
-from pretrain_eval._sweep.jobs import Job, Part
+from pretrain_eval._sweep import Job, Part
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from typing_extensions import override
 
-from pretrain_eval._sweep.jobs import Job, Part
+from pretrain_eval._sweep import Job, Part
 
 if TYPE_CHECKING:
     import submitit

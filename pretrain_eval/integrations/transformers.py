@@ -8,7 +8,7 @@ from typing import Any, final
 from transformers import TrainerCallback, TrainerState
 from typing_extensions import override
 
-from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics import MetricCollection
 
 
 @final

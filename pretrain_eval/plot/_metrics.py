@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrain_eval._runs.run import Run
-from pretrain_eval._scoring.new_examples import num_classes_of
+from pretrain_eval._runs import Run
+from pretrain_eval._scoring import num_classes_of
 from pretrain_eval.plot._axes import axes_for
 
 if TYPE_CHECKING:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pretrain_eval._runs.run import Run
-from pretrain_eval._scoring.formulas.curves import time_share
-from pretrain_eval._scoring.formulas.statistics import members_of, performance_profile
-from pretrain_eval._scoring.grid import Grid, ordered
-from pretrain_eval._scoring.model_runs import by_model
-from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
-from pretrain_eval._scoring.protocols.usability import pareto_front
-from pretrain_eval._scoring.reports.comparison import Comparison
-from pretrain_eval._scoring.reports.report import Interval, Report
-from pretrain_eval._scoring.reports.scorecard import Scorecard
-from pretrain_eval._scoring.reports.table import amount, duration
+from pretrain_eval._runs import Run
+from pretrain_eval._scoring import Grid, ordered
+from pretrain_eval._scoring.formulas import members_of, performance_profile, time_share
+from pretrain_eval._scoring.protocols import PersistenceEvaluator, pareto_front
+from pretrain_eval._scoring.reports import (
+    Comparison,
+    Interval,
+    Report,
+    Scorecard,
+    amount,
+    duration,
+)
 from pretrain_eval.plot._axes import (
     BEST,
     CYCLE,
@@ -411,9 +412,7 @@ def _resampled(run: Run, metric: str, x: Any) -> Any:
 
 def _measured(runs: Sequence[Run], metric: str) -> dict[str, Grid]:
     # What persistence reads, so that a diverged run is drawn where it counts: at chance.
-    evaluator = PersistenceEvaluator(metric=metric)
-    pieces = evaluator._pieces(by_model(runs))
-    return {model: evaluator._grid(each) for model, each in pieces.items()}
+    return PersistenceEvaluator(metric=metric).grids(runs)
 
 
 def _one_model(runs: Sequence[Run], name: str) -> str:

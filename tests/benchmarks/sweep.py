@@ -7,6 +7,7 @@ every batch of every run, and prints each ratio with the scores' agreement.
 
 import argparse
 import copy
+import importlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +25,14 @@ from torchvision.models import resnet18
 import pretrain_eval as pe
 from pretrain_eval._metrics.randomness import seed_all
 from pretrain_eval._sweep import schedule
-from pretrain_eval._training import finetune, prepared
+from pretrain_eval._training import prepared
 from pretrain_eval._training.head import headless
 from pretrain_eval._training.loop import Training
 from pretrain_eval._training.prepare import prepare
 from pretrain_eval._training.samples import as_loader
+
+# The face of its folder gives the function of this name.
+finetune = importlib.import_module("pretrain_eval._training.finetune")
 
 
 def images(num: int, seed: int, size: int) -> TensorDataset:

@@ -1,1 +1,49 @@
-"""FACE _metrics/predictions."""
+"""The families of metrics on predictions, one a file."""
+
+from pretrain_eval._metrics.predictions.agreement import (
+    BalancedAccuracy,
+    CohenKappa,
+    ConfusionMatrix,
+    MatthewsCorrCoef,
+)
+from pretrain_eval._metrics.predictions.calibration import CalibrationError
+from pretrain_eval._metrics.predictions.classification import (
+    Accuracy,
+    Average,
+    F1Score,
+    Precision,
+    Recall,
+)
+from pretrain_eval._metrics.predictions.detection import MeanAveragePrecision
+from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
+from pretrain_eval._metrics.predictions.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    R2Score,
+)
+from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
+
+__all__ = [
+    "AUROC",
+    "Accuracy",
+    "Average",
+    "AveragePrecision",
+    "BalancedAccuracy",
+    "CalibrationError",
+    "CohenKappa",
+    "ConfusionMatrix",
+    "DiceScore",
+    "F1Score",
+    "LogLoss",
+    "Loss",
+    "MatthewsCorrCoef",
+    "MeanAbsoluteError",
+    "MeanAveragePrecision",
+    "MeanIoU",
+    "MeanSquaredError",
+    "Perplexity",
+    "Precision",
+    "R2Score",
+    "Recall",
+]

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.evaluator import Measured, Pieces
 from pretrain_eval._scoring.formulas.curves import (
     areas_under,

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._runs.run import Run
+from pretrain_eval._runs import Run
 from pretrain_eval._scoring.budget import Budget, measured_costs
 from pretrain_eval._scoring.formulas.statistics import Array, geometric
 from pretrain_eval._scoring.grid import Grid, Layout

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 from typing_extensions import override
 
-from pretrain_eval._runs.run import FrozenDict, Run
+from pretrain_eval._runs import FrozenDict, Run
 from pretrain_eval._scoring.budget import COSTS, Budget, measured_costs
 from pretrain_eval._scoring.evaluator import Measured
 from pretrain_eval._scoring.formulas.statistics import Array, cvar, geometric

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from pretrain_eval._runs.run import Cost, FrozenDict, Record
+from pretrain_eval._runs import Cost, FrozenDict, Record
 from pretrain_eval._scoring.reports.report import Interval, Report, report_row, restored
 from pretrain_eval._scoring.reports.table import (
     Row,

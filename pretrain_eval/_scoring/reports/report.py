@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
-from pretrain_eval._runs.run import Cost, FrozenDict, Record
+from pretrain_eval._runs import Cost, FrozenDict, Record
 from pretrain_eval._scoring.reports.table import (
     Row,
     Table,

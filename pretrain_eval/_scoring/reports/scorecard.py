@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
-from pretrain_eval._runs.run import FrozenDict, Record
+from pretrain_eval._runs import FrozenDict, Record
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.report import Report, report_row, restored
 from pretrain_eval._scoring.reports.table import Row, Table, Tabular, amount, number

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from scoring import make_run
 
 import pretrain_eval as pe
-from pretrain_eval._scoring.model_runs import ModelRuns, by_model, total_cost
+from pretrain_eval._scoring.model_runs import (
+    ModelRuns,
+    by_model,
+    column,
+    column_of,
+    named,
+    total_cost,
+    which_diverged,
+)
 
 
 def some_runs() -> list[pe.Run]:
@@ -91,3 +101,23 @@ def test_bad_runs_are_refused(
         return
     with pytest.raises(error, match=message):
         by_model(runs)
+
+
+def test_columns_hold_nan_where_nothing_is() -> None:
+    """None and an absent key are NaN; numbers keep every bit."""
+    nan = pytest.approx([0.1, math.nan], nan_ok=True, abs=0)
+    assert column([0.1, None]).tolist() == nan
+    assert column_of([{"a": 0.1, "b": 2.0}, {"b": 3.0}], ["a", "a"]).tolist() == nan
+    assert column_of([{"a": 0.1}, {"b": 3.0}], ["a", "b"]).tolist() == [0.1, 3.0]
+    assert column([]).size == 0
+
+
+def test_which_runs_diverged() -> None:
+    """Those of that status alone."""
+    runs = [make_run(), make_run(status="diverged"), make_run(status="error")]
+    assert which_diverged(runs).tolist() == [False, True, False]
+
+
+def test_which_keys_name_something() -> None:
+    """The empty key stands for a task without a metric."""
+    assert named(["accuracy", ""]).tolist() == [True, False]
