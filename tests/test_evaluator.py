@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 from scoring import BUDGET, KEYS, evaluators, make_grid, make_run
 
 import pretrain_eval as pe
+from pretrain_eval._scoring.formulas.statistics import mean_by_cell
+from pretrain_eval._scoring.scored import row_values
 
 each_protocol = pytest.mark.parametrize(
     "evaluator", evaluators(), ids=lambda each: each.protocol
@@ -25,16 +26,23 @@ class WorstCaseEvaluator(pe.Evaluator):
 
     protocol = "worst case"
 
-    def parts(self, runs: Sequence[pe.Run]) -> Mapping[str, float]:
-        """One accuracy a dataset."""
-        return {f"{run.task}/{run.dataset}": run.scores["accuracy"] for run in runs}
+    def parts(self, cells):  # type: ignore[no-untyped-def]
+        """One share a dataset."""
+        return {"/".join(name): z for name, z in cells.by_dataset("z").items()}
 
-    def combine(self, parts: Mapping[str, float]) -> float:
+    def combine(self, parts):  # type: ignore[no-untyped-def]
         """The lowest."""
-        return min(parts.values())
+        return np.min(list(parts.values()), axis=0)
 
 
-@each_protocol
+every_evaluator = pytest.mark.parametrize(
+    "evaluator",
+    [*evaluators(), WorstCaseEvaluator()],
+    ids=lambda evaluator: evaluator.protocol,
+)
+
+
+@every_evaluator
 def test_order_of_runs_changes_nothing(evaluator: pe.Evaluator) -> None:
     """Permuting the runs changes no bit of the comparison."""
     runs = make_grid()
@@ -44,7 +52,7 @@ def test_order_of_runs_changes_nothing(evaluator: pe.Evaluator) -> None:
         assert evaluator.compare(shuffled).to_json() == expected
 
 
-@each_protocol
+@every_evaluator
 def test_a_score_does_not_depend_on_the_others(evaluator: pe.Evaluator) -> None:
     """A model's report is the same alone and beside others."""
     runs = make_grid(models=("a", "b", "c"))
@@ -52,16 +60,48 @@ def test_a_score_does_not_depend_on_the_others(evaluator: pe.Evaluator) -> None:
     assert alone in evaluator.compare(runs).reports
 
 
-@each_protocol
+@every_evaluator
 def test_parts_and_combine_make_the_score(evaluator: pe.Evaluator) -> None:
     """The score is the documented function of the parts that are shown."""
     runs = make_grid(models=("a",))
     report = evaluator.score(runs)
-    assert dict(evaluator.parts(runs)) == dict(report.parts)
+    parts = evaluator.parts(evaluator.grids(runs)["a"].cells)
+    assert {name: float(part) for name, part in parts.items()} == dict(report.parts)
     assert evaluator.combine(report.parts) == report.score
 
 
-@each_protocol
+@every_evaluator
+def test_a_formula_works_on_draws_as_on_numbers(evaluator: pe.Evaluator) -> None:
+    """Many draws at once give what each gives alone."""
+    cells = evaluator.grids(make_grid(models=("a",)))["a"].cells
+    noise = np.random.default_rng(0).normal(0, 0.01, (5, len(cells.names)))
+    many = {name: mean + noise for name, mean in cells.means.items()}
+    together = evaluator.combine(
+        evaluator.parts(dataclasses.replace(cells, means=many))
+    )
+    for row in range(5):
+        one = {name: mean[row] for name, mean in many.items()}
+        alone = evaluator.combine(
+            evaluator.parts(dataclasses.replace(cells, means=one))
+        )
+        assert np.broadcast_to(together, 5)[row] == pytest.approx(alone, abs=1e-12)
+
+
+@every_evaluator
+def test_a_declared_mean_is_one(evaluator: pe.Evaluator) -> None:
+    """What `mean_of` says and what `combine` makes of the parts are one number."""
+    runs = make_grid(models=("a",), spread=0.05)
+    grid = evaluator.grids(runs)["a"]
+    values = row_values(evaluator, grid)
+    if evaluator.mean_of:
+        means = mean_by_cell(values, grid.index, len(grid.cells.names))
+        score = evaluator.score(runs).score
+        assert float(grid.cells.macro(means)) == pytest.approx(score, abs=1e-12)
+    else:
+        assert values is None
+
+
+@every_evaluator
 def test_the_interval_holds_the_score(evaluator: pe.Evaluator) -> None:
     """With three seeds there is an interval, and the score lies in it."""
     report = evaluator.score(make_grid(models=("a",)))
@@ -71,7 +111,7 @@ def test_the_interval_holds_the_score(evaluator: pe.Evaluator) -> None:
     assert report.new_tasks is None or report.new_tasks.over == "tasks"
 
 
-@each_protocol
+@every_evaluator
 def test_one_seed_gives_no_interval_and_says_so(evaluator: pe.Evaluator) -> None:
     """With one seed a cell no interval over seeds is printed, and no P(best)."""
     runs = make_grid(seeds=1)
@@ -83,7 +123,7 @@ def test_one_seed_gives_no_interval_and_says_so(evaluator: pe.Evaluator) -> None
     assert "cannot be said with one seed a cell" in comparison.decision
 
 
-@each_protocol
+@every_evaluator
 def test_the_same_seed_gives_the_same_bytes(evaluator: Any) -> None:
     """Draws are made from the evaluator's seed alone."""
     runs = make_grid()
@@ -155,7 +195,7 @@ def test_a_run_equal_to_the_mean_changes_nothing(evaluator: pe.Evaluator) -> Non
     assert evaluator.score([*runs, added]).score == pytest.approx(score, abs=1e-12)
 
 
-@each_protocol
+@every_evaluator
 def test_a_missing_run_gives_bounds(evaluator: pe.Evaluator) -> None:
     """What is missing is counted, bounded, and said; strict makes it an error."""
     runs = make_grid(models=("a",))
@@ -182,7 +222,7 @@ def test_a_missing_run_gives_bounds(evaluator: pe.Evaluator) -> None:
     assert strict.score(make_grid(models=("a",))).num_missing == 0
 
 
-@each_protocol
+@every_evaluator
 def test_diverged_runs_follow_the_policy(evaluator: Any) -> None:
     """A diverged run counts as chance, is dropped, or is an error; it is counted."""
     runs = make_grid(models=("a",))
@@ -324,7 +364,7 @@ def test_a_diverged_run_takes_chance_from_its_dataset() -> None:
         make_run(seed=1, status="diverged", scores={}, chance={}),
     ]
     assert pe.PersistenceEvaluator().score(runs).score == 0.5
-    assert WorstCaseEvaluator().score(runs).score == 0.25
+    assert WorstCaseEvaluator().score(runs).score == pytest.approx(1 / 3, abs=1e-12)
 
 
 def test_lift_over_the_twin_from_scratch() -> None:
@@ -378,18 +418,37 @@ def test_costs_that_some_runs_lack_leave_the_interval() -> None:
     assert report.interval.low < report.score < report.interval.high
 
 
-def test_an_evaluator_of_ones_own_needs_two_functions() -> None:
-    """Two functions give a score, an interval, a ranking and bounds."""
+def test_an_evaluator_of_ones_own_is_like_the_five() -> None:
+    """Two functions give intervals, bounds that are known, lift and a ranking."""
     runs = make_grid()
     own = [run for run in runs if run.model == "a"]
     report = WorstCaseEvaluator().score(own)
+    assert report.score is not None
     assert report.interval is not None
-    assert report.interval.low <= report.score <= report.interval.high  # type: ignore[operator]
-    comparison = WorstCaseEvaluator().compare(runs)
-    assert set(comparison.p_best) == {"a", "b"}
+    assert report.interval.low <= report.score <= report.interval.high
+    narrow = WorstCaseEvaluator(confidence=0.5).score(own).interval
+    assert narrow is not None
+    assert narrow.high - narrow.low < report.interval.high - report.interval.low
+    assert set(WorstCaseEvaluator().compare(runs).p_best) == {"a", "b"}
+    lifted = WorstCaseEvaluator(scratch="b").score(runs)
+    assert "lift over scratch" in lifted.details
     failed = dataclasses.replace(own[0], status="error", scores={})
     partial = WorstCaseEvaluator().score([failed, *own[1:]])
-    assert (partial.num_missing, partial.bounds) == (1, (0.0, 1.0))
+    assert partial.num_missing == 1
+    assert partial.bounds is not None
+    low, high = partial.bounds
+    assert 0 < low < report.score
+    assert high < 1
+
+
+def test_no_seed_is_lost() -> None:
+    """Seeds and strategies of a cell are averaged before any formula sees them."""
+    runs = [make_run(seed=seed, accuracy=0.7 + seed / 10) for seed in range(3)]
+    report = WorstCaseEvaluator(chance=0.0).score(runs)
+    assert report.score == pytest.approx(0.8, abs=1e-12)
+    both = [make_run(strategy="probe", accuracy=0.4), *runs]
+    report = WorstCaseEvaluator(chance=0.0).score(both)
+    assert report.score == pytest.approx((0.4 + 0.8) / 2, abs=1e-12)
 
 
 def test_a_partial_model_stands_by_its_lower_bound() -> None:

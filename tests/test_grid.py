@@ -8,7 +8,7 @@ from scoring import make_run
 
 from pretrain_eval._scoring.formulas.statistics import mean_by_cell
 from pretrain_eval._scoring.grid import (
-    Layout,
+    Cells,
     crossed,
     effective_examples,
     modes_of,
@@ -27,20 +27,33 @@ def test_runs_are_sorted_by_what_they_are() -> None:
 
 def test_macro_means_leave_out_what_is_not_measured() -> None:
     """A cell that is NaN has no weight, and its task's other cells have more."""
-    layout = Layout(CELLS, {})
-    assert float(layout.macro(np.array([0.2, 0.4, 0.9]))) == pytest.approx(0.6)
-    assert float(layout.macro(np.array([0.2, np.nan, 0.9]))) == pytest.approx(0.55)
-    assert np.isnan(layout.macro(np.full(3, np.nan)))
+    cells = Cells(CELLS)
+    assert float(cells.macro(np.array([0.2, 0.4, 0.9]))) == pytest.approx(0.6)
+    assert float(cells.macro(np.array([0.2, np.nan, 0.9]))) == pytest.approx(0.55)
+    assert np.isnan(cells.macro(np.full(3, np.nan)))
 
 
 def test_macro_means_of_draws_are_those_of_each() -> None:
     """Many rows at once give what each row gives."""
-    layout = Layout(CELLS, {})
+    cells = Cells(CELLS)
     rows = np.random.default_rng(0).uniform(size=(5, 3))
-    expected = [float(layout.macro(row)) for row in rows]
-    assert layout.macro(rows) == pytest.approx(expected, abs=1e-15)
-    assert layout.by_task(rows)["s"] == pytest.approx(rows[:, :2].mean(axis=1))
-    assert layout.by_dataset(rows)["t", "d"] == pytest.approx(rows[:, 2])
+    expected = [float(cells.macro(row)) for row in rows]
+    assert cells.macro(rows) == pytest.approx(expected, abs=1e-15)
+    assert cells.by_task(rows)["s"] == pytest.approx(rows[:, :2].mean(axis=1))
+    assert cells.by_dataset(rows)["t", "d"] == pytest.approx(rows[:, 2])
+
+
+def test_cells_are_asked_by_column_or_by_values() -> None:
+    """A name stands for the means of that column; parts of the cells keep theirs."""
+    means = {"z": np.array([0.2, 0.4, 0.9])}
+    cells = Cells(CELLS, {"x": "head"}, means)
+    assert "z" in cells
+    assert "P" not in cells
+    assert cells.macro("z") == cells.macro(means["z"])
+    assert cells.only([2])["z"].tolist() == [0.9]
+    assert cells.of_mode("head").names == CELLS
+    assert not cells.of_mode("all").names
+    assert cells.over_datasets(means["z"]) == pytest.approx(0.6)
 
 
 def test_means_by_cell_skip_nan() -> None:
@@ -82,7 +95,7 @@ def test_chance_belongs_to_the_dataset() -> None:
 
 def test_effective_examples_by_hand() -> None:
     """1 / Σ w² / n over datasets; the smallest size counts; unknown is None."""
-    layout = Layout(CELLS, {})
+    cells = Cells(CELLS)
     runs = [
         make_run("s", "d", "x", num_examples=100),
         make_run("s", "d", "x", seed=1, num_examples=50),
@@ -90,5 +103,5 @@ def test_effective_examples_by_hand() -> None:
         make_run("t", "d", "x", num_examples=400),
     ]
     expected = 1 / (0.25**2 / 50 + 0.25**2 / 100 + 0.5**2 / 400)
-    assert effective_examples(runs, layout) == pytest.approx(expected, abs=1e-9)
-    assert effective_examples(runs[:-1], layout) is None
+    assert effective_examples(runs, cells) == pytest.approx(expected, abs=1e-9)
+    assert effective_examples(runs[:-1], cells) is None

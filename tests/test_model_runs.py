@@ -14,6 +14,7 @@ from pretrain_eval._scoring.model_runs import (
     column,
     column_of,
     named,
+    num_untimed,
     total_cost,
     which_diverged,
 )
@@ -33,8 +34,8 @@ def some_runs() -> list[pe.Run]:
 def test_runs_are_grouped_and_sorted() -> None:
     """Models in order of name, runs in order of cell and seed."""
     grouped = by_model(some_runs())
-    assert list(grouped.of) == ["a", "b"]
-    own = grouped.of["a"]
+    assert list(grouped) == ["a", "b"]
+    own = grouped["a"]
     assert own.model == "a"
     assert [(run.task, run.dataset, run.seed) for run in own.runs] == [
         ("s", "d", 0),
@@ -44,27 +45,33 @@ def test_runs_are_grouped_and_sorted() -> None:
     ]
 
 
+def test_grouped_runs_are_not_grouped_again() -> None:
+    """What several evaluators ask of the same runs is sorted once."""
+    grouped = by_model(some_runs())
+    assert by_model(grouped) is grouped
+
+
 def test_cells_are_numbered() -> None:
     """Each run's cell, those with a result, and the crossed grid."""
-    own = by_model(some_runs()).of["a"]
+    own = by_model(some_runs())["a"]
     assert own.cells == (("s", "d", "probe"), ("t", "d", "full"), ("t", "e", "full"))
     assert own.cell.tolist() == [0, 1, 1, 2]
     assert own.usable == {("t", "d", "full"), ("t", "e", "full")}
     assert own.num_diverged == 1
-    assert len(own.layout.cells) == 6
-    assert own.layout.modes == {"full": "all", "probe": "head"}
+    assert len(own.full.names) == 6
+    assert own.full.modes == {"full": "all", "probe": "head"}
 
 
 def test_a_run_without_chance_has_that_of_its_dataset() -> None:
     """In what is scored, not in what was given."""
-    grouped = by_model(some_runs())
-    assert grouped.of["a"].runs[2].chance["accuracy"] == 0.25
-    assert not grouped.runs[2].chance
+    runs = some_runs()
+    assert by_model(runs)["a"].runs[2].chance["accuracy"] == 0.25
+    assert not runs[2].chance
 
 
 def test_within_keeps_some_cells() -> None:
     """The runs of other cells are left out."""
-    own = by_model(some_runs()).of["a"]
+    own = by_model(some_runs())["a"]
     kept = own.within({("t", "d", "full")})
     assert [run.seed for run in kept.runs] == [0, 1]
     assert isinstance(kept, ModelRuns)
@@ -79,8 +86,9 @@ def test_costs_add_up() -> None:
     ]
     expected = pe.Cost(seconds=3.5, total_seconds=6.5, num_samples=3, macs=20)
     assert total_cost(runs) == expected
-    assert by_model(runs).of["a"].cost == expected
-    assert by_model(runs).cost.macs is None
+    assert by_model(runs)["a"].cost == expected
+    assert total_cost(runs, sizes=False).macs is None
+    assert num_untimed(runs) == 1
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_bad_runs_are_refused(
 ) -> None:
     """Nothing, twins and what is no run."""
     if error is None:
-        assert by_model(runs).runs == tuple(runs)
+        assert by_model(runs)["a"].runs == tuple(runs)
         return
     with pytest.raises(error, match=message):
         by_model(runs)

@@ -36,9 +36,9 @@ def counted(confusion: Any = HALF, **fields: Any) -> pe.Run:
 
 
 def moves(runs: list[pe.Run], key: str = "recall") -> tuple[float, float] | None:
-    """Those of the runs' own layout."""
-    layout = ModelRuns(tuple(runs)).layout
-    return moves_over_examples(runs, layout, key, 0.95, np.random.default_rng(0))
+    """Those of the runs' own cells."""
+    cells = ModelRuns(tuple(runs)).full
+    return moves_over_examples(runs, cells, key, 0.95, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("key", MACRO)

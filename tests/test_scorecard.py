@@ -28,11 +28,11 @@ def test_every_protocol_is_that_of_its_evaluator() -> None:
 
 def test_another_protocol_may_decide() -> None:
     """The models are ordered by the protocol that is named."""
-    card = pe.scorecard(make_grid(), budget=BUDGET, decide_by="usability")
+    card = pe.scorecard(make_grid(), budget=BUDGET, decided_by="usability")
     assert card.best == card["usability"].best
     assert "best first by usability" in str(card)
-    with pytest.raises(ValueError, match="decide_by must be one of"):
-        pe.scorecard(make_grid(), decide_by="accuracy")
+    with pytest.raises(ValueError, match="decided_by must be one of"):
+        pe.scorecard(make_grid(), decided_by="accuracy")
 
 
 def test_a_protocol_without_its_measurements_is_absent() -> None:
@@ -47,7 +47,7 @@ def test_a_protocol_without_its_measurements_is_absent() -> None:
     with pytest.raises(KeyError, match="no 'optimizability' here"):
         card["optimizability"]
     with pytest.raises(ValueError, match="reads the validation curve"):
-        pe.scorecard(runs, decide_by="optimizability")
+        pe.scorecard(runs, decided_by="optimizability")
 
 
 def test_it_survives_json_and_makes_rows() -> None:

@@ -10,7 +10,7 @@ from scoring import make_grid, make_run
 
 import pretrain_eval as pe
 from pretrain_eval._scoring.formulas.statistics import mean_by_cell
-from pretrain_eval._scoring.model_runs import by_model
+from pretrain_eval._scoring.scored import row_values
 
 
 def changed(before: float, after: float, **fields: Any) -> pe.Run:
@@ -124,7 +124,7 @@ def test_the_interval_is_of_the_score_where_cells_are_saturated() -> None:
     )
     evaluator = pe.VariabilityEvaluator()
     runs = [part, *runs[1:]]
-    grid = evaluator._grid(evaluator._of_one_model(by_model(runs), "score"))
-    values = evaluator._linear(grid)
-    mean = grid.layout.macro(mean_by_cell(values, grid.index, grid.present.size))
+    grid = evaluator.grids(runs)["a"]
+    values = row_values(evaluator, grid)
+    mean = grid.cells.macro(mean_by_cell(values, grid.index, grid.present.size))
     assert float(mean) == pytest.approx(evaluator.score(runs).score, abs=1e-12)

@@ -84,12 +84,12 @@ def is_loss(key: str) -> bool:
     return key in _LOSSES
 
 
-class Levels(NamedTuple):
+class ChanceLevels(NamedTuple):
     """Where chance and perfection lie, as the user stated it.
 
     Attributes:
-        chance: See `GridEvaluator.chance`.
-        ceiling: See `GridEvaluator.ceiling`.
+        chance: See `Evaluator.chance`.
+        ceiling: See `Evaluator.ceiling`.
     """
 
     chance: Chance

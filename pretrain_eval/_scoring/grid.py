@@ -1,4 +1,4 @@
-"""The runs of one model laid out in cells: task × dataset × strategy, seeds inside."""
+"""Runs laid out in cells: task × dataset × strategy, seeds inside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -59,77 +59,114 @@ def with_chance(runs: Sequence[Run]) -> tuple[Run, ...]:
     """
     if all(run.chance for run in runs):
         return tuple(runs)
-    known: dict[tuple[str, str], Mapping[str, float]] = {}
+    levels: dict[tuple[str, str], Mapping[str, float]] = {}
     for run in runs:
         if run.chance:
-            known.setdefault((run.task, run.dataset), run.chance)
+            levels.setdefault((run.task, run.dataset), run.chance)
     return tuple(
-        dataclasses.replace(run, chance=known[run.task, run.dataset])
-        if not run.chance and (run.task, run.dataset) in known
+        dataclasses.replace(run, chance=levels[run.task, run.dataset])
+        if not run.chance and (run.task, run.dataset) in levels
         else run
         for run in runs
     )
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The cells that a score is made of.
+class Cells:
+    """The cells of one model and what was measured in them: what parts are made of.
+
+    A measurement has the shape (..., num_cells): one number a cell, or many draws of
+    it. Where a method takes one, it takes the name of a column of `means` as well.
 
     Attributes:
-        cells: (task, dataset, strategy), sorted.
+        names: (task, dataset, strategy) of each cell, sorted.
         modes: "head" where a strategy trains the head alone, else "all", by strategy.
+        means: The mean over the seeds of each cell, by column.
+
+    >>> names = (("s", "photo", "full"), ("t", "photo", "full"), ("t", "ink", "full"))
+    >>> cells = Cells(names, means={"z": np.array([0.8, 0.6, 0.2])})
+    >>> round(float(cells.macro("z")), 12)
+    0.6
+    >>> {task: round(float(mean), 12) for task, mean in cells.by_task("z").items()}
+    {'s': 0.8, 't': 0.4}
     """
 
-    cells: tuple[Cell, ...]
-    modes: Mapping[str, str]
+    names: tuple[Cell, ...]
+    modes: Mapping[str, str] = field(default_factory=dict)
+    means: Mapping[str, Array] = field(default_factory=dict)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.means
+
+    def __getitem__(self, column: str) -> Array:
+        return self.means[column]
 
     @cached_property
     def weights(self) -> Array:
-        """The macro weight of each cell."""
-        return macro_weights(self.cells)
+        """The macro weight of each cell; they sum to 1."""
+        return macro_weights(self.names)
 
     @cached_property
     def tasks(self) -> dict[tuple[str], list[int]]:
         """Indices of the cells of each task."""
-        return members_of([cell[:1] for cell in self.cells])
+        return members_of([name[:1] for name in self.names])
 
     @cached_property
     def datasets(self) -> dict[tuple[str, str], list[int]]:
         """Indices of the cells of each dataset of a task."""
-        return members_of([cell[:2] for cell in self.cells])
+        return members_of([name[:2] for name in self.names])
 
-    def macro(self, means: Array) -> Array:
-        """Macro mean over the last axis; a cell that is NaN is left out."""
-        whole = _weighed(self.weights, means)
-        if not np.isnan(whole).any():
-            return whole
-        missing = np.isnan(means.reshape(-1, means.shape[-1]).sum(axis=0))
-        kept = self.only(np.flatnonzero(~missing).tolist())
-        if not kept.cells:
-            return np.full(means.shape[:-1], np.nan)
-        return _weighed(kept.weights, means[..., ~missing])
+    def macro(self, measured: str | Array) -> Array:
+        """Macro mean: every task counts the same, in it every dataset, then strategy.
 
-    def by_task(self, means: Array) -> dict[str, Array]:
+        A cell that is NaN is left out; NaN where all are.
+        """
+        values = self._values(measured)
+        mean = _weighed(self.weights, values)
+        if not np.isnan(mean).any():
+            return mean
+        missing = np.isnan(values.reshape(-1, values.shape[-1]).sum(axis=0))
+        rest = Cells(self._names_of(np.flatnonzero(~missing).tolist()))
+        if not rest.names:
+            return np.full(values.shape[:-1], np.nan)
+        return _weighed(rest.weights, values[..., ~missing])
+
+    def by_task(self, measured: str | Array) -> dict[str, Array]:
         """Macro mean of each task."""
+        values = self._values(measured)
         return {
-            task: self.only(index).macro(means[..., index])
+            task: Cells(self._names_of(index)).macro(values[..., index])
             for (task,), index in self.tasks.items()
         }
 
-    def by_dataset(self, means: Array) -> dict[tuple[str, str], Array]:
-        """Macro mean of each dataset of a task."""
+    def by_dataset(self, measured: str | Array) -> dict[tuple[str, str], Array]:
+        """Mean over the strategies of each dataset of a task."""
+        values = self._values(measured)
         return {
-            place: self.only(index).macro(means[..., index])
-            for place, index in self.datasets.items()
+            dataset: Cells(self._names_of(index)).macro(values[..., index])
+            for dataset, index in self.datasets.items()
         }
 
-    def only(self, index: Sequence[int]) -> Layout:
-        """Some of the cells."""
-        return Layout(tuple(self.cells[i] for i in index), self.modes)
+    def over_datasets(self, values: Array) -> float:
+        """Macro mean of one number for each of `datasets`."""
+        names = tuple((*dataset, "") for dataset in self.datasets)
+        return float(Cells(names).macro(values))
 
-    def of_mode(self, mode: str) -> list[int]:
-        """Indices of the cells whose strategy is of a mode."""
-        return [i for i, c in enumerate(self.cells) if self.modes.get(c[2]) == mode]
+    def only(self, index: Sequence[int]) -> Cells:
+        """Some of the cells, with what was measured in them."""
+        means = {column: values[..., index] for column, values in self.means.items()}
+        return Cells(self._names_of(index), self.modes, means)
+
+    def of_mode(self, mode: str) -> Cells:
+        """The cells whose strategy is of a mode."""
+        modes = [self.modes.get(strategy) for _, _, strategy in self.names]
+        return self.only([i for i, each in enumerate(modes) if each == mode])
+
+    def _values(self, measured: str | Array) -> Array:
+        return self.means[measured] if isinstance(measured, str) else measured
+
+    def _names_of(self, index: Sequence[int]) -> tuple[Cell, ...]:
+        return tuple(self.names[i] for i in index)
 
 
 @dataclass(frozen=True)
@@ -145,7 +182,7 @@ class Grid:
         diverged: Number of diverged runs.
     """
 
-    full: Layout
+    full: Cells
     cell: Index
     seeds: Index
     columns: Mapping[str, Array]
@@ -155,7 +192,7 @@ class Grid:
     @cached_property
     def counts(self) -> Index:
         """Usable runs, by cell of `full`."""
-        return np.bincount(self.cell, minlength=len(self.full.cells))
+        return np.bincount(self.cell, minlength=len(self.full.names))
 
     @cached_property
     def present(self) -> Index:
@@ -163,33 +200,30 @@ class Grid:
         return np.flatnonzero(self.counts)
 
     @cached_property
-    def layout(self) -> Layout:
-        """The cells that have a usable run."""
-        return self.full.only(self.present.tolist())
-
-    @cached_property
     def index(self) -> Index:
-        """Index in `layout` of the cell of each row."""
+        """Index in `cells` of the cell of each row."""
         return np.searchsorted(self.present, self.cell)
 
     @cached_property
-    def means(self) -> dict[str, Array]:
-        """Mean of each column in each cell of `layout`."""
-        size = len(self.layout.cells)
-        return {
+    def cells(self) -> Cells:
+        """The cells that have a usable run, with the mean of each column in them."""
+        size = self.present.size
+        means = {
             name: mean_by_cell(values, self.index, size)
             for name, values in self.columns.items()
         }
+        present = self.full.only(self.present.tolist())
+        return dataclasses.replace(present, means=means)
 
-    def filled(self, fill: Mapping[str, float]) -> dict[str, Array]:
-        """Mean of each column in each cell of `full`, if every lost run had a value.
+    def filled(self, fill: Mapping[str, float]) -> Cells:
+        """Every cell of `full`, if every lost run had measured so much.
 
         Args:
             fill: The value of a lost run, by column; a column that is not here keeps
                 the mean of what was measured.
         """
-        size = len(self.full.cells)
-        result = {}
+        size = len(self.full.names)
+        means = {}
         for name, values in self.columns.items():
             known = ~np.isnan(values)
             total = np.bincount(self.cell[known], values[known], size)
@@ -197,14 +231,14 @@ class Grid:
             if name in fill:
                 total, count = total + self.lost * fill[name], count + self.lost
             with np.errstate(invalid="ignore"):
-                result[name] = total / count
-        return result
+                means[name] = total / count
+        return dataclasses.replace(self.full, means=means)
 
     def macro(self, column: str) -> float | None:
         """Macro mean of a column over the cells where it is measured, if any."""
-        if column not in self.columns or np.isnan(self.means[column]).all():
+        if column not in self.columns or np.isnan(self.cells[column]).all():
             return None
-        return float(self.layout.macro(self.means[column]))
+        return float(self.cells.macro(column))
 
 
 def _weighed(weights: Array, means: Array) -> Array:
@@ -213,7 +247,7 @@ def _weighed(weights: Array, means: Array) -> Array:
     return np.asarray(means @ weights)
 
 
-def effective_examples(runs: Iterable[Run], layout: Layout) -> float | None:
+def effective_examples(runs: Iterable[Run], cells: Cells) -> float | None:
     """The size of one sample whose share is as uncertain as the mean over datasets.
 
     1 / Σ_d (w_d² / n_d). Seeds and strategies are measured on the same examples of a
@@ -222,15 +256,15 @@ def effective_examples(runs: Iterable[Run], layout: Layout) -> float | None:
     sizes: dict[tuple[str, str], int] = {}
     for run in runs:
         if run.num_examples is not None:
-            place = run.task, run.dataset
-            sizes[place] = min(run.num_examples, sizes.get(place, run.num_examples))
-    if not set(layout.datasets) <= set(sizes):
+            dataset = run.task, run.dataset
+            sizes[dataset] = min(run.num_examples, sizes.get(dataset, run.num_examples))
+    if not set(cells.datasets) <= set(sizes):
         return None
     shares = {
-        place: math.fsum(layout.weights[index].tolist())
-        for place, index in layout.datasets.items()
+        dataset: math.fsum(cells.weights[index].tolist())
+        for dataset, index in cells.datasets.items()
     }
-    return 1 / math.fsum(share**2 / sizes[place] for place, share in shares.items())
+    return 1 / math.fsum(share**2 / sizes[name] for name, share in shares.items())
 
 
 def modes_of(runs: Iterable[Run]) -> dict[str, str]:
@@ -238,11 +272,11 @@ def modes_of(runs: Iterable[Run]) -> dict[str, str]:
 
     A strategy whose runs do not say so counts as fine-tuning ("all").
     """
-    found: dict[str, str] = {}
+    modes: dict[str, str] = {}
     for run in runs:
         trainable = run.settings.get("trainable", "all")
-        found.setdefault(run.strategy, "head" if trainable == "head" else "all")
-    return found
+        modes.setdefault(run.strategy, "head" if trainable == "head" else "all")
+    return modes
 
 
 def crossed(cells: Iterable[Cell]) -> tuple[Cell, ...]:
@@ -251,9 +285,9 @@ def crossed(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     >>> crossed([("t", "a", "full"), ("t", "b", "probe")])[1]
     ('t', 'a', 'probe')
     """
-    found = set(cells)
-    datasets = sorted({cell[:2] for cell in found})
-    strategies = sorted({cell[2] for cell in found})
+    names = set(cells)
+    datasets = sorted({name[:2] for name in names})
+    strategies = sorted({name[2] for name in names})
     return tuple(
         (*dataset, strategy) for dataset in datasets for strategy in strategies
     )

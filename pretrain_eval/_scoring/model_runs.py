@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pretrain_eval._runs import Cost, Run
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import (
-    Layout,
+    Cells,
     cell_of,
     crossed,
     modes_of,
@@ -53,9 +53,9 @@ class ModelRuns:
         return np.array([codes[cell_of(run)] for run in self.runs], dtype=np.intp)
 
     @cached_property
-    def layout(self) -> Layout:
+    def full(self) -> Cells:
         """The crossed grid of the cells."""
-        return Layout(crossed(self.cells), modes_of(self.runs))
+        return Cells(crossed(self.cells), modes_of(self.runs))
 
     @cached_property
     def usable(self) -> frozenset[Cell]:
@@ -77,45 +77,21 @@ class ModelRuns:
         return ModelRuns(tuple(run for run in self.runs if cell_of(run) in cells))
 
 
-@dataclass(frozen=True, eq=False)
-class RunsByModel:
-    """All runs of a question.
+def by_model(runs: Iterable[Run] | Mapping[str, ModelRuns]) -> Mapping[str, ModelRuns]:
+    """The runs of each model, sorted; what is grouped already stays as it is.
 
-    Attributes:
-        runs: As they were given, sorted.
-        of: Those of each model; a run that knows no chance level has that of its
-            dataset.
-    """
-
-    runs: tuple[Run, ...]
-    of: Mapping[str, ModelRuns]
-
-    @cached_property
-    def cost(self) -> Cost:
-        """What the decision cost: the sums over all runs, failed ones included."""
-        return total_cost(self.runs, sizes=False)
-
-    @cached_property
-    def num_untimed(self) -> int:
-        """How many runs do not know how long they took."""
-        costs = [run.cost for run in self.runs]
-        return sum(each.seconds is each.total_seconds is None for each in costs)
-
-
-def by_model(runs: Iterable[Run]) -> RunsByModel:
-    """The runs, sorted and grouped.
+    A run that knows no chance level has that of its dataset.
 
     Raises:
         TypeError: As `ordered`.
         ValueError: As `ordered`.
     """
-    runs = ordered(runs)
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        found.setdefault(run.model, []).append(run)
-    return RunsByModel(
-        runs, {model: ModelRuns(with_chance(own)) for model, own in found.items()}
-    )
+    if isinstance(runs, Mapping):
+        return runs
+    groups: dict[str, list[Run]] = {}
+    for run in ordered(runs):
+        groups.setdefault(run.model, []).append(run)
+    return {model: ModelRuns(with_chance(own)) for model, own in groups.items()}
 
 
 def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
@@ -128,18 +104,22 @@ def total_cost(runs: Sequence[Run], *, sizes: bool = True) -> Cost:
     if sizes:
         names = ("num_parameters", "num_trainable_parameters", "macs", "peak_memory")
         ways |= dict.fromkeys(names, max)
-    found: dict[str, Any] = {}
+    totals: dict[str, Any] = {}
     for name, way in ways.items():
         known = [x for x in map(attrgetter(name), costs) if x is not None]
-        found[name] = way(known) if known else None
+        totals[name] = way(known) if known else None
+    seconds = [x for x in map(_seconds_spent, costs) if x is not None]
+    return Cost(**totals, total_seconds=math.fsum(seconds) if seconds else None)
+
+
+def num_untimed(runs: Iterable[Run]) -> int:
+    """How many runs do not know how long they took."""
+    return sum(_seconds_spent(run.cost) is None for run in runs)
+
+
+def _seconds_spent(cost: Cost) -> float | None:
     # A run from a loop of one's own may know its training alone.
-    spent = [
-        each.seconds if each.total_seconds is None else each.total_seconds
-        for each in costs
-    ]
-    known = [seconds for seconds in spent if seconds is not None]
-    found["total_seconds"] = math.fsum(known) if known else None
-    return Cost(**found)
+    return cost.seconds if cost.total_seconds is None else cost.total_seconds
 
 
 def column(values: Iterable[float | None]) -> Array:

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring.formulas.intervals import percentiles
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
-from pretrain_eval._scoring.grid import Layout, cell_of
+from pretrain_eval._scoring.grid import Cells, cell_of
 
 MACRO = ("recall", "precision", "f1", "balanced_accuracy")
 NUM_DRAWS = 1000
@@ -50,7 +50,7 @@ def _by_class(classes: Index, counts: Array, num_classes: int) -> Array:
 
 
 def moves_over_examples(
-    runs: Iterable[Run], layout: Layout, key: str, confidence: float, rng: Generator
+    runs: Iterable[Run], cells: Cells, key: str, confidence: float, rng: Generator
 ) -> tuple[float, float] | None:
     """How far a macro mean over cells may lie below and above it on new examples.
 
@@ -61,7 +61,7 @@ def moves_over_examples(
 
     Args:
         runs: The runs of one model.
-        layout: Its cells.
+        cells: Those that are averaged over.
         key: One of `MACRO`.
         confidence: For example 0.95.
         rng: The source of randomness.
@@ -70,12 +70,12 @@ def moves_over_examples(
         The two distances from the score, the first of at most 0; None where the counts
         of a cell are unknown or do not give the score that its run states.
     """
-    members: dict[Cell, list[Run]] = {cell: [] for cell in layout.cells}
+    members: dict[Cell, list[Run]] = {cell: [] for cell in cells.names}
     for run in runs:
         if run.status == "completed":
             members.setdefault(cell_of(run), []).append(run)
     moves: dict[tuple[str, str], Array] = {}
-    for cell, weight in zip(layout.cells, layout.weights.tolist(), strict=True):
+    for cell, weight in zip(cells.names, cells.weights.tolist(), strict=True):
         drawn = _drawn(members[cell], key, rng)
         if drawn is None:
             return None

@@ -22,7 +22,7 @@ def scorecard(
     metric: str | Mapping[str, str] = "accuracy",
     scratch: str | Mapping[str, str] | None = None,
     budget: Budget | None = None,
-    decide_by: str = "persistence",
+    decided_by: str = "persistence",
 ) -> Scorecard:
     """Every protocol that the runs allow, for all their models.
 
@@ -32,10 +32,10 @@ def scorecard(
             reads recall and F1 beside "accuracy".
         scratch: Name of the model from random weights, or each model's twin.
         budget: What usability and reusability hold costs against.
-        decide_by: The protocol that ranks the models.
+        decided_by: The protocol that ranks the models.
 
     Raises:
-        ValueError: As `PersistenceEvaluator.compare`, for `decide_by`; a protocol that
+        ValueError: As `PersistenceEvaluator.compare`, for `decided_by`; a protocol that
             lacks what it reads is left out, and the scorecard says why.
 
     >>> runs = [
@@ -53,9 +53,9 @@ def scorecard(
     >>> scorecard(runs).best
     'a'
     """
-    grouped = by_model(runs)
-    if decide_by not in PROTOCOLS:
-        raise ValueError(f"decide_by must be one of {PROTOCOLS}, got {decide_by!r}")
+    models = by_model(runs)
+    if decided_by not in PROTOCOLS:
+        raise ValueError(f"decided_by must be one of {PROTOCOLS}, got {decided_by!r}")
     variability = None if metric == "accuracy" else metric
     evaluators: tuple[Evaluator, ...] = (
         OptimizabilityEvaluator(metric=metric, scratch=scratch),
@@ -67,9 +67,9 @@ def scorecard(
     found, absent = [], {}
     for evaluator in evaluators:
         try:
-            found.append(evaluator._compare(grouped))
+            found.append(evaluator.compare(models))
         except ValueError as error:
-            if evaluator.protocol == decide_by:
+            if evaluator.protocol == decided_by:
                 raise
             absent[evaluator.protocol] = str(error)
-    return Scorecard(comparisons=tuple(found), absent=absent, decided_by=decide_by)
+    return Scorecard(comparisons=tuple(found), absent=absent, decided_by=decided_by)

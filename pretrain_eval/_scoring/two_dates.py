@@ -7,22 +7,23 @@ from collections.abc import Iterable, Set
 import numpy as np
 
 from pretrain_eval._runs import Run
-from pretrain_eval._scoring.evaluator import ONE_SEED, Pieces
+from pretrain_eval._scoring.compared import one_model
 from pretrain_eval._scoring.formulas.intervals import (
     newcombe,
     standard_error,
     t_quantile,
 )
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
-from pretrain_eval._scoring.grid import Grid, Layout, effective_examples
-from pretrain_eval._scoring.grid_evaluator import GridEvaluator
-from pretrain_eval._scoring.model_runs import by_model
+from pretrain_eval._scoring.grid import Grid, effective_examples
+from pretrain_eval._scoring.model_runs import ModelRuns, by_model
+from pretrain_eval._scoring.protocol import Protocol
 from pretrain_eval._scoring.reports.comparison import Change
 from pretrain_eval._scoring.reports.report import Interval
+from pretrain_eval._scoring.scored import ONE_SEED, scored
 
 
 def change(
-    evaluator: GridEvaluator,
+    protocol: Protocol,
     before: Iterable[Run],
     after: Iterable[Run],
     *,
@@ -31,63 +32,62 @@ def change(
     """One model's mean score at two dates on the cells that both have.
 
     Args:
-        evaluator: Whose column "P" averages to the score.
+        protocol: Whose column "P" averages to the score.
         before: Runs of the first date.
         after: Runs of the second date.
         is_share: Whether the score is a share of examples.
     """
-    dates = [
-        evaluator._of_one_model(by_model(runs), "change") for runs in (before, after)
-    ]
-    models = [pieces.own.model for pieces in dates]
+    asked = [one_model(protocol, by_model(runs), "change") for runs in (before, after)]
+    models = [own.model for own, _ in asked]
     if models[0] != models[1]:
         raise ValueError(
-            f"{type(evaluator).__name__}.change expects the runs of one model at two"
+            f"{type(protocol).__name__}.change expects the runs of one model at two"
             f" dates, got {models}"
         )
-    cells = [pieces.own.usable for pieces in dates]
-    common = cells[0] & cells[1]
+    first, second = (own.usable for own, _ in asked)
+    common = first & second
     if not common:
         raise ValueError(f"no cell of {models[0]} has runs at both dates")
-    kept = [Pieces(pieces.own.within(common)) for pieces in dates]
-    reports = [evaluator._measure(pieces).report for pieces in kept]
-    grids = [evaluator._grid(pieces) for pieces in kept]
-    gaps = grids[1].means["P"] - grids[0].means["P"]
-    layout = grids[0].layout
-    difference = float(layout.macro(gaps))
-    interval = _over_seeds(evaluator, grids, difference)
+    dates = [own.within(common) for own, _ in asked]
+    twins = [twin for _, twin in asked]
+    both = [scored(protocol, *date) for date in zip(dates, twins, strict=True)]
+    grids = [each.grid for each in both]
+    gaps = grids[1].cells["P"] - grids[0].cells["P"]
+    cells = grids[0].cells
+    difference = float(cells.macro(gaps))
+    interval = _over_seeds(protocol, grids, difference)
     return Change(
-        protocol=evaluator.protocol,
+        protocol=protocol.protocol,
         model=models[0],
-        before=reports[0],
-        after=reports[1],
+        before=both[0].report,
+        after=both[1].report,
         difference=difference,
         interval=interval,
-        examples=_over_examples(evaluator, kept, grids) if is_share else None,
-        cells=dict(zip(map("/".join, layout.cells), gaps.tolist(), strict=True)),
-        notes=_notes(interval, common, cells[0] | cells[1]),
+        examples=_over_examples(protocol, dates, grids) if is_share else None,
+        cells=dict(zip(map("/".join, cells.names), gaps.tolist(), strict=True)),
+        notes=_notes(interval, common, first | second),
     )
 
 
 def _over_seeds(
-    evaluator: GridEvaluator, grids: list[Grid], difference: float
+    protocol: Protocol, grids: list[Grid], difference: float
 ) -> Interval | None:
-    weights = grids[0].layout.weights
     first, second = grids
+    weights = first.cells.weights
     if _same_runs(first, second):
         gaps: Array = second.columns["P"] - first.columns["P"]
-        known = standard_error(gaps, first.index, weights)
+        error = standard_error(gaps, first.index, weights)
         method = "t over runs paired by seed"
     else:
-        both = np.concatenate([first.columns["P"], second.columns["P"]])
+        values = np.concatenate([first.columns["P"], second.columns["P"]])
         cell: Index = np.concatenate([first.index, second.index + weights.size])
-        known = standard_error(both, cell, np.concatenate([weights, weights]))
+        error = standard_error(values, cell, np.concatenate([weights, weights]))
         method = "t of Welch and Satterthwaite"
-    if known is None:
+    if error is None:
         return None
-    error, freedom = known
-    half = t_quantile((1 + evaluator.confidence) / 2, freedom) * error
-    return evaluator._interval(difference - half, difference + half, "seeds", method)
+    scale, freedom = error
+    half = t_quantile((1 + protocol.confidence) / 2, freedom) * scale
+    return protocol.interval(difference - half, difference + half, "seeds", method)
 
 
 def _same_runs(first: Grid, second: Grid) -> bool:
@@ -97,17 +97,17 @@ def _same_runs(first: Grid, second: Grid) -> bool:
 
 
 def _over_examples(
-    evaluator: GridEvaluator, dates: list[Pieces], grids: list[Grid]
+    protocol: Protocol, dates: list[ModelRuns], grids: list[Grid]
 ) -> Interval | None:
-    layout: Layout = grids[0].layout
-    sizes = [effective_examples(pieces.own.runs, layout) for pieces in dates]
+    cells = grids[0].cells
+    sizes = [effective_examples(own.runs, cells) for own in dates]
     shares = [grid.macro("P") or 0.0 for grid in grids]
     if sizes[0] is None or sizes[1] is None or not 0 <= min(shares) <= max(shares) <= 1:
         return None
     low, high = newcombe(
-        shares[1], shares[0], (sizes[1], sizes[0]), evaluator.confidence
+        shares[1], shares[0], (sizes[1], sizes[0]), protocol.confidence
     )
-    return evaluator._interval(low, high, "examples", "Newcombe")
+    return protocol.interval(low, high, "examples", "Newcombe")
 
 
 def _notes(

@@ -106,12 +106,12 @@ def grid(
     runs = ordered(runs)
     model = _one_model(runs, "grid")
     measured = _measured(runs, metric)[model]
-    cells = measured.full.cells
+    cells = measured.full.names
     places = list(dict.fromkeys(cell[:2] for cell in cells))
     strategies = sorted({cell[2] for cell in cells})
     table = np.full((len(places), len(strategies)), math.nan)
     for (task, dataset, strategy), mean in zip(
-        measured.layout.cells, measured.means["P"].tolist(), strict=True
+        measured.cells.names, measured.cells["P"].tolist(), strict=True
     ):
         table[places.index((task, dataset)), strategies.index(strategy)] = mean
     ax = axes_for(

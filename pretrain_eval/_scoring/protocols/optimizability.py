@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._runs import Run
-from pretrain_eval._scoring.evaluator import Measured, Pieces
+from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.formulas.curves import (
     areas_under,
     points_before_failure,
     times_to,
 )
-from pretrain_eval._scoring.formulas.statistics import Array, Cell, rank_correlation
-from pretrain_eval._scoring.grid import Grid, Layout
-from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
+from pretrain_eval._scoring.formulas.statistics import Array, rank_correlation
+from pretrain_eval._scoring.grid import Cells, Grid
 from pretrain_eval._scoring.model_runs import column
+from pretrain_eval._scoring.protocol import Scored
 from pretrain_eval._scoring.reports.report import Report
 
 STEP_METRICS = ("grad_norm", "update_ratio")
@@ -47,7 +46,7 @@ class _Shape(NamedTuple):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class OptimizabilityEvaluator(GridEvaluator):
+class OptimizabilityEvaluator(Evaluator):
     """O = mean of ∫₀¹ z dx, x = log(1 + t/τ) / log(1 + T/τ): area under validation.
 
     z(t) is the normalised validation metric after t of T optimizer steps and τ = T/10,
@@ -76,6 +75,7 @@ class OptimizabilityEvaluator(GridEvaluator):
     """
 
     protocol: ClassVar[str] = "optimizability"
+    reads: ClassVar[str] = "the validation curve {keys}"
     time: Literal["log", "linear"] = "log"
     weights: Mapping[str, float] | None = None
 
@@ -99,23 +99,14 @@ class OptimizabilityEvaluator(GridEvaluator):
             )
 
     @override
-    def combine(self, parts: Mapping[str, float]) -> float:
-        """The area, or the weighted quantities; held in [0, 1]."""
-        if self.weights is None:
-            return clip(parts["validation area"])
-        total = math.fsum(self.weights.values())
-        terms = [w * parts[_weighed(name)] for name, w in self.weights.items()]
-        return clip(math.fsum(terms) / total)
-
-    @override
-    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
-        keys = self._keys(runs)
+    def read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        keys = self.keys_of(runs)
         rows = [
             row
             for row, (run, key) in enumerate(zip(runs, keys, strict=True))
             if run.curve.get(key) or run.status == "diverged"
         ]
-        chance, top = self._levels.ends(
+        chance, top = self.levels.ends(
             [runs[row] for row in rows], [keys[row] for row in rows]
         )
         # Curves that were measured at the same steps are read together.
@@ -155,63 +146,42 @@ class OptimizabilityEvaluator(GridEvaluator):
         return found
 
     @override
-    def _essential(self) -> tuple[str, ...]:
-        return ("validation area",)
+    def parts(self, cells: Cells) -> dict[str, Array]:
+        """The area, the source's three quantities, and two held against scratch."""
+        names = ["validation area", *QUANTITIES, *map(_weighed, STEP_METRICS)]
+        parts = {name: cells.macro(name) for name in names if name in cells}
+        return {name: part for name, part in parts.items() if not np.isnan(part).any()}
 
+    @property
     @override
-    def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
-        grid = super()._grid(pieces, holes)
-        wanted = [name for name in STEP_METRICS if name in (self.weights or {})]
-        if not wanted:
-            return grid
-        twin = grid if pieces.twin is None else super()._grid(Pieces(pieces.twin))
-        columns = dict(grid.columns)
-        for name in wanted:
-            columns[_weighed(name)] = self._against(grid, twin, name)
-        return dataclasses.replace(grid, columns=columns)
+    def mean_of(self) -> dict[str, float]:
+        if self.weights is None:
+            return {"validation area": 1.0}
+        return {_weighed(name): weight for name, weight in self.weights.items()}
 
-    def _against(self, grid: Grid, twin: Grid, name: str) -> Array:
-        # g / (g + g_ref), g_ref the twin's mean on the same cell.
-        if name not in grid.columns or name not in twin.columns:
-            raise ValueError(f"weights name {name!r}, which no history holds")
-        known = dict(zip(twin.layout.cells, twin.means[name].tolist(), strict=True))
-        lacking = [cell for cell in grid.layout.cells if cell not in known]
-        if lacking:
-            raise ValueError(
-                f"the scratch twin has no run in {'/'.join(lacking[0])}, against which"
-                f" {name} is held"
-            )
-        reference = np.array([known[cell] for cell in grid.layout.cells])[grid.index]
-        total = grid.columns[name] + reference
-        share: Array = np.where(total > 0, grid.columns[name] / total, 0.5)
-        return share
-
+    @property
     @override
-    def _needs(self) -> str:
-        return f"the validation curve {' or '.join(map(repr, self._metrics()))}"
-
-    @override
-    def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
+    def limits(self) -> dict[str, tuple[float, float]]:
         names = ("validation area", "validation", *map(_weighed, STEP_METRICS))
         return dict.fromkeys(names, (0.0, 1.0))
 
     @override
-    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        names = ["validation area", *QUANTITIES, *map(_weighed, STEP_METRICS)]
-        found = {name: layout.macro(means[name]) for name in names if name in means}
-        return {name: each for name, each in found.items() if not np.isnan(each).any()}
+    def against(self, grid: Grid, twin: Grid) -> dict[str, Array]:
+        # g / (g + g_ref), g_ref the twin's mean on the same cell.
+        columns = {}
+        for name in STEP_METRICS:
+            if name not in (self.weights or {}):
+                continue
+            if name not in grid.columns or name not in twin.columns:
+                raise ValueError(f"weights name {name!r}, which no history holds")
+            reference = _means_of(twin, name, grid.cells)[grid.index]
+            total = grid.columns[name] + reference
+            share = np.where(total > 0, grid.columns[name] / total, 0.5)
+            columns[_weighed(name)] = share
+        return columns
 
     @override
-    def _linear(self, grid: Grid) -> Array:
-        if self.weights is None:
-            return grid.columns["validation area"]
-        total = math.fsum(self.weights.values())
-        terms = [w * grid.columns[_weighed(name)] for name, w in self.weights.items()]
-        values: Array = np.sum(terms, axis=0) / total
-        return values
-
-    @override
-    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
+    def details(self, grid: Grid, report: Report) -> dict[str, float]:
         names = ["start", "headroom closed", "t90"]
         names += sorted(
             name
@@ -223,34 +193,32 @@ class OptimizabilityEvaluator(GridEvaluator):
         details = {name: value for name, value in found.items() if value is not None}
         details |= _near_the_best(grid)
         details["diverged share"] = grid.diverged / report.num_runs
-        places = [grid.layout.cells[i][:2] for i in grid.index]
+        datasets = _dataset_of_each(grid)
         for name in STEP_METRICS:
-            rho = _agreement(places, grid.columns, name)
+            rho = _agreement(datasets, grid.columns, name)
             if rho is not None:
                 details[f"rank correlation of {name} with validation"] = rho
         return details
 
     @override
-    def _remarks(self, measured: Sequence[Measured]) -> tuple[str, ...]:
-        grids = [each.grid for each in measured if each.grid is not None]
-        places = [grid.layout.cells[i][:2] for grid in grids for i in grid.index]
-        columns = {
-            name: np.concatenate(
-                [
-                    grid.columns.get(name, np.full(grid.cell.size, np.nan))
-                    for grid in grids
-                ]
+    def remarks(self, scored: Sequence[Scored]) -> list[str]:
+        grids = [each.grid for each in scored]
+        datasets = [dataset for grid in grids for dataset in _dataset_of_each(grid)]
+        columns = {}
+        for name in QUANTITIES:
+            absent = [np.full(grid.cell.size, np.nan) for grid in grids]
+            read = zip(grids, absent, strict=True)
+            columns[name] = np.concatenate(
+                [grid.columns.get(name, nothing) for grid, nothing in read]
             )
-            for name in QUANTITIES
-        }
-        found = {name: _agreement(places, columns, name) for name in STEP_METRICS}
-        words = [f"{name} {rho:+.2f}" for name, rho in found.items() if rho is not None]
+        rhos = {name: _agreement(datasets, columns, name) for name in STEP_METRICS}
+        words = [f"{name} {rho:+.2f}" for name, rho in rhos.items() if rho is not None]
         if not words:
-            return ()
-        return (
-            f"Rank correlation with final validation over {len(places)} runs, within"
-            f" each dataset: {', '.join(words)}.",
-        )
+            return []
+        return [
+            f"Rank correlation with final validation over {len(datasets)} runs, within"
+            f" each dataset: {', '.join(words)}."
+        ]
 
 
 def _weighed(name: str) -> str:
@@ -283,26 +251,41 @@ def _step_metrics(runs: Sequence[Run]) -> dict[str, Array]:
     return columns
 
 
+def _means_of(grid: Grid, name: str, cells: Cells) -> Array:
+    # A column's mean in each of the cells, which the grid of the twin must have.
+    means = dict(zip(grid.cells.names, grid.cells[name].tolist(), strict=True))
+    lacking = [cell for cell in cells.names if cell not in means]
+    if lacking:
+        raise ValueError(
+            f"the scratch twin has no run in {'/'.join(lacking[0])}, against which"
+            f" {name} is held"
+        )
+    return np.array([means[cell] for cell in cells.names])
+
+
 def _near_the_best(grid: Grid) -> dict[str, float]:
     # How forgiving the model is: strategies that come near the best one, by dataset.
-    areas = grid.means["validation area"]
-    groups = [areas[index] for index in grid.layout.datasets.values()]
+    areas, datasets = grid.cells["validation area"], grid.cells.datasets
+    groups = [areas[index] for index in datasets.values()]
     if max(group.size for group in groups) < 2:
         return {}
     shares = np.array([(group >= group.max() - NEAR).mean() for group in groups])
-    places = Layout(tuple((*place, "") for place in grid.layout.datasets), {})
-    return {"strategies near the best": float(places.macro(shares))}
+    return {"strategies near the best": grid.cells.over_datasets(shares)}
+
+
+def _dataset_of_each(grid: Grid) -> list[tuple[str, str]]:
+    return [grid.cells.names[i][:2] for i in grid.index]
 
 
 def _agreement(
-    places: Sequence[tuple[str, str]], columns: Mapping[str, Array], name: str
+    datasets: Sequence[tuple[str, str]], columns: Mapping[str, Array], name: str
 ) -> float | None:
     # Within each dataset, so that an easy one does not make the correlation.
     if name not in columns:
         return None
     known = ~np.isnan(columns[name]) & ~np.isnan(columns["validation"])
-    codes = {place: code for code, place in enumerate(dict.fromkeys(places))}
-    group = np.array([codes[place] for place in places], dtype=np.intp)[known]
+    codes = {dataset: code for code, dataset in enumerate(dict.fromkeys(datasets))}
+    group = np.array([codes[each] for each in datasets], dtype=np.intp)[known]
     if not group.size:
         return None
     return rank_correlation(columns[name][known], columns["validation"][known], group)

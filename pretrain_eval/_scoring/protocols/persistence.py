@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -11,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._runs import Run
+from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.formulas.intervals import wilson
 from pretrain_eval._scoring.formulas.statistics import (
     Array,
@@ -19,9 +19,9 @@ from pretrain_eval._scoring.formulas.statistics import (
     iqm,
     stability,
 )
-from pretrain_eval._scoring.grid import Grid, Layout, effective_examples
-from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
+from pretrain_eval._scoring.grid import Cells, Grid, effective_examples
 from pretrain_eval._scoring.new_examples import MACRO, moves_over_examples
+from pretrain_eval._scoring.protocol import held
 from pretrain_eval._scoring.reports.comparison import Change
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.two_dates import change
@@ -29,7 +29,7 @@ from pretrain_eval._scoring.two_dates import change
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class PersistenceEvaluator(GridEvaluator):
+class PersistenceEvaluator(Evaluator):
     """P(M) = 1 / (N_T N_D N_S) Σ_ijk P_ijk, the mean metric over the whole grid.
 
     P_ijk is the metric after fine-tuning on dataset j of task i by strategy k, averaged
@@ -70,103 +70,97 @@ class PersistenceEvaluator(GridEvaluator):
         return change(self, before, after, is_share=self._is_share)
 
     @override
-    def combine(self, parts: Mapping[str, float]) -> float:
-        """The mean of the task means, held in [0, 1]."""
-        return clip(math.fsum(parts.values()) / len(parts))
+    def read(self, runs: Sequence[Run]) -> dict[str, Array]:
+        z = self.normalised(runs)
+        return {"P": self.measured(runs) if self.ceiling is None else z, "z": z}
 
     @override
-    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
-        z = self._normalised(runs)
-        if self.ceiling is not None:
-            return {"P": z, "z": z}
-        return {"P": self._after(runs, self._keys(runs)), "z": z}
+    def parts(self, cells: Cells) -> dict[str, Array]:
+        """The macro mean of each task, of which the score is the mean."""
+        return cells.by_task("P")
 
+    @property
     @override
-    def _essential(self) -> tuple[str, ...]:
-        return ("P",)
-
-    @override
-    def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
+    def limits(self) -> dict[str, tuple[float, float]]:
         return {"P": (0.0, 1.0), "z": (0.0, 1.0)}
 
+    @property
     @override
-    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        return layout.by_task(means["P"])
+    def mean_of(self) -> dict[str, float]:
+        return {"P": 1.0}
 
     @override
-    def _linear(self, grid: Grid) -> Array:
-        return grid.columns["P"]
-
-    @override
-    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
-        cells = grid.means["P"]
+    def details(self, grid: Grid, report: Report) -> dict[str, float]:
+        cells = grid.cells
         details = {}
         z = grid.macro("z")
         if z is not None:
             details["normalised mean"] = z
         if grid.cell.size >= 8:
             details["IQM"] = iqm(grid.columns["P"])
-        details["CVaR25 over cells"] = float(cvar(cells))
-        details["worst cell"] = float(cells.min())
-        details["stability"] = stability(cells, grid.layout.weights)
-        return details | _variances(grid) | _strategies(grid.layout, cells)
+        details["CVaR25 over cells"] = float(cvar(cells["P"]))
+        details["worst cell"] = float(cells["P"].min())
+        details["stability"] = stability(cells["P"], cells.weights)
+        return details | _variances(grid) | _over_strategies(cells)
 
     @property
     def _is_share(self) -> bool:
         # Of the metrics, accuracy alone is a share of the examples.
-        return self.ceiling is None and self._metrics() == ("accuracy",)
+        return self.ceiling is None and self.keys == ("accuracy",)
 
     @override
-    def _examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
-        center, keys = grid.macro("P"), self._metrics()
+    def examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
+        center, keys = grid.macro("P"), self.keys
         if center is None or not 0 <= center <= 1 or self.ceiling is not None:
             return None
         if self._is_share:
-            size = effective_examples(runs, grid.layout)
+            size = effective_examples(runs, grid.cells)
             if size is None:
                 return None
             low, high = wilson(center, size, self.confidence)
-            return self._interval(low, high, "examples", "Wilson")
+            return self.interval(low, high, "examples", "Wilson")
         if len(keys) > 1 or keys[0] not in MACRO:
             return None
-        rng = self._rng(runs[0].model)
-        moves = moves_over_examples(runs, grid.layout, keys[0], self.confidence, rng)
+        rng = self.rng(runs[0].model)
+        moves = moves_over_examples(runs, grid.cells, keys[0], self.confidence, rng)
         if moves is None:
             return None
-        low, high = (clip(center + move) for move in moves)
-        return self._interval(low, high, "examples", "bootstrap over examples")
+        low, high = (held(center + move) for move in moves)
+        return self.interval(low, high, "examples", "bootstrap over examples")
 
 
 def _variances(grid: Grid) -> dict[str, float]:
     # Var = Var of tasks + of datasets in a task + of strategies on a dataset + of seeds.
-    layout, means = grid.layout, grid.means["P"]
-    weights = layout.weights
-    mean = exact_dot(weights, means)
+    cells, means = grid.cells, grid.cells["P"]
+    mean = exact_dot(cells.weights, means)
     of_task, of_dataset = np.empty(means.size), np.empty(means.size)
-    by_task, by_dataset = layout.by_task(means), layout.by_dataset(means)
-    for (task,), index in layout.tasks.items():
+    by_task, by_dataset = cells.by_task("P"), cells.by_dataset("P")
+    for (task,), index in cells.tasks.items():
         of_task[index] = by_task[task]
-    for place, index in layout.datasets.items():
-        of_dataset[index] = by_dataset[place]
+    for dataset, index in cells.datasets.items():
+        of_dataset[index] = by_dataset[dataset]
     within = (grid.columns["P"] - means[grid.index]) ** 2
-    seeds = np.bincount(grid.index, within, means.size) / np.bincount(grid.index)
+    of_seeds = np.bincount(grid.index, within, means.size) / np.bincount(grid.index)
+    variances = {
+        "tasks": (of_task - mean) ** 2,
+        "datasets": (of_dataset - of_task) ** 2,
+        "strategies": (means - of_dataset) ** 2,
+        "seeds": of_seeds,
+    }
     return {
-        "variance over tasks": exact_dot(weights, (of_task - mean) ** 2),
-        "variance over datasets": exact_dot(weights, (of_dataset - of_task) ** 2),
-        "variance over strategies": exact_dot(weights, (means - of_dataset) ** 2),
-        "variance over seeds": exact_dot(weights, seeds),
+        f"variance over {name}": exact_dot(cells.weights, squares)
+        for name, squares in variances.items()
     }
 
 
-def _strategies(layout: Layout, cells: Array) -> dict[str, float]:
+def _over_strategies(cells: Cells) -> dict[str, float]:
     # mean_ij sd_k and mean_ij (max_k − mean_k), where there are several strategies.
-    groups = [cells[index] for index in layout.datasets.values()]
+    groups = [cells["P"][index] for index in cells.datasets.values()]
     if max(group.size for group in groups) < 2:
         return {}
-    places = Layout(tuple((*place, "") for place in layout.datasets), {})
     spread = np.array([group.std() for group in groups])
     gain = np.array([group.max() - group.mean() for group in groups])
     return {
-        "strategy sensitivity": float(places.macro(spread)),
-        "tunability": float(places.macro(gain)),
+        "strategy sensitivity": cells.over_datasets(spread),
+        "tunability": cells.over_datasets(gain),
     }

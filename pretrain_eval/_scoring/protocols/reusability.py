@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring.budget import Budget, measured_costs
+from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.formulas.statistics import Array, geometric
-from pretrain_eval._scoring.grid import Grid, Layout
-from pretrain_eval._scoring.grid_evaluator import GridEvaluator
+from pretrain_eval._scoring.grid import Cells, Grid
 from pretrain_eval._scoring.model_runs import column
 from pretrain_eval._scoring.reports.report import Report
 
@@ -23,7 +23,7 @@ COMPLEXITY = ("parameters", "macs")
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ReusabilityEvaluator(GridEvaluator):
+class ReusabilityEvaluator(Evaluator):
     """R = M^0.4 · D^0.4 · C^0.2: many tasks, many domains, little complexity.
 
     M is the macro mean of the normalised metric over tasks. D is the mean over the
@@ -53,60 +53,57 @@ class ReusabilityEvaluator(GridEvaluator):
     budget: Budget | None = None
 
     @override
-    def combine(self, parts: Mapping[str, float]) -> float:
-        """The weighted geometric mean of the parts that there are."""
-        return float(self._combined({k: np.array(v) for k, v in parts.items()}))
-
-    @override
-    def _combined(self, parts: Mapping[str, Array]) -> Array:
-        return geometric(parts, WEIGHTS)
-
-    @property
-    def _limits(self) -> list[str]:
-        stated = self.budget.stated if self.budget is not None else ()
-        return [name for name in COMPLEXITY if name in stated]
-
-    @override
-    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+    def read(self, runs: Sequence[Run]) -> dict[str, Array]:
         costs = [run.cost for run in runs]
-        columns = {"z": self._normalised(runs)} | measured_costs(costs, self._limits)
         whole = column(cost.num_parameters for cost in costs)
         trained = column(cost.num_trainable_parameters for cost in costs)
         whole[whole == 0] = np.nan
-        return {**columns, "trainable share": trained / whole}
+        return {
+            "z": self.normalised(runs),
+            **measured_costs(costs, self._limited),
+            "trainable share": trained / whole,
+        }
 
     @override
-    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        domains = np.stack(list(layout.by_dataset(means["z"]).values()), axis=-1)
+    def parts(self, cells: Cells) -> dict[str, Array]:
+        """Over tasks, over domains, and how little complexity."""
+        domains = np.stack(list(cells.by_dataset("z").values()), axis=-1)
         parts = {
-            "multi-task": layout.macro(means["z"]),
+            "multi-task": cells.macro("z"),
             "cross-domain": (domains.mean(axis=-1) + domains.min(axis=-1)) / 2,
         }
         if self.budget is None:
             return parts
-        amounts = {
-            name: layout.macro(means[name]) for name in self._limits if name in means
-        }
+        amounts = {name: cells.macro(name) for name in self._limited if name in cells}
         return parts | self.budget.geometric_mean("complexity", amounts)
 
     @override
-    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
-        details, z = {}, grid.means["z"]
-        names = {"head": "head only", "all": "fully tuned"}
-        for mode, name in names.items():
-            index = grid.layout.of_mode(mode)
-            if index:
-                details[name] = float(grid.layout.only(index).macro(z[index]))
+    def combine(self, parts: Mapping[str, Array]) -> Array:
+        """The weighted geometric mean of the parts that there are."""
+        return geometric(parts, WEIGHTS)
+
+    @property
+    def _limited(self) -> list[str]:
+        stated = self.budget.stated if self.budget is not None else ()
+        return [name for name in COMPLEXITY if name in stated]
+
+    @override
+    def details(self, grid: Grid, report: Report) -> dict[str, float]:
+        details = {}
+        for mode, name in {"head": "head only", "all": "fully tuned"}.items():
+            cells = grid.cells.of_mode(mode)
+            if cells.names:
+                details[name] = float(cells.macro("z"))
         if len(details) == 2 and details["fully tuned"] > 0:
             details["reuse ratio"] = details["head only"] / details["fully tuned"]
         share = grid.macro("trainable share")
         return details | ({} if share is None else {"trainable share": share})
 
     @override
-    def _own_notes(self, grid: Grid) -> list[str]:
-        if not self._limits:
+    def notes(self, grid: Grid) -> list[str]:
+        if not self._limited:
             return ["No limit on parameters or MACs is stated: complexity is left out."]
-        unknown = [name for name in self._limits if name not in grid.columns]
+        unknown = [name for name in self._limited if name not in grid.columns]
         if unknown:
             return [f"No run measured {' or '.join(unknown)}: left out of complexity."]
         return []

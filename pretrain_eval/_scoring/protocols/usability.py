@@ -11,10 +11,10 @@ from typing_extensions import override
 
 from pretrain_eval._runs import FrozenDict, Run
 from pretrain_eval._scoring.budget import COSTS, Budget, measured_costs
-from pretrain_eval._scoring.evaluator import Measured
+from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.formulas.statistics import Array, cvar, geometric
-from pretrain_eval._scoring.grid import Grid, Layout
-from pretrain_eval._scoring.grid_evaluator import GridEvaluator
+from pretrain_eval._scoring.grid import Cells, Grid
+from pretrain_eval._scoring.protocol import Scored
 from pretrain_eval._scoring.reports.report import Report
 from pretrain_eval._scoring.reports.table import listing
 
@@ -32,7 +32,7 @@ NUM_WEIGHTS = 4000
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class UsabilityEvaluator(GridEvaluator):
+class UsabilityEvaluator(Evaluator):
     """U = Π d_k^{w_k} over performance, generalisation, resources and training time.
 
     Performance is the macro mean of the normalised metric, generalisation the mean of
@@ -72,50 +72,35 @@ class UsabilityEvaluator(GridEvaluator):
             )
 
     @override
-    def combine(self, parts: Mapping[str, float]) -> float | None:
-        """The weighted geometric mean; None where no cost has a desirability."""
-        if not {"resources", "training time"} & set(parts):
-            return None
-        return float(self._combined({k: np.array(v) for k, v in parts.items()}))
-
-    @override
-    def _combined(self, parts: Mapping[str, Array]) -> Array:
-        return geometric(parts, self.weights)
-
-    @override
-    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+    def read(self, runs: Sequence[Run]) -> dict[str, Array]:
         costs = measured_costs([run.cost for run in runs], COSTS)
-        return {"z": self._normalised(runs)} | costs
+        return {"z": self.normalised(runs), **costs}
 
     @override
-    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        modes = [index for mode in MODES if (index := layout.of_mode(mode))]
-        found = [
-            self._of_mode(
-                layout.only(index),
-                {name: mean[..., index] for name, mean in means.items()},
-            )
-            for index in modes
-        ]
-        names = [name for name in WEIGHTS if all(name in parts for parts in found)]
+    def parts(self, cells: Cells) -> dict[str, Array]:
+        """The four, of the mode that makes the larger U."""
+        modes = [cells.of_mode(mode) for mode in MODES]
+        by_mode = [self._of_mode(cells) for cells in modes if cells.names]
+        names = [name for name in WEIGHTS if all(name in parts for parts in by_mode)]
         # By what U is made of, so that a better run can never make U smaller.
         worth = [
-            self._combined({name: parts[name] for name in names}) for parts in found
+            geometric({name: parts[name] for name in names}, self.weights)
+            for parts in by_mode
         ]
         best = np.argmax(np.stack(worth), axis=0)
         return {
-            name: np.choose(best, [parts[name] for parts in found]) for name in names
+            name: np.choose(best, [parts[name] for parts in by_mode]) for name in names
         }
 
-    def _of_mode(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
-        tasks = np.stack(list(layout.by_task(means["z"]).values()), axis=-1)
-        parts = {"performance": layout.macro(means["z"]), "generalisation": cvar(tasks)}
+    def _of_mode(self, cells: Cells) -> dict[str, Array]:
+        tasks = np.stack(list(cells.by_task("z").values()), axis=-1)
+        parts = {"performance": cells.macro("z"), "generalisation": cvar(tasks)}
         if self.budget is None:
             return parts
         amounts = {
-            name: layout.macro(means[name])
+            name: cells.macro(name)
             for name in self.budget.stated
-            if name in means and not np.isnan(means[name]).all()
+            if name in cells and not np.isnan(cells[name]).all()
         }
         times = {name: x for name, x in amounts.items() if name == "seconds"}
         sizes = {name: x for name, x in amounts.items() if name != "seconds"}
@@ -123,17 +108,22 @@ class UsabilityEvaluator(GridEvaluator):
         return parts | self.budget.geometric_mean("training time", times)
 
     @override
-    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
+    def combine(self, parts: Mapping[str, Array]) -> Array | None:
+        """The weighted geometric mean; None where no cost has a desirability."""
+        if not {"resources", "training time"} & set(parts):
+            return None
+        return geometric(parts, self.weights)
+
+    @override
+    def details(self, grid: Grid, report: Report) -> dict[str, float]:
         details = {}
         for mode, name in MODES.items():
-            index = grid.layout.of_mode(mode)
-            if not index:
+            cells = grid.cells.of_mode(mode)
+            if not cells.names:
                 continue
-            layout = grid.layout.only(index)
-            details[name] = float(layout.macro(grid.means["z"][index]))
-            seconds = grid.means.get("seconds")
-            if seconds is not None and not np.isnan(seconds[index]).all():
-                details[f"seconds of {name}"] = float(layout.macro(seconds[index]))
+            details[name] = float(cells.macro("z"))
+            if "seconds" in cells and not np.isnan(cells["seconds"]).all():
+                details[f"seconds of {name}"] = float(cells.macro("seconds"))
         for cost in COSTS:
             amount = grid.macro(cost)
             if amount is not None:
@@ -147,7 +137,7 @@ class UsabilityEvaluator(GridEvaluator):
         return details
 
     @override
-    def _own_notes(self, grid: Grid) -> list[str]:
+    def notes(self, grid: Grid) -> list[str]:
         stated = self.budget.stated if self.budget is not None else ()
         if not stated:
             return ["No budget is stated, so no single score is made of unlike costs."]
@@ -157,7 +147,7 @@ class UsabilityEvaluator(GridEvaluator):
         return []
 
     @override
-    def _acceptability(
+    def acceptability(
         self, reports: Sequence[Report]
     ) -> Mapping[str, tuple[float, ...]]:
         # How often each model takes each rank when weights are drawn from Dirichlet(1).
@@ -177,19 +167,19 @@ class UsabilityEvaluator(GridEvaluator):
         }
 
     @override
-    def _remarks(self, measured: Sequence[Measured]) -> tuple[str, ...]:
-        reports = [each.report for each in measured]
+    def remarks(self, scored: Sequence[Scored]) -> list[str]:
+        reports = [each.report for each in scored]
         if len(reports) < 2:
-            return ()
+            return []
         costs = [c for c in COSTS if all(c in each.details for each in reports)]
         front = pareto_front(reports, costs)
         against = listing(["performance", *(name.replace("_", " ") for name in costs)])
         remarks = [f"Pareto front of {against}: {listing(front, 10)}."]
-        shares = self._acceptability(reports)
+        shares = self.acceptability(reports)
         if shares:
             words = [f"{model} {share[0]:.0%}" for model, share in shares.items()]
             remarks.append(f"First under random weights: {listing(words, 10)}.")
-        return tuple(remarks)
+        return remarks
 
 
 def pareto_front(reports: Sequence[Report], costs: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._runs import Run
-from pretrain_eval._scoring.evaluator import Pieces
-from pretrain_eval._scoring.formulas.statistics import Array, Cell, stability
-from pretrain_eval._scoring.grid import Grid, Layout
-from pretrain_eval._scoring.grid_evaluator import GridEvaluator, clip
+from pretrain_eval._scoring.evaluator import Evaluator
+from pretrain_eval._scoring.formulas.statistics import Array, stability
+from pretrain_eval._scoring.grid import Cells, Grid
 from pretrain_eval._scoring.model_runs import column, column_of
 from pretrain_eval._scoring.reports.report import Report
 
@@ -25,7 +23,7 @@ SATURATED = 0.02
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class VariabilityEvaluator(GridEvaluator):
+class VariabilityEvaluator(Evaluator):
     """V = mean of h, h = (a − b) / (1 − b): the share of the headroom that was closed.
 
     b and a are the normalised metric before and after fine-tuning, h is held in
@@ -52,24 +50,21 @@ class VariabilityEvaluator(GridEvaluator):
     """
 
     protocol: ClassVar[str] = "variability"
-    metric: str | Mapping[str, str] | None = None  # type: ignore[assignment] # the three
+    reads: ClassVar[str] = "{keys} in both baseline and scores"
+    metric: str | Mapping[str, str] | None = None
+
+    @property
+    @override
+    def keys(self) -> tuple[str, ...]:
+        return USUAL if self.metric is None else super().keys
 
     @override
-    def combine(self, parts: Mapping[str, float]) -> float:
-        """The mean over the metrics, held in [0, 1]."""
-        return clip(math.fsum(parts.values()) / len(parts))
-
-    @override
-    def _metrics(self) -> tuple[str, ...]:
-        return USUAL if self.metric is None else super()._metrics()
-
-    @override
-    def _read(self, runs: Sequence[Run]) -> dict[str, Array]:
+    def read(self, runs: Sequence[Run]) -> dict[str, Array]:
         columns: dict[str, Array] = {}
-        for key in self._metrics():
+        for key in self.keys:
             keys = [key] * len(runs)
             if isinstance(self.metric, Mapping):  # to each task its own
-                keys = [key if each == key else "" for each in self._keys(runs)]
+                keys = [key if own == key else "" for own in self.keys_of(runs)]
             columns |= self._read_metric(runs, key, keys)
         return columns | _forgetting(runs)
 
@@ -77,49 +72,24 @@ class VariabilityEvaluator(GridEvaluator):
         self, runs: Sequence[Run], key: str, keys: Sequence[str]
     ) -> dict[str, Array]:
         before = column_of([run.baseline for run in runs], keys)
-        values = np.stack([before, self._after(runs, keys)])
-        z = self._levels.normalised(runs, keys, values)
+        values = np.stack([before, self.measured(runs, keys)])
+        z = self.levels.normalised(runs, keys, values)
         values[np.isnan(z)] = np.nan
         return {
             f"before {key}": values[0],
             f"after {key}": values[1],
             f"z before {key}": z[0],
             f"z after {key}": z[1],
+            key: _headroom_closed(z[0], z[1]),
         }
 
     @override
-    def _essential(self) -> tuple[str, ...]:
-        return tuple(f"z after {key}" for key in self._metrics())
-
-    @override
-    def _grid(self, pieces: Pieces, holes: Sequence[Cell] = ()) -> Grid:
-        grid = super()._grid(pieces, holes)
-        columns = dict(grid.columns)
-        for key in self._found(grid):
-            b, a = columns[f"z before {key}"], columns[f"z after {key}"]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                h = np.clip((a - b) / (1 - b), -1.0, 1.0)
-            columns[key] = np.where(1 - b < SATURATED, math.nan, h)
-        return dataclasses.replace(grid, columns=columns)
-
-    def _found(self, grid: Grid) -> list[str]:
-        return [key for key in self._metrics() if f"z after {key}" in grid.columns]
-
-    @override
-    def _needs(self) -> str:
-        keys = " or ".join(map(repr, self._metrics()))
-        return f"{keys} in both baseline and scores"
-
-    @override
-    def _worst_and_best(self) -> Mapping[str, tuple[float, float]]:
-        return dict.fromkeys(self._metrics(), (-1.0, 1.0))
-
-    @override
-    def _made_of(self, layout: Layout, means: Mapping[str, Array]) -> dict[str, Array]:
+    def parts(self, cells: Cells) -> dict[str, Array]:
+        """The share of the headroom closed in each metric; the score is their mean."""
         parts = {
-            key: layout.macro(means[key])
-            for key in self._metrics()
-            if key in means and not np.isnan(means[key]).all()
+            key: cells.macro(key)
+            for key in self.keys
+            if key in cells and not np.isnan(cells[key]).all()
         }
         if not parts:
             raise ValueError(
@@ -128,23 +98,23 @@ class VariabilityEvaluator(GridEvaluator):
             )
         return parts
 
+    @property
     @override
-    def _linear(self, grid: Grid) -> Array:
-        # Cells without headroom in one metric weigh nothing there, and the others more.
-        keys = list(self._made_of(grid.layout, grid.means))
-        values = np.zeros(grid.cell.size)
-        for key in keys:
-            means, column = grid.means[key], grid.columns[key]
-            known = ~np.isnan(means)
-            share = np.zeros(means.size)
-            layout = grid.layout.only(np.flatnonzero(known).tolist())
-            share[known] = layout.weights / grid.layout.weights[known]
-            filled = np.where(np.isnan(column), means[grid.index], column)
-            values += share[grid.index] * np.nan_to_num(filled) / len(keys)
-        return values
+    def limits(self) -> dict[str, tuple[float, float]]:
+        # A run without headroom is not missing: what it reached is known.
+        reached = dict.fromkeys([f"z after {key}" for key in self.keys], (0.0, 1.0))
+        return dict.fromkeys(self.keys, (-1.0, 1.0)) | reached
+
+    @property
+    @override
+    def mean_of(self) -> dict[str, float]:
+        return dict.fromkeys(self.keys, 1.0)
+
+    def _found(self, grid: Grid) -> list[str]:
+        return [key for key in self.keys if f"z after {key}" in grid.columns]
 
     @override
-    def _details(self, grid: Grid, report: Report) -> dict[str, float]:
+    def details(self, grid: Grid, report: Report) -> dict[str, float]:
         details: dict[str, float] = {}
         for key in self._found(grid):
             before, after = grid.macro(f"before {key}"), grid.macro(f"after {key}")
@@ -153,24 +123,24 @@ class VariabilityEvaluator(GridEvaluator):
                 details[f"{key} after"] = after
                 details[f"change of {key}"] = after - before
         details["signed mean"] = math.fsum(report.parts.values()) / len(report.parts)
-        b, a = self._measured(grid)
+        b, a = self._before_and_after(grid)
         details["negative transfer"] = float((a < b).mean())
-        z = grid.means[f"z after {self._found(grid)[0]}"]
-        known = np.flatnonzero(~np.isnan(z)).tolist()
-        weights = grid.layout.only(known).weights
-        details["consistency of after"] = stability(np.clip(z[known], 0, 1), weights)
+        main = f"z after {self._found(grid)[0]}"
+        reached = grid.cells.only(np.flatnonzero(~np.isnan(grid.cells[main])).tolist())
+        z = np.clip(reached[main], 0, 1)
+        details["consistency of after"] = stability(z, reached.weights)
         details["saturated"] = float((1 - b < SATURATED).sum())
         forgetting = grid.macro("forgetting")
         return details | ({} if forgetting is None else {"forgetting": forgetting})
 
     @override
-    def _own_notes(self, grid: Grid) -> list[str]:
+    def notes(self, grid: Grid) -> list[str]:
         notes = []
         found = self._found(grid)
-        absent = [key for key in self._metrics() if key not in found]
+        absent = [key for key in self.keys if key not in found]
         if absent:
             notes.append(f"No run holds {' and '.join(absent)} before and after.")
-        count = int((1 - self._measured(grid)[0] < SATURATED).sum())
+        count = int((1 - self._before_and_after(grid)[0] < SATURATED).sum())
         if count:
             notes.append(
                 f"{count} measurements had less than {SATURATED} of headroom and are"
@@ -178,7 +148,7 @@ class VariabilityEvaluator(GridEvaluator):
             )
         return notes
 
-    def _measured(self, grid: Grid) -> tuple[Array, Array]:
+    def _before_and_after(self, grid: Grid) -> tuple[Array, Array]:
         # z before and after, of every run and metric.
         pairs = [
             (grid.columns[f"z before {key}"], grid.columns[f"z after {key}"])
@@ -187,6 +157,13 @@ class VariabilityEvaluator(GridEvaluator):
         before, after = np.concatenate(pairs, axis=1)
         known = ~np.isnan(before)
         return before[known], after[known]
+
+
+def _headroom_closed(before: Array, after: Array) -> Array:
+    # h = (a − b) / (1 − b), held in [−1, 1]; NaN where there was no headroom.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        closed = np.clip((after - before) / (1 - before), -1.0, 1.0)
+    return np.where(1 - before < SATURATED, math.nan, closed)
 
 
 def _forgetting(runs: Sequence[Run]) -> dict[str, Array]:

@@ -1,0 +1,244 @@
+"""What a protocol says: what it reads of runs, its parts, and the formula of its score.
+
+The rest, from intervals to the ranking, is made of these few functions, which work
+alike on one number a cell and on thousands of draws of it.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal, NamedTuple, final
+
+import numpy as np
+
+from pretrain_eval._runs import Run
+from pretrain_eval._scoring.chance import Chance, ChanceLevels, is_loss
+from pretrain_eval._scoring.formulas.statistics import Array
+from pretrain_eval._scoring.grid import Cells, Grid
+from pretrain_eval._scoring.model_runs import (
+    column,
+    column_of,
+    named,
+    which_diverged,
+)
+from pretrain_eval._scoring.reports.report import Interval, Report
+
+
+class Scored(NamedTuple):
+    """A report with what a comparison needs beyond it.
+
+    Attributes:
+        report: The report.
+        grid: The rows that were read.
+        draws: Draws of the score over new seeds; None with one seed a cell.
+        tasks: What each task adds to the score, if the score is a mean.
+    """
+
+    report: Report
+    grid: Grid
+    draws: Array | None
+    tasks: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(ABC):
+    """What a protocol says of itself; its fields are explained in `Evaluator`.
+
+    Attributes:
+        protocol: Name of the protocol.
+        reads: How an error names what a run must hold, `{keys}` being the metrics.
+    """
+
+    protocol: ClassVar[str]
+    reads: ClassVar[str] = "the score {keys}"
+
+    metric: str | Mapping[str, str] | None = "accuracy"
+    chance: Chance = None
+    ceiling: float | None = None
+    scratch: str | Mapping[str, str] | None = None
+    diverged: Literal["chance", "drop", "raise"] = "chance"
+    strict: bool = False
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise ValueError(
+                f"confidence must lie between 0 and 1, got {self.confidence}"
+            )
+        if self.diverged not in ("chance", "drop", "raise"):
+            raise ValueError(
+                f"diverged must be 'chance', 'drop' or 'raise', got {self.diverged!r}"
+            )
+        losses = [key for key in self.keys if is_loss(key)]
+        if losses and self.ceiling is None:
+            raise ValueError(
+                f"{losses[0]!r} is better when smaller and has no score in [0, 1]; give"
+                " ceiling=, the loss of a perfect predictor, for example ceiling=0.0"
+            )
+
+    # What makes the score.
+
+    def read(self, runs: Sequence[Run]) -> Mapping[str, Array]:
+        """One value a run in each column, NaN where it is not measured.
+
+        By default one column, "z": the metric as its share of the way from chance to
+        the ceiling.
+
+        Args:
+            runs: Completed ones, and diverged ones where these count as chance.
+        """
+        return {"z": self.normalised(runs)}
+
+    @abstractmethod
+    def parts(self, cells: Cells) -> Mapping[str, Array]:
+        """The named quantities that the score is made of, each of shape (...).
+
+        Args:
+            cells: What was read, as means over the seeds of each cell, of shape
+                (..., num_cells).
+        """
+
+    def combine(self, parts: Mapping[str, Array]) -> Array | None:
+        """The score, larger is better, from the parts alone.
+
+        By default their mean, weighted by `mean_of` where it names some of them.
+
+        Args:
+            parts: Numbers or arrays of one shape.
+
+        Returns:
+            The score, of that shape; it is shown and ranked held in [0, 1]. None where
+            these parts make no score.
+        """
+        named_weights = {n: w for n, w in self.mean_of.items() if n in parts}
+        weights = named_weights or dict.fromkeys(parts, 1.0)
+        terms = np.array([weight * parts[name] for name, weight in weights.items()])
+        # A sum that is rounded once does not depend on the order of the parts.
+        total = np.array(math.fsum(terms)) if terms.ndim == 1 else terms.sum(axis=0)
+        mean: Array = total / math.fsum(weights.values())
+        return mean
+
+    # What is known of it.
+
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """The columns that the score is made of: the worst and the best of a run.
+
+        A run that holds none of them is missing, and what it could have measured gives
+        the bounds.
+        """
+        return {"z": (0.0, 1.0)}
+
+    @property
+    def mean_of(self) -> Mapping[str, float]:
+        """The columns of whose macro means the score is the mean, each with its weight.
+
+        With it the interval is Student's t and each task has its share of the score;
+        empty, for any other score, it is the bootstrap.
+        """
+        return {}
+
+    # What is shown beside it.
+
+    def details(self, grid: Grid, report: Report) -> Mapping[str, float]:
+        """Quantities that make no part of the score."""
+        return {}
+
+    def notes(self, grid: Grid) -> Sequence[str]:
+        """What a reader has to know about this protocol's score, in sentences."""
+        return ()
+
+    def examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
+        """The interval of the score for new examples, where it is known."""
+        return None
+
+    def remarks(self, scored: Sequence[Scored]) -> Sequence[str]:
+        """What a reader has to know about a comparison, in sentences."""
+        return ()
+
+    def acceptability(
+        self, reports: Sequence[Report]
+    ) -> Mapping[str, tuple[float, ...]]:
+        """Share of random weights under which each model takes each rank."""
+        return {}
+
+    def against(self, grid: Grid, twin: Grid) -> Mapping[str, Array]:
+        """Further columns, of what was read held against the twin from scratch."""
+        return {}
+
+    # What a protocol can ask for.
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The metrics that are read."""
+        if isinstance(self.metric, Mapping):
+            return tuple(dict.fromkeys(self.metric.values()))
+        return (str(self.metric),)
+
+    @final
+    def keys_of(self, runs: Sequence[Run]) -> list[str]:
+        """The metric that is read from each run; "" where its task has none."""
+        if isinstance(self.metric, Mapping):
+            return [self.metric.get(run.task, "") for run in runs]
+        return [str(self.metric)] * len(runs)
+
+    @cached_property
+    def levels(self) -> ChanceLevels:
+        """Where chance and perfection lie."""
+        return ChanceLevels(self.chance, self.ceiling)
+
+    @final
+    def measured(self, runs: Sequence[Run], keys: Sequence[str] | None = None) -> Array:
+        """A metric of each run after fine-tuning; chance where it diverged."""
+        keys = self.keys_of(runs) if keys is None else keys
+        values = column_of([run.scores for run in runs], keys)
+        failed = which_diverged(runs) & named(keys)
+        if failed.any():
+            levels = np.nan_to_num(column(self.levels.chances(runs, keys)))
+            values = np.where(failed, levels, values)
+        return values
+
+    @final
+    def normalised(self, runs: Sequence[Run]) -> Array:
+        """Each run's metric as its share of the way from chance to the ceiling."""
+        keys = self.keys_of(runs)
+        values = column_of([run.scores for run in runs], keys)
+        failed = which_diverged(runs)
+        values[failed] = np.nan
+        shares = self.levels.normalised(runs, keys, values)
+        shares[failed & named(keys)] = 0.0
+        return shares
+
+    @final
+    def interval(self, low: float, high: float, over: str, method: str) -> Interval:
+        """A range at the evaluator's confidence."""
+        return Interval(
+            low=float(low),
+            high=float(high),
+            confidence=self.confidence,
+            over=over,
+            method=method,
+        )
+
+    @final
+    def rng(self, model: str) -> np.random.Generator:
+        """The randomness of a model's draws, whichever others are compared."""
+        return np.random.default_rng([self.seed, zlib.crc32(model.encode())])
+
+    @final
+    def twin_of(self, model: str) -> str | None:
+        """The name of the model from random weights that a model is held against."""
+        if isinstance(self.scratch, Mapping):
+            return self.scratch.get(model)
+        return None if self.scratch == model else self.scratch
+
+
+def held(value: float) -> float:
+    """The value held in [0, 1]."""
+    return min(max(value, 0.0), 1.0)

@@ -1,0 +1,322 @@
+"""One model under one protocol: rows, score, intervals, bounds, notes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.random import Generator
+
+from pretrain_eval._runs import Run
+from pretrain_eval._scoring.formulas.intervals import (
+    percentiles,
+    resampled_means,
+    standard_error,
+    stretch,
+    t_quantile,
+)
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index, mean_by_cell
+from pretrain_eval._scoring.grid import Cells, Grid, crossed
+from pretrain_eval._scoring.model_runs import ModelRuns
+from pretrain_eval._scoring.protocol import Protocol, Scored, held
+from pretrain_eval._scoring.reports.report import Interval, Report
+
+NUM_DRAWS = 2000
+ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
+
+
+def scored(
+    protocol: Protocol,
+    own: ModelRuns,
+    twin: ModelRuns | None = None,
+    holes: Sequence[Cell] = (),
+) -> Scored:
+    """The report of one model, with what a comparison needs.
+
+    Args:
+        protocol: What is asked.
+        own: The model's runs.
+        twin: Those of its twin from random weights.
+        holes: Cells that other models were run on and this one was not.
+    """
+    grid = grid_of(protocol, own, twin, holes)
+    parts = floats(protocol.parts(grid.cells))
+    score = score_of(protocol, parts)
+    tasks: dict[str, float] = {}
+    draws, interval, new_tasks = None, None, None
+    if score is not None:
+        rng, values = protocol.rng(own.model), row_values(protocol, grid)
+        if values is None:
+            draws, interval = _bootstrapped(protocol, grid, score, rng)
+            new_tasks = _jackknifed(protocol, grid, score)
+        else:
+            means = mean_by_cell(values, grid.index, grid.present.size)
+            tasks = floats(grid.cells.by_task(means))
+            draws, interval = _drawn_from_t(protocol, grid, values, rng)
+            new_tasks = over_tasks(protocol, np.array(list(tasks.values())))
+    missing = int(grid.lost.sum())
+    report = Report(
+        protocol=protocol.protocol,
+        model=own.model,
+        score=score,
+        parts=parts,
+        interval=_held(interval),
+        new_tasks=_held(new_tasks),
+        examples=protocol.examples(own.runs, grid),
+        bounds=_bounds(protocol, grid) if missing and score is not None else None,
+        num_runs=len(own.runs),
+        num_scored=grid.cell.size,
+        num_diverged=own.num_diverged,
+        num_missing=missing,
+        cost=own.cost,
+        notes=(*_notes(protocol, own, grid), *protocol.notes(grid)),
+    )
+    details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
+    return Scored(dataclasses.replace(report, details=details), grid, draws, tasks)
+
+
+def grid_of(
+    protocol: Protocol,
+    own: ModelRuns,
+    twin: ModelRuns | None = None,
+    holes: Sequence[Cell] = (),
+) -> Grid:
+    """What the protocol reads of one model's runs, laid out in cells."""
+    full = own.full
+    if holes:
+        full = Cells(crossed([*own.cells, *holes]), full.modes)
+    codes = {name: code for code, name in enumerate(full.names)}
+    cell = np.array([codes[name] for name in own.cells], dtype=np.intp)[own.cell]
+    rows, columns = _columns(protocol, own)
+    given = np.bincount(cell, minlength=len(full.names))
+    lost = given - np.bincount(cell[rows], minlength=len(full.names))
+    # A cell that nobody ran lacks as many seeds as the others have.
+    lost[given == 0] = round(float(np.median(given[given > 0])))
+    if protocol.strict and lost.any():
+        names = ["/".join(full.names[i]) for i in np.flatnonzero(lost)]
+        raise ValueError(
+            f"{own.model} has missing runs in {names}; strict=False scores"
+            " what exists and shows the bounds"
+        )
+    grid = Grid(
+        full=full,
+        cell=cell[rows],
+        seeds=np.array([own.runs[i].seed for i in rows.tolist()], dtype=np.intp),
+        columns=columns,
+        lost=lost,
+        diverged=own.num_diverged,
+    )
+    further = protocol.against(grid, grid if twin is None else grid_of(protocol, twin))
+    return dataclasses.replace(grid, columns={**columns, **further})
+
+
+def _columns(protocol: Protocol, own: ModelRuns) -> tuple[Index, dict[str, Array]]:
+    # Which runs hold what the protocol reads, and what they hold.
+    admitted = [i for i, run in enumerate(own.runs) if _admits(protocol, run)]
+    columns = protocol.read([own.runs[i] for i in admitted]) if admitted else {}
+    needed = [columns[name] for name in protocol.limits if name in columns]
+    if needed:
+        holds = ~np.isnan(needed).all(axis=0)
+    else:
+        holds = np.zeros(len(admitted), dtype=bool)
+    if not holds.any():
+        raise ValueError(_nothing(protocol, own.runs))
+    kept = {name: values[holds] for name, values in columns.items()}
+    measured = {name: x for name, x in kept.items() if not np.isnan(x).all()}
+    return np.array(admitted, dtype=np.intp)[holds], measured
+
+
+def _admits(protocol: Protocol, run: Run) -> bool:
+    if run.status == "diverged" and protocol.diverged == "raise":
+        raise ValueError(f"{run.name} diverged; diverged='chance' counts it so")
+    return run.status == "completed" or (
+        run.status == "diverged" and protocol.diverged == "chance"
+    )
+
+
+def _nothing(protocol: Protocol, runs: Sequence[Run]) -> str:
+    finished = [run for run in runs if run.status == "completed"]
+    if not finished:
+        return f"no run of {runs[0].model} has a result"
+    held_keys = {
+        "scores": sorted({key for run in finished for key in run.scores}),
+        "baseline": sorted({key for run in finished for key in run.baseline}),
+        "curve": sorted({key for run in finished for key in run.curve}),
+    }
+    needed = protocol.reads.format(keys=" or ".join(map(repr, protocol.keys)))
+    return (
+        f"{type(protocol).__name__} reads {needed}, which no run of"
+        f" {runs[0].model} has; they have"
+        f" {', '.join(f'{name} {keys}' for name, keys in held_keys.items())}"
+    )
+
+
+def floats(parts: Mapping[str, Array]) -> dict[str, float]:
+    """Parts that are one number each."""
+    return {name: float(value) for name, value in parts.items()}
+
+
+def score_of(protocol: Protocol, parts: Mapping[str, float]) -> float | None:
+    """The score that parts make, held in [0, 1]."""
+    score = protocol.combine({name: np.array(part) for name, part in parts.items()})
+    return None if score is None else held(float(score))
+
+
+def row_values(protocol: Protocol, grid: Grid) -> Array | None:
+    """One value a run whose macro mean is the score; None where it is no mean.
+
+    A cell that lacks a column weighs nothing there, and the others more; a run that
+    lacks it has the mean of its cell.
+    """
+    weights = {
+        name: weight
+        for name, weight in protocol.mean_of.items()
+        if name in grid.columns and not np.isnan(grid.columns[name]).all()
+    }
+    if not weights:
+        return None
+    total, cells = np.zeros(grid.cell.size), grid.cells
+    for name, weight in weights.items():
+        column, means = grid.columns[name], cells[name]
+        known = ~np.isnan(means)
+        if known.all() and not np.isnan(column).any():
+            total += weight * column
+            continue
+        share = np.zeros(means.size)
+        rest = Cells(tuple(cells.names[i] for i in np.flatnonzero(known)))
+        share[known] = rest.weights / cells.weights[known]
+        filled = np.where(np.isnan(column), means[grid.index], column)
+        total += weight * share[grid.index] * np.nan_to_num(filled)
+    values: Array = total / math.fsum(weights.values())
+    return values
+
+
+def over_tasks(protocol: Protocol, values: Array) -> Interval | None:
+    """Mean ± t · s / √n over tasks, as drawn from many like them."""
+    if values.size < 2:
+        return None
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    half = t_quantile((1 + protocol.confidence) / 2, values.size - 1) * error
+    center = math.fsum(values) / values.size
+    return protocol.interval(center - half, center + half, "tasks", "t over tasks")
+
+
+def _drawn_from_t(
+    protocol: Protocol, grid: Grid, values: Array, rng: Generator
+) -> tuple[Array | None, Interval | None]:
+    # For a score that is the macro mean of one value a run.
+    error = standard_error(values, grid.index, grid.cells.weights)
+    if error is None:
+        return None, None
+    scale, freedom = error
+    center = float(
+        grid.cells.macro(mean_by_cell(values, grid.index, grid.present.size))
+    )
+    half = t_quantile((1 + protocol.confidence) / 2, freedom) * scale
+    noise = (
+        rng.standard_normal(NUM_DRAWS)
+        if math.isinf(freedom)
+        else rng.standard_t(freedom, NUM_DRAWS)
+    )
+    method = "t of Welch and Satterthwaite"
+    interval = protocol.interval(center - half, center + half, "seeds", method)
+    return center + scale * noise, interval
+
+
+def _bootstrapped(
+    protocol: Protocol, grid: Grid, score: float, rng: Generator
+) -> tuple[Array | None, Interval | None]:
+    # For any other score: runs drawn anew within their cells.
+    if grid.counts.max() < 2:
+        return None, None
+    table = np.stack(list(grid.columns.values()), axis=1)
+    size = grid.present.size
+    drawn = resampled_means(table, grid.index, size, NUM_DRAWS, rng)
+    means = dict(zip(grid.columns, drawn, strict=True))
+    parts = protocol.parts(dataclasses.replace(grid.cells, means=means))
+    scores = np.broadcast_to(np.asarray(protocol.combine(parts)), NUM_DRAWS)
+    main = next(name for name in protocol.limits if name in grid.columns)
+    factor = stretch(
+        grid.columns[main], grid.index, grid.cells.weights, protocol.confidence
+    )
+    draws = score + factor * (scores - score)
+    low, high = percentiles(draws, protocol.confidence)
+    return draws, protocol.interval(low, high, "seeds", "stratified bootstrap")
+
+
+def _jackknifed(protocol: Protocol, grid: Grid, score: float) -> Interval | None:
+    # Delete one task at a time; for a mean it is the same t over task means.
+    cells, scores = grid.cells, []
+    for index in cells.tasks.values():
+        rest = np.delete(np.arange(grid.present.size), index).tolist()
+        if rest:
+            without = score_of(protocol, floats(protocol.parts(cells.only(rest))))
+            scores.append(math.nan if without is None else without)
+    count = len(scores)
+    if count < 3:
+        return None
+    interval = over_tasks(protocol, count * score - (count - 1) * np.array(scores))
+    return interval and dataclasses.replace(interval, method="jackknife over tasks")
+
+
+def _held(interval: Interval | None) -> Interval | None:
+    if interval is None:
+        return None
+    low, high = held(interval.low), held(interval.high)
+    return dataclasses.replace(interval, low=low, high=high)
+
+
+def _bounds(protocol: Protocol, grid: Grid) -> tuple[float, float]:
+    ends = []
+    for end in (0, 1):
+        fill = {name: limits[end] for name, limits in protocol.limits.items()}
+        score = score_of(protocol, floats(protocol.parts(grid.filled(fill))))
+        ends.append(0.0 if score is None else score)
+    return ends[0], ends[1]
+
+
+def _lift(protocol: Protocol, grid: Grid, twin: ModelRuns | None) -> dict[str, float]:
+    # z − z_scratch on the cells that both have.
+    if twin is None or "z" not in grid.columns:
+        return {}
+    other = grid_of(protocol, twin).cells
+    if "z" not in other:
+        return {}
+    places = {name: place for place, name in enumerate(other.names)}
+    common = [i for i, name in enumerate(grid.cells.names) if name in places]
+    if not common:
+        return {}
+    own = grid.cells.only(common)
+    gaps = own["z"] - other["z"][[places[name] for name in own.names]]
+    lift = float(own.macro(gaps))
+    return {} if math.isnan(lift) else {"lift over scratch": lift}
+
+
+def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:
+    num_runs, notes = len(own.runs), []
+    if grid.diverged:
+        how = {"chance": "count as chance", "drop": "are left out"}[protocol.diverged]
+        notes.append(f"{grid.diverged} of {num_runs} runs diverged and {how}.")
+    missing = int(grid.lost.sum())
+    if missing:
+        notes.append(
+            f"{missing} of {missing + grid.cell.size} expected runs are missing: the"
+            " score is of those that exist, and the bounds say what it could be."
+        )
+    unknown = protocol.levels.unknown(own.runs, protocol.keys)
+    if unknown:
+        notes.append(
+            f"Chance is unknown for {unknown} of {num_runs} runs and taken as 0,"
+            " so that raw scores are read; state it with chance=."
+        )
+    if grid.counts.max() < 2:
+        return [*notes, *ONE_SEED]
+    single = int((grid.counts == 1).sum())
+    if single and not protocol.mean_of:
+        notes.append(
+            f"{single} of {grid.present.size} cells have one seed and add nothing to"
+            " the interval, which is too narrow."
+        )
+    return notes
