@@ -151,7 +151,7 @@ def test_scores_are_bounded_and_monotone(
     which: int,
     lift: float,
 ) -> None:
-    """Every score lies in [0, 1], and a better run never makes it smaller."""
+    """No score passes 1, and a better run never makes it smaller."""
 
     def scored(pairs: list[tuple[float, float]]) -> float:
         runs = [
@@ -172,7 +172,7 @@ def test_scores_are_bounded_and_monotone(
     better = list(accuracies)
     better[which] = before, after + lift * (1 - after)
     low, high = scored(accuracies), scored(better)
-    assert 0 <= low <= 1
+    assert low <= 1
     assert high >= low - 1e-12
 
 
@@ -546,6 +546,39 @@ def test_equal_models_share_the_first_place() -> None:
     exact = pe.PersistenceEvaluator().compare(still)
     assert list(exact.p_best.values()) == [0.25] * 4
     assert set(exact.not_separable) == {"b", "c", "d"}
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "worse", "better"),
+    [
+        (pe.VariabilityEvaluator(), {"accuracy": 0.35}, {"accuracy": 0.45}),
+        (pe.PersistenceEvaluator(ceiling=1.0), {"accuracy": 0.1}, {"accuracy": 0.2}),
+    ],
+    ids=["variability", "persistence"],
+)
+def test_of_two_that_are_harmful_the_less_harmful_is_chosen(
+    evaluator: pe.Evaluator, worse: dict[str, float], better: dict[str, float]
+) -> None:
+    """Below 0 models are ranked, drawn and told apart as above it."""
+    runs = [
+        make_run(
+            dataset=dataset,
+            seed=seed,
+            model=model,
+            scores={"accuracy": scores["accuracy"] + seed / 1000},
+        )
+        for model, scores in {"a": worse, "b": better}.items()
+        for dataset in "de"
+        for seed in range(3)
+    ]
+    comparison = evaluator.compare(runs)
+    assert comparison.best == "b"
+    assert comparison.p_best["b"] > 0.99
+    assert not comparison.not_separable
+    (pair,) = comparison.differences
+    assert pair.interval is not None
+    assert 0 < pair.interval.low < pair.difference < pair.interval.high
+    assert all(report.score < 0 for report in comparison.reports)  # type: ignore[operator]
 
 
 def test_the_cost_of_a_decision_counts_failed_runs() -> None:

@@ -29,12 +29,14 @@ def test_the_area_by_hand() -> None:
     assert linear.score == pytest.approx(0.5, abs=1e-12)
 
 
-def test_only_the_last_number_is_clipped() -> None:
-    """Below chance on one dataset takes from the others."""
+def test_below_chance_is_below_zero() -> None:
+    """It takes from the others, and alone it is negative and says what that means."""
     good, bad = curved((0.55, 0.55)), curved((0.1, 0.1), dataset="e")
     report = pe.OptimizabilityEvaluator().score([good, bad])
     assert report.score == pytest.approx((0.4 - 0.2) / 2, abs=1e-12)
-    assert pe.OptimizabilityEvaluator().score([bad]).score == 0
+    alone = pe.OptimizabilityEvaluator().score([bad])
+    assert alone.score == pytest.approx(-0.2, abs=1e-12)
+    assert "The score is below 0: worse than chance." in alone.notes
 
 
 def test_the_last_value_is_held_and_divergence_is_zero() -> None:

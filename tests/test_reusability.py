@@ -63,9 +63,15 @@ def test_reuse_ratio_and_trainable_share() -> None:
     assert "reuse ratio" not in pe.ReusabilityEvaluator().score(RUNS).details
 
 
-def test_below_chance_is_zero() -> None:
-    """A negative mean has no power: R is 0."""
-    assert pe.ReusabilityEvaluator().score([make_run(accuracy=0.1)]).score == 0
+def test_below_chance_is_below_zero() -> None:
+    """A negative mean has no power: R is the weighted sum of what lies below 0."""
+    report = pe.ReusabilityEvaluator().score([make_run(accuracy=0.1)])
+    assert report.score == pytest.approx(-0.2, abs=1e-12)  # (0.1 − 0.25) / 0.75
+    good = make_run("u", accuracy=1.0)
+    mixed = pe.ReusabilityEvaluator().score([make_run(accuracy=0.1), good])
+    parts = mixed.parts
+    assert parts["multi-task"] > 0 > -0.2
+    assert parts["cross-domain"] == pytest.approx((0.4 - 0.2) / 2, abs=1e-12)
 
 
 def test_new_tasks_need_three() -> None:

@@ -24,7 +24,7 @@ def changed(before: float, after: float, **fields: Any) -> pe.Run:
         (0.5, 0.75, 0.5),  # half of the headroom
         (0.5, 0.5, 0.0),
         (0.5, 1.0, 1.0),
-        (0.8, 0.7, 0.0),  # h = −½, held at 0 in the score
+        (0.8, 0.7, -0.5),  # fine-tuning harms
     ],
 )
 def test_the_headroom_by_hand(before: float, after: float, expected: float) -> None:
@@ -34,7 +34,7 @@ def test_the_headroom_by_hand(before: float, after: float, expected: float) -> N
 
 
 def test_losses_and_gains_are_averaged_signed() -> None:
-    """Only the last number is held in [0, 1], and h in [−1, 1] before it."""
+    """H is held in [−1, 1], and the score is what it is, also below 0."""
     runs = [
         changed(0.5, 0.75),
         changed(0.75, 0.65, dataset="e"),
@@ -42,8 +42,9 @@ def test_losses_and_gains_are_averaged_signed() -> None:
     ]
     report = pe.VariabilityEvaluator().score(runs)
     h = [0.5, -0.4, -1.0]  # the last is −6 before it is held
-    assert report.details["signed mean"] == pytest.approx(np.mean(h), abs=1e-12)
-    assert report.score == 0
+    assert report.score == pytest.approx(np.mean(h), abs=1e-12)
+    assert "The score is below 0: worse than before fine-tuning." in report.notes
+    assert report.parts["spread across datasets"] == pytest.approx(np.std(h), abs=1e-12)
     assert report.details["negative transfer"] == pytest.approx(2 / 3, abs=1e-12)
 
 

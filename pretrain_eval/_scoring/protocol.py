@@ -52,10 +52,12 @@ class Protocol(ABC):
     Attributes:
         protocol: Name of the protocol.
         reads: How an error names what a run must hold, `{keys}` being the metrics.
+        below_zero: What a score below 0 says of a model.
     """
 
     protocol: ClassVar[str]
     reads: ClassVar[str] = "the score {keys}"
+    below_zero: ClassVar[str] = "worse than chance"
 
     metric: str | Mapping[str, str] | None = "accuracy"
     chance: Chance = None
@@ -113,8 +115,8 @@ class Protocol(ABC):
             parts: Numbers or arrays of one shape.
 
         Returns:
-            The score, of that shape; it is shown and ranked held in [0, 1]. None where
-            these parts make no score.
+            The score, of that shape: 1 is perfect, 0 is chance or no change, and what
+            is worse lies below 0. None where these parts make no score.
         """
         named_weights = {n: w for n, w in self.mean_of.items() if n in parts}
         weights = named_weights or dict.fromkeys(parts, 1.0)
@@ -237,8 +239,3 @@ class Protocol(ABC):
         if isinstance(self.scratch, Mapping):
             return self.scratch.get(model)
         return None if self.scratch == model else self.scratch
-
-
-def held(value: float) -> float:
-    """The value held in [0, 1]."""
-    return min(max(value, 0.0), 1.0)

@@ -20,7 +20,7 @@ from pretrain_eval._scoring.formulas.intervals import (
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index, mean_by_cell
 from pretrain_eval._scoring.grid import Cells, Grid, crossed
 from pretrain_eval._scoring.model_runs import ModelRuns
-from pretrain_eval._scoring.protocol import Protocol, Scored, held
+from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.report import Interval, Report
 
 NUM_DRAWS = 2000
@@ -62,8 +62,8 @@ def scored(
         model=own.model,
         score=score,
         parts=parts,
-        interval=_held(interval),
-        new_tasks=_held(new_tasks),
+        interval=_capped(protocol, interval),
+        new_tasks=_capped(protocol, new_tasks),
         examples=protocol.examples(own.runs, grid),
         bounds=_bounds(protocol, grid) if missing and score is not None else None,
         num_runs=len(own.runs),
@@ -71,7 +71,11 @@ def scored(
         num_diverged=own.num_diverged,
         num_missing=missing,
         cost=own.cost,
-        notes=(*_notes(protocol, own, grid), *protocol.notes(grid)),
+        notes=(
+            *_below_zero(protocol, score),
+            *_notes(protocol, own, grid),
+            *protocol.notes(grid),
+        ),
     )
     details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
     return Scored(dataclasses.replace(report, details=details), grid, draws, tasks)
@@ -159,9 +163,9 @@ def floats(parts: Mapping[str, Array]) -> dict[str, float]:
 
 
 def score_of(protocol: Protocol, parts: Mapping[str, float]) -> float | None:
-    """The score that parts make, held in [0, 1]."""
+    """The score that parts make, signed."""
     score = protocol.combine({name: np.array(part) for name, part in parts.items()})
-    return None if score is None else held(float(score))
+    return None if score is None else float(score)
 
 
 def row_values(protocol: Protocol, grid: Grid) -> Array | None:
@@ -261,17 +265,23 @@ def _jackknifed(protocol: Protocol, grid: Grid, score: float) -> Interval | None
     return interval and dataclasses.replace(interval, method="jackknife over tasks")
 
 
-def _held(interval: Interval | None) -> Interval | None:
-    if interval is None:
-        return None
-    low, high = held(interval.low), held(interval.high)
-    return dataclasses.replace(interval, low=low, high=high)
+def _capped(protocol: Protocol, interval: Interval | None) -> Interval | None:
+    # Nothing is better than perfect.
+    top = max(best for _, best in protocol.limits.values())
+    if interval is None or interval.high <= top:
+        return interval
+    return dataclasses.replace(interval, high=max(top, interval.low))
 
 
 def _bounds(protocol: Protocol, grid: Grid) -> tuple[float, float]:
+    # What a lost run measured is at its worst chance, or the worst that was measured.
+    fills: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    for name, (worst, best) in protocol.limits.items():
+        if name in grid.columns:
+            fills[0][name] = min(worst, float(np.nanmin(grid.columns[name])))
+            fills[1][name] = max(best, float(np.nanmax(grid.columns[name])))
     ends = []
-    for end in (0, 1):
-        fill = {name: limits[end] for name, limits in protocol.limits.items()}
+    for fill in fills:
         score = score_of(protocol, floats(protocol.parts(grid.filled(fill))))
         ends.append(0.0 if score is None else score)
     return ends[0], ends[1]
@@ -292,6 +302,12 @@ def _lift(protocol: Protocol, grid: Grid, twin: ModelRuns | None) -> dict[str, f
     gaps = own["z"] - other["z"][[places[name] for name in own.names]]
     lift = float(own.macro(gaps))
     return {} if math.isnan(lift) else {"lift over scratch": lift}
+
+
+def _below_zero(protocol: Protocol, score: float | None) -> tuple[str, ...]:
+    if score is None or score >= 0:
+        return ()
+    return (f"The score is below 0: {protocol.below_zero}.",)
 
 
 def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:

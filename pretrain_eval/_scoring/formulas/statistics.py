@@ -100,14 +100,23 @@ def performance_profile(
 
 
 def geometric(parts: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
-    """Π d^w over the parts that have a weight, weights made to sum to 1."""
-    kept = {name: part for name, part in parts.items() if name in weights}
-    total = math.fsum(weights[name] for name in kept)
-    terms = [
-        np.clip(part, 0.0, 1.0) ** (weights[name] / total)
-        for name, part in kept.items()
-    ]
-    score: Array = np.prod(np.broadcast_arrays(*terms), axis=0)
+    """Π d^w over the parts that have a weight, weights made to sum to 1.
+
+    Where parts lie below 0 it is their weighted sum, Σ w·d, so that it falls as they
+    do; it is 0 where the smallest part is 0.
+
+    >>> parts = {"a": np.array([1.0, -0.5]), "b": np.array([0.25, 0.25])}
+    >>> geometric(parts, {"a": 1.0, "b": 1.0}).tolist()
+    [0.5, -0.25]
+    """
+    total = math.fsum(weights[name] for name in parts if name in weights)
+    product, below = np.array(1.0), np.array(0.0)
+    for name, part in parts.items():
+        if name in weights:
+            weight = weights[name] / total
+            product = product * np.clip(part, 0.0, 1.0) ** weight
+            below = below + weight * np.minimum(part, 0.0)
+    score: Array = product + below
     return score
 
 

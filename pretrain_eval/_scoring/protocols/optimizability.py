@@ -51,8 +51,8 @@ class OptimizabilityEvaluator(Evaluator):
 
     z(t) is the normalised validation metric after t of T optimizer steps and τ = T/10,
     so that early progress counts more. Trapezoids; the last value is held where a run
-    stopped early; 0 after divergence. The mean is held in [0, 1]. Beside it stand the
-    source's three quantities: gradient norm, update ratio and final validation.
+    stopped early; 0 after divergence. It is negative where a model stays below chance.
+    Beside it stand the source's three quantities: gradient norm, update ratio and final validation.
 
     Attributes:
         time: "log" as above, or "linear", x = t/T.

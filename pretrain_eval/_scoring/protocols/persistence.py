@@ -21,7 +21,6 @@ from pretrain_eval._scoring.formulas.statistics import (
 )
 from pretrain_eval._scoring.grid import Cells, Grid, effective_examples
 from pretrain_eval._scoring.new_examples import MACRO, moves_over_examples
-from pretrain_eval._scoring.protocol import held
 from pretrain_eval._scoring.reports.comparison import Change
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.two_dates import change
@@ -125,7 +124,7 @@ class PersistenceEvaluator(Evaluator):
         moves = moves_over_examples(runs, grid.cells, keys[0], self.confidence, rng)
         if moves is None:
             return None
-        low, high = (held(center + move) for move in moves)
+        low, high = (min(max(center + move, 0.0), 1.0) for move in moves)
         return self.interval(low, high, "examples", "bootstrap over examples")
 
 

@@ -16,6 +16,7 @@ from pretrain_eval._scoring.formulas.statistics import Array, stability
 from pretrain_eval._scoring.grid import Cells, Grid
 from pretrain_eval._scoring.model_runs import column, column_of
 from pretrain_eval._scoring.reports.report import Report
+from pretrain_eval._scoring.reports.table import counted
 
 USUAL = ("accuracy", "recall", "f1")
 SATURATED = 0.02
@@ -27,9 +28,10 @@ class VariabilityEvaluator(Evaluator):
     """V = mean of h, h = (a − b) / (1 − b): the share of the headroom that was closed.
 
     b and a are the normalised metric before and after fine-tuning, h is held in
-    [−1, 1], the mean is over cells and then over the metrics, and V in [0, 1]. A run
-    with 1 − b < 0.02 had no headroom: it is left out and counted. Beside it stands the
-    source's own measure, the plain change of each metric.
+    [−1, 1], the mean is over cells and then over the metrics. V is negative where
+    fine-tuning harms. A run with 1 − b < 0.02 had no headroom: it is left out and
+    counted. Beside it stand the source's own measure, the plain change of each metric,
+    and how far that change spreads across datasets and across tasks.
 
     Attributes:
         metric: None reads accuracy, macro recall and macro F1, those that the runs
@@ -50,6 +52,7 @@ class VariabilityEvaluator(Evaluator):
     """
 
     protocol: ClassVar[str] = "variability"
+    below_zero: ClassVar[str] = "worse than before fine-tuning"
     reads: ClassVar[str] = "{keys} in both baseline and scores"
     metric: str | Mapping[str, str] | None = None
 
@@ -85,7 +88,10 @@ class VariabilityEvaluator(Evaluator):
 
     @override
     def parts(self, cells: Cells) -> dict[str, Array]:
-        """The share of the headroom closed in each metric; the score is their mean."""
+        """The share of the headroom closed in each metric, whose mean is the score.
+
+        Beside them its standard deviation across tasks and across datasets.
+        """
         parts = {
             key: cells.macro(key)
             for key in self.keys
@@ -96,7 +102,7 @@ class VariabilityEvaluator(Evaluator):
                 "variability has nothing to measure: before fine-tuning every run had"
                 f" less than {SATURATED} of headroom"
             )
-        return parts
+        return parts | _spreads(cells, list(parts))
 
     @property
     @override
@@ -122,7 +128,6 @@ class VariabilityEvaluator(Evaluator):
                 details[f"{key} before"] = before
                 details[f"{key} after"] = after
                 details[f"change of {key}"] = after - before
-        details["signed mean"] = math.fsum(report.parts.values()) / len(report.parts)
         b, a = self._before_and_after(grid)
         details["negative transfer"] = float((a < b).mean())
         main = f"z after {self._found(grid)[0]}"
@@ -143,8 +148,8 @@ class VariabilityEvaluator(Evaluator):
         count = int((1 - self._before_and_after(grid)[0] < SATURATED).sum())
         if count:
             notes.append(
-                f"{count} measurements had less than {SATURATED} of headroom and are"
-                " left out."
+                f"{counted(count, 'measurement')} had less than {SATURATED} of headroom,"
+                " and counts in no mean."
             )
         return notes
 
@@ -157,6 +162,25 @@ class VariabilityEvaluator(Evaluator):
         before, after = np.concatenate(pairs, axis=1)
         known = ~np.isnan(before)
         return before[known], after[known]
+
+
+def _spreads(cells: Cells, keys: Sequence[str]) -> dict[str, Array]:
+    # How unlike the change is in different tasks and datasets, the metrics averaged.
+    spreads = {}
+    groupings = {
+        "tasks": list(cells.tasks.values()),
+        "datasets": list(cells.datasets.values()),
+    }
+    for name, groups in groupings.items():
+        means = []
+        for group in map(cells.only, groups):
+            by_key = [group.macro(key) for key in keys]
+            measured = [mean for mean in by_key if not np.isnan(mean).any()]
+            if measured:
+                means.append(np.mean(measured, axis=0))
+        if len(means) > 1:
+            spreads[f"spread across {name}"] = np.std(means, axis=0)
+    return spreads
 
 
 def _headroom_closed(before: Array, after: Array) -> Array:

@@ -15,6 +15,7 @@ from pretrain_eval._scoring.reports.table import (
     listing,
     number,
     quantity,
+    signed,
 )
 
 
@@ -115,9 +116,11 @@ class Comparison(Tabular, Record):
         if self.best in self.p_best:
             parts.append(f"P(best) = {self.p_best[self.best]:.2f}")
         if self.regret_limit is not None:
+            limit = (
+                "0.0005" if self.regret_limit < 0.0005 else f"{self.regret_limit:.3f}"
+            )
             parts.append(
-                f"at most {self.regret_limit:.3f} worse than the best at"
-                f" {100 * self.confidence:g} %"
+                f"at most {limit} worse than the best at {100 * self.confidence:g} %"
             )
         elif len(self.reports) > 1:
             parts.append("how sure that is cannot be said with one seed a cell")
@@ -167,7 +170,7 @@ class Comparison(Tabular, Record):
         gap = self.difference(self.best or "", report.model)
         words = ""
         if gap is not None and report.model != self.best:
-            words = f"{-gap.difference:+.3f}"
+            words = signed(-gap.difference)
             words += " =" if report.model in self.not_separable else ""
         return (
             report.model,
@@ -238,7 +241,7 @@ class Change(Tabular, Record):
         """Whether the model has dropped, in one sentence."""
         known = [each for each in (self.interval, self.examples) if each is not None]
         ranges = " and ".join(f"{each} for new {each.over}" for each in known)
-        change = f"{self.difference:+.3f}"
+        change = signed(self.difference)
         if not known:
             return (
                 f"{self.model} changed by {change}; with one seed a cell and an unknown"
@@ -256,10 +259,10 @@ class Change(Tabular, Record):
         rows = [
             ("before", number(self.before.score)),
             ("after", number(self.after.score)),
-            ("difference", f"{self.difference:+.3f}"),
+            ("difference", signed(self.difference)),
         ]
         cells = sorted(self.cells.items(), key=lambda item: (item[1], item[0]))
-        rows += [(f"  {name}", f"{value:+.3f}") for name, value in cells]
+        rows += [(f"  {name}", signed(value)) for name, value in cells]
         title = f"{self.protocol} of {self.model}, two dates"
         return Table(title, ("", ""), tuple(rows), (self.verdict, *self.notes))
 

@@ -52,7 +52,8 @@ class Report(Tabular, Record):
     Attributes:
         protocol: Name of the protocol.
         model: Name of the model.
-        score: In [0, 1], larger is better; None where the parts make no score.
+        score: At most 1, larger is better, signed: below 0 lies what is worse than
+            chance, or than before fine-tuning. None where the parts make no score.
         parts: The quantities that the score is made of.
         details: Quantities shown beside the score.
         interval: For new seeds on the same tasks; None with one seed a cell.

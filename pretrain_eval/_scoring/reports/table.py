@@ -150,8 +150,23 @@ def to_csv(records: Sequence[Row]) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number to read, "–" where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number to read, "–" where there is none; 0 has no sign.
+
+    >>> number(0.75), number(-0.0001), number(None)
+    ('0.750', '0.000', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """A difference to read, with its sign where it has one.
+
+    >>> signed(0.25), signed(-0.25), signed(-0.0001)
+    ('+0.250', '-0.250', '0.000')
+    """
+    return f"{value:+.3f}" if round(value, 3) else number(0.0)
 
 
 def quantity(value: float) -> str:
@@ -165,6 +180,15 @@ def quantity(value: float) -> str:
     if 0.001 <= abs(value) < 1000:
         return number(value)
     return f"{value:.3g}" if abs(value) < 1 else amount(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, the noun in the plural where it should be.
+
+    >>> counted(1, "measurement"), counted(3, "run")
+    ('1 measurement', '3 runs')
+    """
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def listing(names: Sequence[str], most: int = 5) -> str:
