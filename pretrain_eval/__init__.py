@@ -40,7 +40,7 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
-from pretrain_eval._runs import Cost, Run, RunStore
+from pretrain_eval._runs import Cost, Run, RunStore, Scale
 from pretrain_eval._scoring import Budget, Evaluator, chance_levels, scorecard
 from pretrain_eval._scoring.formulas import (
     bootstrap_interval,
@@ -112,6 +112,7 @@ __all__ = [
     "ReusabilityEvaluator",
     "Run",
     "RunStore",
+    "Scale",
     "Scorecard",
     "Skipped",
     "Splits",

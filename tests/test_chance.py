@@ -10,7 +10,7 @@ from scoring import make_run
 from sklearn import metrics
 
 import pretrain_eval as pe
-from pretrain_eval._scoring.chance import ChanceLevels
+from pretrain_eval._scoring.scales import Scales
 
 COUNTS = [(3, 1), (5, 5), (7, 2, 1), (1, 0, 9)]
 
@@ -87,7 +87,7 @@ def test_normalised_by_hand(
 ) -> None:
     """Z = (m − c) / (u − c), whichever way is better."""
     runs = [make_run(), make_run()]
-    found = ChanceLevels(chance, ceiling).normalised(
+    found = Scales(None, chance, ceiling).normalised(
         runs, [key] * 2, np.array([value, np.nan])
     )
     wanted = [math.nan if expected is None else expected, math.nan]
@@ -97,7 +97,7 @@ def test_normalised_by_hand(
 def test_a_loss_that_was_not_measured_needs_no_level() -> None:
     """Only a run that holds the loss has to know its chance level."""
     runs = [make_run(chance={"loss": 2.0}), make_run(chance={})]
-    keys, levels = ["loss", "loss"], ChanceLevels(None, 0.0)
+    keys, levels = ["loss", "loss"], Scales(None, None, 0.0)
     found = levels.normalised(runs, keys, np.array([0.5, np.nan]))
     assert found.tolist() == pytest.approx([0.75, math.nan], nan_ok=True)
     with pytest.raises(ValueError, match="'loss' needs its chance level"):
@@ -113,5 +113,5 @@ def test_unknown_levels_are_counted_once_a_run() -> None:
         make_run(seed=3, scores={}, curve={}, chance={}),
         make_run(seed=4, scores={}, curve={}, chance={}, status="diverged"),
     ]
-    assert ChanceLevels(None, None).unknown(runs, ["accuracy"]) == 2
-    assert ChanceLevels(None, None).unknown(runs, ["accuracy", "f1"]) == 3
+    assert Scales(None, None, None).unknown(runs, ["accuracy"]) == 2
+    assert Scales(None, None, None).unknown(runs, ["accuracy", "f1"]) == 3

@@ -288,7 +288,9 @@ def test_an_unknown_metric_lists_the_known(evaluator: pe.Evaluator) -> None:
     [
         ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
         ({"diverged": "ignore"}, "diverged must be 'chance', 'drop' or 'raise'"),
-        ({"metric": "mse"}, "'mse' is better when smaller"),
+        ({"better": "more"}, "better must be 'higher' or 'lower', got 'more'"),
+        ({"better": {"t": "less"}}, "better must be 'higher' or 'lower', got 'less'"),
+        ({"better": {"t": "lower"}}, None),
         ({"metric": "mse", "ceiling": 0.0}, None),
         ({"confidence": 0.9}, None),
     ],

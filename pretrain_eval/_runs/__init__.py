@@ -1,15 +1,21 @@
 """The waist: records of runs in plain values, and the store that keeps them."""
 
-from pretrain_eval._runs.run import Cost, FrozenDict, Plain, Record, Run, Status
+from pretrain_eval._runs.record import FrozenDict, Record
+from pretrain_eval._runs.run import Cost, Plain, Run, Status
+from pretrain_eval._runs.scale import SCALES, SHARE, Better, Scale
 from pretrain_eval._runs.store import RunStore, check_room
 
 __all__ = [
+    "SCALES",
+    "SHARE",
+    "Better",
     "Cost",
     "FrozenDict",
     "Plain",
     "Record",
     "Run",
     "RunStore",
+    "Scale",
     "Status",
     "check_room",
 ]

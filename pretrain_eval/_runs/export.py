@@ -51,6 +51,8 @@ def flat_rows(items: Iterable[tuple[str, Run]]) -> list[dict[str, Plain]]:
         for mapping in _MAPPINGS:
             values = getattr(run, mapping)
             row.update((f"{mapping}.{name}", values[name]) for name in sorted(values))
+        for name, scale in sorted(run.scales.items()):
+            row.update((f"scales.{name}.{end}", x) for end, x in vars(scale).items())
         rows.append(row)
     return rows
 

@@ -2,108 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Generic, Literal, NoReturn, TypeVar, get_args
+from typing import Any, Literal, get_args
 
-from typing_extensions import Self
+from pretrain_eval._runs.record import FrozenDict, Record
+from pretrain_eval._runs.scale import Scale
 
 Status = Literal["completed", "diverged", "error", "oom", "timeout"]
 Plain = str | int | float | bool | None
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class FrozenDict(dict[K, V], Generic[K, V]):
-    """A dict that cannot be changed, so that a record that holds it is frozen."""
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a record cannot be changed; use dataclasses.replace")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    update = pop = popitem = clear = setdefault = _refuse
-
-    def __hash__(self) -> int:  # type: ignore[override] # dict has none
-        return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (dict(self),)
-
-
-class Record:
-    """The exact JSON round trip of a frozen dataclass."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain lists, dicts, strings and numbers."""
-        return {
-            f.name: _plain(getattr(self, f.name))
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The record whose `to_dict` gave `fields`.
-
-        Raises:
-            ValueError: `fields` misses a required name or holds an unknown one.
-        """
-        known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(fields) - set(known))
-        if unknown:
-            raise ValueError(
-                f"{cls.__name__} has no field {unknown}; it has {sorted(known)}"
-            )
-        try:
-            return cls(**{name: restored(value) for name, value in fields.items()})
-        except TypeError as error:
-            raise ValueError(
-                f"{cls.__name__} cannot be read from {dict(fields)!r}: {error}"
-            ) from error
-
-    def to_json(self) -> str:
-        """One line of standard JSON; floats survive to the last bit."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The record whose `to_json` gave `text`."""
-        return cls.from_dict(json.loads(text))
-
-
-# Standard JSON has no NaN and no infinity; a history may hold both.
-_NUMBERS = frozenset({int, float})
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        name = "NaN" if math.isnan(value) else "Infinity"
-        return {"float": f"-{name}" if value < 0 else name}
-    return value
-
-
-def restored(value: Any) -> Any:
-    """A field as `to_dict` found it: lists as tuples, NaN and infinity as floats."""
-    if isinstance(value, dict):
-        if value.keys() == {"float"} and value["float"] in _NON_FINITE:
-            return _NON_FINITE[value["float"]]
-        return {key: restored(each) for key, each in value.items()}
-    if isinstance(value, list):
-        if _NUMBERS.issuperset(map(type, value)):
-            return tuple(value)  # nearly always, and often thousands of numbers
-        return tuple(restored(each) for each in value)
-    return value
 
 
 @dataclass(frozen=True)
@@ -166,6 +75,9 @@ class Run(Record):
             Finite numbers; a score that is undefined is left out.
         baseline: The same metrics before fine-tuning, by a frozen evaluation.
         chance: The same metrics of a predictor that ignores its input.
+        scales: The direction and range of each metric, as the metric declares it. A
+            key that is not here and is none of this package's has no direction:
+            evaluators ask for it.
         num_examples: Samples of the reported split.
         confusion: How often a class was taken for another on the reported split, as
             (target, prediction, count), the counts of at least 1, sorted; empty where
@@ -208,6 +120,7 @@ class Run(Record):
     scores: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     chance: Mapping[str, float] = field(default_factory=dict)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
     num_examples: int | None = None
     confusion: tuple[tuple[int, int, int], ...] = ()
     curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -249,6 +162,7 @@ class Run(Record):
         object.__setattr__(self, "confusion", confusion)
         for name in ("scores", "baseline", "chance"):
             self._freeze(name, _finite_scores(f"{self.name}: {name}", self._get(name)))
+        self._freeze("scales", _scales(f"{self.name}: scales", self._get("scales")))
         for name in ("curve", "history"):
             self._freeze(name, _table(f"{self.name}: {name}", self._get(name)))
         for name in ("settings", "versions"):
@@ -290,6 +204,21 @@ def _finite_scores(what: str, scores: Mapping[str, Any]) -> dict[str, float]:
                 " what is undefined"
             )
     return {key: float(value) for key, value in scores.items()}
+
+
+def _scales(what: str, scales: Mapping[str, Any]) -> dict[str, Scale]:
+    read = {}
+    for key, scale in scales.items():
+        _check_name(f"{what}: a metric key", key)
+        if isinstance(scale, Mapping):  # as read from JSON
+            scale = Scale.from_dict(scale)
+        if not isinstance(scale, Scale):
+            raise ValueError(
+                f"{what}[{key!r}] must be a Scale, for example"
+                f" Scale(better='lower', low=0.0), got {scale!r}"
+            )
+        read[key] = scale
+    return read
 
 
 def _confusion(what: str, triples: Iterable[Any]) -> tuple[tuple[int, int, int], ...]:

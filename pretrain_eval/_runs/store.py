@@ -17,8 +17,10 @@ from pretrain_eval._runs.claims import Claims
 from pretrain_eval._runs.errors import damaged, readable_errors
 from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_lines
 from pretrain_eval._runs.file import COLUMNS, added, checksum, opened, to_json
-from pretrain_eval._runs.run import Cost, FrozenDict, Run, Status, restored
+from pretrain_eval._runs.record import FrozenDict, restored
+from pretrain_eval._runs.run import Cost, Run, Status
 from pretrain_eval._runs.salvage import salvaged
+from pretrain_eval._runs.scale import Scale
 
 if TYPE_CHECKING:
     import pandas
@@ -439,6 +441,8 @@ def _run(path: Path, key: str, record: str, history: str) -> Run:
         )
     for name in _MAPPINGS:
         fields[name] = FrozenDict(fields[name]) if fields[name] else _EMPTY
+    scales = {key: Scale.from_dict(each) for key, each in fields["scales"].items()}
+    fields["scales"] = FrozenDict(scales) if scales else _EMPTY
     fields["confusion"] = restored(fields["confusion"])
     costs, fields["cost"] = fields["cost"], object.__new__(Cost)
     vars(fields["cost"]).update(costs)

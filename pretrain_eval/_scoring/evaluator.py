@@ -30,10 +30,15 @@ class Evaluator(Protocol):
     Attributes:
         metric: Key of the metric that is read, or a mapping that gives each task its
             own.
+        better: Whether the "higher" or the "lower" value of a metric is better; None
+            reads it from the runs. A mapping gives each task or metric its own, here
+            and in the next two. A metric of which nobody says it is an error.
         chance: The level of a predictor that ignores its input: None reads it from
             the runs (0 where no run of the dataset knows it, which is noted),
-            "uniform" is 1/C, a number is that level, a mapping gives each task its own.
-        ceiling: The value of a perfect predictor: None is 1; a loss needs it stated.
+            "uniform" is 1/C, a number is that level.
+        ceiling: The value of a perfect predictor; None is the best of the metric's
+            range. A metric without a finite range, such as a loss, needs it stated
+            wherever it is normalised.
         scratch: Name of the model from random weights, the twin against which lifts are
             measured; or a mapping from each model to its twin.
         diverged: A diverged run counts as "chance", is left out as missing ("drop"),

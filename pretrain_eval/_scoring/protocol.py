@@ -17,16 +17,15 @@ from typing import ClassVar, Literal, NamedTuple, final
 import numpy as np
 
 from pretrain_eval._runs import Run
-from pretrain_eval._scoring.chance import Chance, ChanceLevels, is_loss
 from pretrain_eval._scoring.formulas.statistics import Array
 from pretrain_eval._scoring.grid import Cells, Grid
 from pretrain_eval._scoring.model_runs import (
-    column,
     column_of,
     named,
     which_diverged,
 )
 from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.scales import Ceiling, Chance, Direction, Scales
 
 
 class Scored(NamedTuple):
@@ -60,8 +59,9 @@ class Protocol(ABC):
     below_zero: ClassVar[str] = "worse than chance"
 
     metric: str | Mapping[str, str] | None = "accuracy"
+    better: Direction = None
     chance: Chance = None
-    ceiling: float | None = None
+    ceiling: Ceiling = None
     scratch: str | Mapping[str, str] | None = None
     diverged: Literal["chance", "drop", "raise"] = "chance"
     strict: bool = False
@@ -77,12 +77,10 @@ class Protocol(ABC):
             raise ValueError(
                 f"diverged must be 'chance', 'drop' or 'raise', got {self.diverged!r}"
             )
-        losses = [key for key in self.keys if is_loss(key)]
-        if losses and self.ceiling is None:
-            raise ValueError(
-                f"{losses[0]!r} is better when smaller and has no score in [0, 1]; give"
-                " ceiling=, the loss of a perfect predictor, for example ceiling=0.0"
-            )
+        stated = self.better.values() if isinstance(self.better, Mapping) else ()
+        for better in (*stated, *([self.better] if not stated else ())):
+            if better not in ("higher", "lower", None):
+                raise ValueError(f"better must be 'higher' or 'lower', got {better!r}")
 
     # What makes the score.
 
@@ -152,7 +150,7 @@ class Protocol(ABC):
         """Quantities that make no part of the score."""
         return {}
 
-    def notes(self, grid: Grid) -> Sequence[str]:
+    def notes(self, runs: Sequence[Run], grid: Grid) -> Sequence[str]:
         """What a reader has to know about this protocol's score, in sentences."""
         return ()
 
@@ -191,19 +189,20 @@ class Protocol(ABC):
         return [str(self.metric)] * len(runs)
 
     @cached_property
-    def levels(self) -> ChanceLevels:
-        """Where chance and perfection lie."""
-        return ChanceLevels(self.chance, self.ceiling)
+    def scales(self) -> Scales:
+        """Direction, chance and perfection of the metrics."""
+        return Scales(self.better, self.chance, self.ceiling)
 
     @final
     def measured(self, runs: Sequence[Run], keys: Sequence[str] | None = None) -> Array:
         """A metric of each run after fine-tuning; chance where it diverged."""
         keys = self.keys_of(runs) if keys is None else keys
         values = column_of([run.scores for run in runs], keys)
-        failed = which_diverged(runs) & named(keys)
-        if failed.any():
-            levels = np.nan_to_num(column(self.levels.chances(runs, keys)))
-            values = np.where(failed, levels, values)
+        self.scales.check(runs, keys, values)
+        failed = np.flatnonzero(which_diverged(runs) & named(keys)).tolist()
+        if failed:
+            lost, theirs = [runs[i] for i in failed], [keys[i] for i in failed]
+            values[failed] = self.scales.levels(lost, theirs)
         return values
 
     @final
@@ -213,7 +212,7 @@ class Protocol(ABC):
         values = column_of([run.scores for run in runs], keys)
         failed = which_diverged(runs)
         values[failed] = np.nan
-        shares = self.levels.normalised(runs, keys, values)
+        shares = self.scales.normalised(runs, keys, values)
         shares[failed & named(keys)] = 0.0
         return shares
 

@@ -65,7 +65,7 @@ def scored(
         interval=_capped(protocol, interval),
         new_tasks=_capped(protocol, new_tasks),
         examples=protocol.examples(own.runs, grid),
-        bounds=_bounds(protocol, grid) if missing and score is not None else None,
+        bounds=None if not missing or score is None else _bounds(protocol, grid),
         num_runs=len(own.runs),
         num_scored=grid.cell.size,
         num_diverged=own.num_diverged,
@@ -74,7 +74,7 @@ def scored(
         notes=(
             *_below_zero(protocol, score),
             *_notes(protocol, own, grid),
-            *protocol.notes(grid),
+            *protocol.notes(own.runs, grid),
         ),
     )
     details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
@@ -267,19 +267,21 @@ def _jackknifed(protocol: Protocol, grid: Grid, score: float) -> Interval | None
 
 def _capped(protocol: Protocol, interval: Interval | None) -> Interval | None:
     # Nothing is better than perfect.
-    top = max(best for _, best in protocol.limits.values())
+    top = next(iter(protocol.limits.values()))[1]
     if interval is None or interval.high <= top:
         return interval
     return dataclasses.replace(interval, high=max(top, interval.low))
 
 
-def _bounds(protocol: Protocol, grid: Grid) -> tuple[float, float]:
+def _bounds(protocol: Protocol, grid: Grid) -> tuple[float, float] | None:
     # What a lost run measured is at its worst chance, or the worst that was measured.
     fills: tuple[dict[str, float], dict[str, float]] = ({}, {})
     for name, (worst, best) in protocol.limits.items():
         if name in grid.columns:
             fills[0][name] = min(worst, float(np.nanmin(grid.columns[name])))
             fills[1][name] = max(best, float(np.nanmax(grid.columns[name])))
+    if not np.isfinite([*fills[0].values(), *fills[1].values()]).all():
+        return None
     ends = []
     for fill in fills:
         score = score_of(protocol, floats(protocol.parts(grid.filled(fill))))
@@ -321,7 +323,7 @@ def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:
             f"{missing} of {missing + grid.cell.size} expected runs are missing: the"
             " score is of those that exist, and the bounds say what it could be."
         )
-    unknown = protocol.levels.unknown(own.runs, protocol.keys)
+    unknown = protocol.scales.unknown(own.runs, protocol.keys)
     if unknown:
         notes.append(
             f"Chance is unknown for {unknown} of {num_runs} runs and taken as 0,"

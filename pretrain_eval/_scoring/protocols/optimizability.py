@@ -106,19 +106,22 @@ class OptimizabilityEvaluator(Evaluator):
             for row, (run, key) in enumerate(zip(runs, keys, strict=True))
             if run.curve.get(key) or run.status == "diverged"
         ]
-        chance, top = self.levels.ends(
-            [runs[row] for row in rows], [keys[row] for row in rows]
-        )
+        drawn, theirs = [runs[row] for row in rows], [keys[row] for row in rows]
+        points = list(map(_points, drawn, theirs))
+        extremes = [(min(c), max(c)) if c else (math.nan,) * 2 for _, c in points]
+        self.scales.check(drawn, theirs, np.array(extremes).reshape(-1, 2).T)
+        chance, top = self.scales.ends(drawn, theirs)
         # Curves that were measured at the same steps are read together.
-        groups: dict[_Shape, list[tuple[int, float, tuple[float, ...]]]] = {}
-        for row, low in zip(rows, chance.tolist(), strict=True):
-            if not math.isnan(low):
-                shape, values = _points(runs[row], keys[row])
-                groups.setdefault(shape, []).append((row, low, values))
+        groups: dict[_Shape, list[int]] = {}
+        for member, (shape, _) in enumerate(points):
+            if not math.isnan(chance[member]):
+                groups.setdefault(shape, []).append(member)
         columns = {name: np.full(len(runs), np.nan) for name in _CURVE}
         for shape, members in groups.items():
-            where, lows, curves = map(list, zip(*members, strict=True))
-            heights = (np.array(curves).T - lows) / (top - np.array(lows))
+            low, high = chance[members], top[members]
+            curves = np.array([points[member][1] for member in members])
+            heights = (curves.T - low) / (high - low)
+            where = [rows[member] for member in members]
             for name, found in self._progress(shape, heights.T).items():
                 columns[name][where] = found
         return columns | _step_metrics(runs)

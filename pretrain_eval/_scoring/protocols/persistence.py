@@ -23,6 +23,7 @@ from pretrain_eval._scoring.grid import Cells, Grid, effective_examples
 from pretrain_eval._scoring.new_examples import MACRO, moves_over_examples
 from pretrain_eval._scoring.reports.comparison import Change
 from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.reports.table import listing
 from pretrain_eval._scoring.two_dates import change
 
 
@@ -32,9 +33,10 @@ class PersistenceEvaluator(Evaluator):
     """P(M) = 1 / (N_T N_D N_S) Σ_ijk P_ijk, the mean metric over the whole grid.
 
     P_ijk is the metric after fine-tuning on dataset j of task i by strategy k, averaged
-    over seeds; normalised where a ceiling is stated, else as it is. The parts are the
-    means of the tasks. Where datasets lie nested inside tasks, every task counts the
-    same, and every dataset the same inside its task.
+    over seeds: as it is, or its negative where lower values are better; normalised where
+    a ceiling is stated, or where tasks have metrics of unlike direction or range. The
+    parts are the means of the tasks. Where datasets lie nested inside tasks, every task
+    counts the same, and every dataset the same inside its task.
 
     >>> def run(dataset, accuracy):
     ...     return Run(
@@ -70,8 +72,14 @@ class PersistenceEvaluator(Evaluator):
 
     @override
     def read(self, runs: Sequence[Run]) -> dict[str, Array]:
-        z = self.normalised(runs)
-        return {"P": self.measured(runs) if self.ceiling is None else z, "z": z}
+        keys = self.keys_of(runs)
+        if not self.scales.is_raw(runs, keys):
+            z = self.normalised(runs)
+            return {"P": z, "z": z}
+        columns = {"P": self.scales.signs(runs, keys) * self.measured(runs)}
+        if self.scales.have_shares(runs, keys):
+            columns["z"] = self.normalised(runs)
+        return columns
 
     @override
     def parts(self, cells: Cells) -> dict[str, Array]:
@@ -81,7 +89,8 @@ class PersistenceEvaluator(Evaluator):
     @property
     @override
     def limits(self) -> dict[str, tuple[float, float]]:
-        return {"P": (0.0, 1.0), "z": (0.0, 1.0)}
+        ends = self.scales.range_of(self.keys)
+        return {"P": ends, "z": (0.0, 1.0)}
 
     @property
     @override
@@ -99,8 +108,20 @@ class PersistenceEvaluator(Evaluator):
             details["IQM"] = iqm(grid.columns["P"])
         details["CVaR25 over cells"] = float(cvar(cells["P"]))
         details["worst cell"] = float(cells["P"].min())
-        details["stability"] = stability(cells["P"], cells.weights)
+        if 0 <= cells["P"].min() <= cells["P"].max() <= 1:
+            details["stability"] = stability(cells["P"], cells.weights)
         return details | _variances(grid) | _over_strategies(cells)
+
+    @override
+    def notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
+        keys = self.keys_of(runs)
+        if (
+            not self.scales.is_raw(runs, keys)
+            or (self.scales.signs(runs, keys) > 0).all()
+        ):
+            return []
+        names = listing(self.keys)
+        return [f"Of {names} lower values are better: the score is the negative mean."]
 
     @property
     def _is_share(self) -> bool:

@@ -76,7 +76,7 @@ class VariabilityEvaluator(Evaluator):
     ) -> dict[str, Array]:
         before = column_of([run.baseline for run in runs], keys)
         values = np.stack([before, self.measured(runs, keys)])
-        z = self.levels.normalised(runs, keys, values)
+        z = self.scales.normalised(runs, keys, values)
         values[np.isnan(z)] = np.nan
         return {
             f"before {key}": values[0],
@@ -139,7 +139,7 @@ class VariabilityEvaluator(Evaluator):
         return details | ({} if forgetting is None else {"forgetting": forgetting})
 
     @override
-    def notes(self, grid: Grid) -> list[str]:
+    def notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
         notes = []
         found = self._found(grid)
         absent = [key for key in self.keys if key not in found]
