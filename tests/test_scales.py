@@ -174,6 +174,18 @@ def test_units_change_no_ranking(factor: float) -> None:
     assert ranked == sorted(values, key=values.__getitem__)
 
 
+def test_without_a_name_a_task_is_read_by_accuracy_or_its_first_score() -> None:
+    """Nobody has to repeat what the runs hold; a named metric is read as named."""
+    runs = two("r2", 0.2, 0.6)
+    assert pe.PersistenceEvaluator().compare(runs).best == "b"
+    assert pe.scorecard(runs).best == "b"
+    mixed = [make_run("classes", accuracy=0.8), make_run("values", scores={"r2": 0.4})]
+    report = pe.PersistenceEvaluator().score(mixed)
+    assert dict(report.parts) == {"classes": 0.8, "values": 0.4}
+    with pytest.raises(ValueError, match="'accuracy', which no run of a has"):
+        pe.PersistenceEvaluator(metric="accuracy").compare(runs)
+
+
 def test_a_scale_survives_json_and_the_store(tmp_path: Any) -> None:
     """Runs carry the scales of their metrics wherever they are kept."""
     run = make_run(scores={"wer": 0.2}, scales={"wer": LOWER})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
+
+from typing_extensions import Self
 
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring.compared import compared, one_model, twins_of
@@ -29,7 +32,7 @@ class Evaluator(Protocol):
 
     Attributes:
         metric: Key of the metric that is read, or a mapping that gives each task its
-            own.
+            own. None reads accuracy, or a task's first score where it has none.
         better: Whether the "higher" or the "lower" value of a metric is better; None
             reads it from the runs. A mapping gives each task or metric its own, here
             and in the next two. A metric of which nobody says it is an error.
@@ -85,7 +88,9 @@ class Evaluator(Protocol):
             ValueError: There is no run, a run stands twice, the runs are of several
                 models, or no run holds what the protocol reads.
         """
-        return scored(self, *one_model(self, by_model(runs), "score")).report
+        models = by_model(runs)
+        asked = self._asked_of(models)
+        return scored(asked, *one_model(asked, models, "score")).report
 
     @final
     def compare(self, runs: Runs) -> Comparison:
@@ -98,13 +103,32 @@ class Evaluator(Protocol):
         Raises:
             ValueError: As `score`, for any of the models.
         """
-        return compared(self, by_model(runs))
+        models = by_model(runs)
+        return compared(self._asked_of(models), models)
 
     @final
     def grids(self, runs: Runs) -> dict[str, Grid]:
         """What is read of each model's runs, laid out in cells."""
         models = by_model(runs)
-        twins = twins_of(self, models)
+        asked, twins = self._asked_of(models), twins_of(self, models)
         return {
-            model: grid_of(self, own, twins.get(model)) for model, own in models.items()
+            model: grid_of(asked, own, twins.get(model))
+            for model, own in models.items()
         }
+
+    def _asked_of(self, models: Mapping[str, ModelRuns]) -> Self:
+        # Where no metric is named and a task lacks the usual one: its own first.
+        if self.metric is not None:
+            return self
+        firsts: dict[str, dict[str, float]] = {}
+        for own in models.values():
+            for run in own.runs:
+                firsts.setdefault(run.task, {}).update(run.scores)
+        usual = self.keys[0]
+        metric = {
+            task: usual if usual in scores or not scores else next(iter(scores))
+            for task, scores in firsts.items()
+        }
+        if set(metric.values()) <= {usual}:
+            return self
+        return dataclasses.replace(self, metric=metric)

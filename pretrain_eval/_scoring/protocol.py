@@ -52,13 +52,15 @@ class Protocol(ABC):
         protocol: Name of the protocol.
         reads: How an error names what a run must hold, `{keys}` being the metrics.
         below_zero: What a score below 0 says of a model.
+        usual: The metrics that are read where none is named.
     """
 
     protocol: ClassVar[str]
     reads: ClassVar[str] = "the score {keys}"
     below_zero: ClassVar[str] = "worse than chance"
+    usual: ClassVar[tuple[str, ...]] = ("accuracy",)
 
-    metric: str | Mapping[str, str] | None = "accuracy"
+    metric: str | Mapping[str, str] | None = None
     better: Direction = None
     chance: Chance = None
     ceiling: Ceiling = None
@@ -179,14 +181,14 @@ class Protocol(ABC):
         """The metrics that are read."""
         if isinstance(self.metric, Mapping):
             return tuple(dict.fromkeys(self.metric.values()))
-        return (str(self.metric),)
+        return self.usual if self.metric is None else (self.metric,)
 
     @final
     def keys_of(self, runs: Sequence[Run]) -> list[str]:
         """The metric that is read from each run; "" where its task has none."""
         if isinstance(self.metric, Mapping):
             return [self.metric.get(run.task, "") for run in runs]
-        return [str(self.metric)] * len(runs)
+        return [self.keys[0]] * len(runs)
 
     @cached_property
     def scales(self) -> Scales:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring.budget import Budget
@@ -14,12 +15,16 @@ from pretrain_eval._scoring.protocols.reusability import ReusabilityEvaluator
 from pretrain_eval._scoring.protocols.usability import UsabilityEvaluator
 from pretrain_eval._scoring.protocols.variability import VariabilityEvaluator
 from pretrain_eval._scoring.reports.scorecard import PROTOCOLS, Scorecard
+from pretrain_eval._scoring.scales import Ceiling, Chance, Direction
 
 
 def scorecard(
     runs: Iterable[Run],
     *,
-    metric: str | Mapping[str, str] = "accuracy",
+    metric: str | Mapping[str, str] | None = None,
+    better: Direction = None,
+    chance: Chance = None,
+    ceiling: Ceiling = None,
     scratch: str | Mapping[str, str] | None = None,
     budget: Budget | None = None,
     decided_by: str = "persistence",
@@ -28,8 +33,12 @@ def scorecard(
 
     Args:
         runs: The runs of one or more models.
-        metric: Key of the metric that is read, or the key of each task. Variability
-            reads recall and F1 beside "accuracy".
+        metric: Key of the metric that is read, or the key of each task; by default
+            accuracy, or a task's first score where it has none. Variability reads
+            recall and F1 beside accuracy.
+        better: As in `Evaluator`, like the next two.
+        chance: The level of a predictor that ignores its input.
+        ceiling: The value of a perfect predictor.
         scratch: Name of the model from random weights, or each model's twin.
         budget: What usability and reusability hold costs against.
         decided_by: The protocol that ranks the models.
@@ -56,13 +65,20 @@ def scorecard(
     models = by_model(runs)
     if decided_by not in PROTOCOLS:
         raise ValueError(f"decided_by must be one of {PROTOCOLS}, got {decided_by!r}")
-    variability = None if metric == "accuracy" else metric
+    known: dict[str, Any] = {
+        "metric": metric,
+        "better": better,
+        "chance": chance,
+        "ceiling": ceiling,
+        "scratch": scratch,
+    }
+    three = {**known, "metric": None if metric == "accuracy" else metric}
     evaluators: tuple[Evaluator, ...] = (
-        OptimizabilityEvaluator(metric=metric, scratch=scratch),
-        UsabilityEvaluator(metric=metric, scratch=scratch, budget=budget),
-        VariabilityEvaluator(metric=variability, scratch=scratch),
-        ReusabilityEvaluator(metric=metric, scratch=scratch, budget=budget),
-        PersistenceEvaluator(metric=metric, scratch=scratch),
+        OptimizabilityEvaluator(**known),
+        UsabilityEvaluator(**known, budget=budget),
+        VariabilityEvaluator(**three),
+        ReusabilityEvaluator(**known, budget=budget),
+        PersistenceEvaluator(**known),
     )
     found, absent = [], {}
     for evaluator in evaluators:

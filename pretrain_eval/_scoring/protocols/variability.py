@@ -18,7 +18,6 @@ from pretrain_eval._scoring.model_runs import column, column_of
 from pretrain_eval._scoring.reports.report import Report
 from pretrain_eval._scoring.reports.table import counted
 
-USUAL = ("accuracy", "recall", "f1")
 SATURATED = 0.02
 
 
@@ -54,12 +53,7 @@ class VariabilityEvaluator(Evaluator):
     protocol: ClassVar[str] = "variability"
     below_zero: ClassVar[str] = "worse than before fine-tuning"
     reads: ClassVar[str] = "{keys} in both baseline and scores"
-    metric: str | Mapping[str, str] | None = None
-
-    @property
-    @override
-    def keys(self) -> tuple[str, ...]:
-        return USUAL if self.metric is None else super().keys
+    usual: ClassVar[tuple[str, ...]] = ("accuracy", "recall", "f1")
 
     @override
     def read(self, runs: Sequence[Run]) -> dict[str, Array]:
