@@ -40,7 +40,7 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
-from pretrain_eval._runs import Cost, Run, RunStore, Scale
+from pretrain_eval._runs import Cost, Outcomes, Run, RunStore, Scale
 from pretrain_eval._scoring import Budget, Evaluator, chance_levels, scorecard
 from pretrain_eval._scoring.formulas import (
     bootstrap_interval,
@@ -102,6 +102,7 @@ __all__ = [
     "Metric",
     "MetricCollection",
     "OptimizabilityEvaluator",
+    "Outcomes",
     "ParameterNorm",
     "Perplexity",
     "PersistenceEvaluator",

@@ -154,12 +154,13 @@ def test_the_cheapest_rival_is_named(
 def test_a_ranking_marks_what_is_not_separable() -> None:
     """The distance to the best is printed, with = where it means nothing."""
     runs = [
-        make_run(model=model, dataset=dataset, seed=seed, accuracy=a + noise)
-        for model, a in {"a": 0.80, "b": 0.79, "c": 0.4}.items()
+        make_run(model=model, dataset=dataset, seed=seed, accuracy=a + sign * noise)
+        for model, a, sign in (("a", 0.80, 1), ("b", 0.79, -1), ("c", 0.4, 1))
         for dataset in "de"
         for seed, noise in enumerate((-0.02, 0.0, 0.02))
     ]
-    lines = str(pe.PersistenceEvaluator().compare(runs)).splitlines()
+    evaluator = pe.PersistenceEvaluator(over=["seeds"])
+    lines = str(evaluator.compare(runs)).splitlines()
     assert lines[-1] == "= cannot be told from the best by these runs."
     assert lines[4].endswith("-0.010 =")
     assert lines[5].endswith("-0.400")

@@ -13,7 +13,6 @@ import pretrain_eval as pe
 from pretrain_eval._scoring.formulas.intervals import (
     _drawn_iqms,
     newcombe,
-    resampled_means,
     small_integers,
     standard_error,
     stretch,
@@ -86,31 +85,6 @@ def test_t_quantile_is_scipys(freedom: float) -> None:
         stats.norm.ppf(0.975) if math.isinf(freedom) else stats.t.ppf(0.975, freedom)
     )
     assert t_quantile(0.975, freedom) == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize("count", [2, 3, 5, 9])
-def test_resampled_means_spread_as_the_standard_error(count: int) -> None:
-    """The scaled bootstrap has the unbiased variance s² / K, whatever K."""
-    rng = np.random.default_rng(0)
-    values = rng.uniform(size=(2 * count, 1))
-    cell = np.repeat([0, 1], count)
-    (drawn,) = resampled_means(values, cell, 2, 20_000, rng)
-    for each in (0, 1):
-        own = values[cell == each, 0]
-        assert drawn[:, each].mean() == pytest.approx(own.mean(), abs=0.01)
-        expected = own.std(ddof=1) / math.sqrt(count)
-        assert drawn[:, each].std() == pytest.approx(expected, rel=0.03)
-
-
-def test_resampled_means_leave_constants_and_lone_runs() -> None:
-    """A column that no seed changes is not drawn; a cell of one run stays."""
-    values = np.array([[1.0, 0.2], [1.0, 0.4], [1.0, 0.9]])
-    constant, varied = resampled_means(
-        values, np.array([0, 0, 1]), 2, 50, np.random.default_rng(0)
-    )
-    assert constant.tolist() == [1.0, 1.0]
-    assert (varied[:, 1] == 0.9).all()
-    assert varied[:, 0].std() > 0
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "median", "iqm", "optimality_gap"])

@@ -89,7 +89,7 @@ def test_iqm_waits_for_eight_runs() -> None:
 
 def test_the_interval_over_seeds_is_welch_and_satterthwaites() -> None:
     """Two cells of three seeds: mean ± t · √(s₁² / 3 + s₂² / 3) / 2."""
-    first, second = (0.70, 0.74, 0.75), (0.40, 0.50, 0.45)
+    first, second = (0.70, 0.74, 0.75), (0.50, 0.40, 0.45)
     runs = [make_run(dataset="d", seed=i, accuracy=x) for i, x in enumerate(first)]
     runs += [make_run(dataset="e", seed=i, accuracy=x) for i, x in enumerate(second)]
     terms = np.array([np.var(each, ddof=1) / 3 for each in (first, second)])

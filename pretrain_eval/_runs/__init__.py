@@ -1,5 +1,6 @@
 """The waist: records of runs in plain values, and the store that keeps them."""
 
+from pretrain_eval._runs.outcomes import Outcomes
 from pretrain_eval._runs.record import FrozenDict, Record
 from pretrain_eval._runs.run import Cost, Plain, Run, Status
 from pretrain_eval._runs.scale import SCALES, SHARE, Better, Scale
@@ -11,6 +12,7 @@ __all__ = [
     "Better",
     "Cost",
     "FrozenDict",
+    "Outcomes",
     "Plain",
     "Record",
     "Run",

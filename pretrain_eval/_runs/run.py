@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
+from pretrain_eval._runs.outcomes import Outcomes
 from pretrain_eval._runs.record import FrozenDict, Record
 from pretrain_eval._runs.scale import Scale
 
@@ -82,6 +83,8 @@ class Run(Record):
         confusion: How often a class was taken for another on the reported split, as
             (target, prediction, count), the counts of at least 1, sorted; empty where
             it is unknown or a sample has no one class.
+        outcomes: What was measured on each example of the reported split; None where it
+            was not kept.
         curve: Validation during training: columns of equal length, one a metric key;
             the column `step` counts the optimizer steps done, and its first row is
             before training. Without `step` the rows are taken as evenly spaced.
@@ -123,6 +126,7 @@ class Run(Record):
     scales: Mapping[str, Scale] = field(default_factory=dict)
     num_examples: int | None = None
     confusion: tuple[tuple[int, int, int], ...] = ()
+    outcomes: Outcomes | None = None
     curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
@@ -160,6 +164,9 @@ class Run(Record):
                 f" {self.num_examples}"
             )
         object.__setattr__(self, "confusion", confusion)
+        if isinstance(self.outcomes, Mapping):  # as read from JSON
+            object.__setattr__(self, "outcomes", Outcomes.from_dict(self.outcomes))
+        _check_outcomes(f"{self.name}: outcomes", self.outcomes, self.num_examples)
         for name in ("scores", "baseline", "chance"):
             self._freeze(name, _finite_scores(f"{self.name}: {name}", self._get(name)))
         self._freeze("scales", _scales(f"{self.name}: scales", self._get("scales")))
@@ -237,6 +244,18 @@ def _confusion(what: str, triples: Iterable[Any]) -> tuple[tuple[int, int, int],
     if any(b[:2] <= a[:2] for a, b in itertools.pairwise(found)):
         raise ValueError(f"{what} must be sorted, each pair of classes once")
     return found
+
+
+def _check_outcomes(what: str, outcomes: Any, num_examples: int | None) -> None:
+    if outcomes is None:
+        return
+    if not isinstance(outcomes, Outcomes):
+        raise ValueError(f"{what} must be Outcomes or None, got {outcomes!r}")
+    if num_examples not in (None, outcomes.num_examples):
+        raise ValueError(
+            f"{what} are of {outcomes.num_examples} examples, num_examples says"
+            f" {num_examples}"
+        )
 
 
 def _table(what: str, columns: Mapping[str, Iterable[Any]]) -> dict[str, Any]:

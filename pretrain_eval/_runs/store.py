@@ -17,6 +17,7 @@ from pretrain_eval._runs.claims import Claims
 from pretrain_eval._runs.errors import damaged, readable_errors
 from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_lines
 from pretrain_eval._runs.file import COLUMNS, added, checksum, opened, to_json
+from pretrain_eval._runs.outcomes import Outcomes
 from pretrain_eval._runs.record import FrozenDict, restored
 from pretrain_eval._runs.run import Cost, Run, Status
 from pretrain_eval._runs.salvage import salvaged
@@ -444,6 +445,8 @@ def _run(path: Path, key: str, record: str, history: str) -> Run:
     scales = {key: Scale.from_dict(each) for key, each in fields["scales"].items()}
     fields["scales"] = FrozenDict(scales) if scales else _EMPTY
     fields["confusion"] = restored(fields["confusion"])
+    if fields["outcomes"] is not None:
+        fields["outcomes"] = Outcomes.from_dict(fields["outcomes"])
     costs, fields["cost"] = fields["cost"], object.__new__(Cost)
     vars(fields["cost"]).update(costs)
     run = object.__new__(Run)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from pretrain_eval._scoring.formulas.intervals import percentiles
-from pretrain_eval._scoring.formulas.ranking import standing
+from pretrain_eval._scoring.formulas.ranking import share_first, standing
 from pretrain_eval._scoring.formulas.statistics import Array, Cell
 from pretrain_eval._scoring.grid import crossed
 from pretrain_eval._scoring.model_runs import ModelRuns, num_untimed, total_cost
 from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.comparison import Comparison, Difference
-from pretrain_eval._scoring.reports.report import Report
+from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.table import listing
-from pretrain_eval._scoring.scored import over_tasks, scored
+from pretrain_eval._scoring.scored import over_tasks, scored, sources_of, sum_of
 
 Models = Mapping[str, ModelRuns]
 
@@ -28,30 +28,45 @@ def compared(protocol: Protocol, models: Models) -> Comparison:
     failed = [model for model, own in models.items() if not own.usable]
     if len(failed) == len(models):
         failed = []  # each of them is an error that says why
-    field = {model: own for model, own in models.items() if model not in failed}
-    holes = _holes(field)
+    asked = {model: own for model, own in models.items() if model not in failed}
+    _check_common_tasks(asked)
+    holes = _holes(asked)
     found = {
         model: scored(protocol, own, twins.get(model), holes[model])
-        for model, own in field.items()
+        for model, own in asked.items()
     }
     ranked = dict(sorted(found.items(), key=lambda item: _rank(item[1].report)))
-    reports = tuple(each.report for each in ranked.values())
-    pairs = _Pairs(protocol, field, twins, ranked)
+    field = list(ranked.values())
+    reports = tuple(each.report for each in field)
+    over = sources_of(protocol, [each.noise for each in field])
     runs = [run for own in models.values() for run in own.runs]
     return Comparison(
         protocol=protocol.protocol,
         reports=reports,
-        differences=tuple(pairs.differences()),
+        differences=tuple(_Pairs(protocol, asked, twins, ranked, over).differences()),
         confidence=protocol.confidence,
+        over=over,
         acceptability=protocol.acceptability(reports),
         cost=total_cost(runs, sizes=False),
         notes=(
-            *_notes(list(ranked.values()), failed),
+            *_notes(protocol, field, failed, over),
             *_untimed(num_untimed(runs), len(runs)),
-            *protocol.remarks(list(ranked.values())),
+            *protocol.remarks(field),
         ),
-        **_standing(protocol, list(ranked.values())),
+        **_standing(protocol, field, over),
     )
+
+
+def _check_common_tasks(models: Models) -> None:
+    tasks = {
+        model: {task for task, _, _ in own.usable} for model, own in models.items()
+    }
+    for (first, own), (second, theirs) in itertools.combinations(tasks.items(), 2):
+        if own and theirs and not own & theirs:
+            raise ValueError(
+                f"{first} and {second} have no task in common: {sorted(own)} and"
+                f" {sorted(theirs)}; a comparison needs runs on the same tasks"
+            )
 
 
 def one_model(
@@ -101,27 +116,43 @@ def _holes(models: Models) -> dict[str, list[Cell]]:
     }
 
 
-def _standing(protocol: Protocol, field: Sequence[Scored]) -> dict[str, Any]:
-    draws = [each.draws for each in field if each.draws is not None]
-    reports = [each.report for each in field]
-    if len(field) < 2 or len(draws) < len(field):
+def _standing(
+    protocol: Protocol, field: Sequence[Scored], over: Sequence[str]
+) -> dict[str, Any]:
+    if len(field) < 2 or not over or any(each.report.score is None for each in field):
         return {}
-    floors = np.array([report.floor for report in reports])
-    shifts = floors - np.array([report.score for report in reports])
-    stands = standing(
-        floors,
-        np.stack(draws) + shifts[:, None],
-        protocol.confidence,
-        ceilings=np.array([report.ceiling for report in reports]),
-    )
+    noise = np.stack([sum_of(each.noise, over) for each in field])
+    reports = [each.report for each in field]
     names = [report.model for report in reports]
+    floors = np.array([report.floor for report in reports])
+    ceilings = np.array([report.ceiling for report in reports])
+    stands = standing(
+        floors, floors[:, None] + noise, protocol.confidence, ceilings=ceilings
+    )
     others = zip(names[1:], stands.separable[1:], strict=True)
-    return {
-        "p_best": dict(zip(names, stands.p_best.tolist(), strict=True)),
+    told = {
         "regret": stands.regret,
         "regret_limit": stands.regret_limit,
         "not_separable": tuple(name for name, separable in others if not separable),
     }
+    if (floors == ceilings).all():
+        return told | {"p_best": dict(zip(names, stands.p_best.tolist(), strict=True))}
+    return told | {"p_best_range": _ranges(names, floors, ceilings, noise)}
+
+
+def _ranges(
+    names: Sequence[str], floors: Array, ceilings: Array, noise: Array
+) -> dict[str, tuple[float, float]]:
+    # P(best) of each model with what is missing at its worst, and at its best.
+    ranges = {}
+    for index, name in enumerate(names):
+        ends = []
+        for own, others in ((floors, ceilings), (ceilings, floors)):
+            scores = others.copy()
+            scores[index] = own[index]
+            ends.append(float(share_first(scores[:, None] + noise)[index]))
+        ranges[name] = ends[0], ends[1]
+    return ranges
 
 
 class _Pairs:
@@ -133,9 +164,10 @@ class _Pairs:
         models: Models,
         twins: Models,
         ranked: Mapping[str, Scored],
+        over: Sequence[str],
     ) -> None:
         self._protocol, self._models, self._twins = protocol, models, twins
-        self._ranked = ranked
+        self._ranked, self._over = ranked, over
         self._on_common: dict[tuple[str, frozenset[Cell]], Scored] = {}
 
     def differences(self) -> Iterator[Difference]:
@@ -163,34 +195,67 @@ class _Pairs:
     def _differences(
         self, pairs: Sequence[tuple[Scored, Scored, int]]
     ) -> Iterator[Difference]:
-        gaps = [_gaps(first.draws, second.draws) for first, second, _ in pairs]
-        drawn = [each for each in gaps if each is not None]
-        # All at once: for one pair the call takes longer than the sorting.
-        confidence = self._protocol.confidence
-        ends = iter(percentiles(np.stack(drawn), confidence).T if drawn else ())
-        for (first, second, num_cells), gap in zip(pairs, gaps, strict=True):
-            low, high = (0.0, 0.0) if gap is None else next(ends)
-            scores = first.report.score, second.report.score
-            if scores[0] is None or scores[1] is None:
-                continue
+        pairs = [
+            pair for pair in pairs if None not in (_score(pair[0]), _score(pair[1]))
+        ]
+        by_source = {
+            "seeds": self._intervals(pairs, ("seeds",)),
+            "examples": self._intervals(pairs, ("examples",)),
+            "interval": self._intervals(pairs, self._over),
+        }
+        for place, (first, second, num_cells) in enumerate(pairs):
             common = sorted(set(first.tasks) & set(second.tasks))
             by_task = [first.tasks[task] - second.tasks[task] for task in common]
-            interval = self._protocol.interval(
-                low, high, "seeds", "stratified bootstrap"
-            )
+            gaps = _gaps(first, second, self._over)
+            intervals = {name: found[place] for name, found in by_source.items()}
             yield Difference(
                 first=first.report.model,
                 second=second.report.model,
-                difference=scores[0] - scores[1],
-                interval=None if gap is None else interval,
+                difference=_gap(first, second),
                 new_tasks=over_tasks(self._protocol, np.array(by_task)),
-                p_better=None if gap is None else _share_above(gap),
+                p_better=None if gaps is None else _share_above(gaps),
                 num_cells=num_cells,
+                **intervals,
             )
 
+    def _intervals(
+        self, pairs: Sequence[tuple[Scored, Scored, int]], over: Sequence[str]
+    ) -> list[Interval | None]:
+        gaps = [_gaps(first, second, over) for first, second, _ in pairs]
+        drawn = [each for each in gaps if each is not None]
+        # All at once: for one pair the call takes longer than the sorting.
+        confidence = self._protocol.confidence
+        ends = percentiles(np.stack(drawn), confidence).T.tolist() if drawn else []
+        intervals: list[Interval | None] = []
+        for (first, second, _), each in zip(pairs, gaps, strict=True):
+            if each is None:
+                intervals.append(None)
+                continue
+            gap = _gap(first, second)
+            low, high = ends.pop(0)
+            # What skewed draws would leave out is what was measured.
+            interval = self._protocol.interval(
+                min(low, gap), max(high, gap), " and ".join(over), "joint draws"
+            )
+            intervals.append(interval)
+        return intervals
 
-def _gaps(first: Array | None, second: Array | None) -> Array | None:
-    return None if first is None or second is None else first - second
+
+def _score(each: Scored) -> float | None:
+    return each.report.score
+
+
+def _gap(first: Scored, second: Scored) -> float:
+    return (_score(first) or 0.0) - (_score(second) or 0.0)
+
+
+def _gaps(first: Scored, second: Scored, over: Sequence[str]) -> Array | None:
+    if not over or not all(
+        name in each.noise for each in (first, second) for name in over
+    ):
+        return None
+    gaps: Array = sum_of(first.noise, over) - sum_of(second.noise, over)
+    return _gap(first, second) + gaps
 
 
 def _share_above(gaps: Array) -> float:
@@ -198,7 +263,12 @@ def _share_above(gaps: Array) -> float:
     return float((gaps > 0).mean() + (gaps == 0).mean() / 2)
 
 
-def _notes(field: Sequence[Scored], failed: Sequence[str]) -> list[str]:
+def _notes(
+    protocol: Protocol,
+    field: Sequence[Scored],
+    failed: Sequence[str],
+    over: Sequence[str],
+) -> list[str]:
     reports, notes = [each.report for each in field], []
     if failed:
         notes.append(f"No run of {listing(failed)} has a result: not ranked.")
@@ -214,12 +284,17 @@ def _notes(field: Sequence[Scored], failed: Sequence[str]) -> list[str]:
     constant = [
         each.report.model
         for each in field
-        if each.draws is not None and (each.draws == each.draws[0]).all()
+        if "seeds" in each.noise and not each.noise["seeds"].any()
     ]
-    if constant and len(field) > 1:
+    if constant and len(field) > 1 and tuple(over) == ("seeds",):
         notes.append(
             f"No seed changes the score of {listing(constant)}: P(best) takes it as"
             " exact, which it is not for new examples."
+        )
+    unknown = [name for name in protocol.over if name not in over]
+    if over and unknown:
+        notes.append(
+            f"What new {' and '.join(unknown)} would change is not known of every model."
         )
     return notes
 

@@ -176,7 +176,7 @@ class Grid:
     Attributes:
         full: Every cell that the runs name, and the holes of the crossed grid.
         cell: Index in `full` of the cell of each row, increasing.
-        seeds: The seed of each row.
+        runs: The run of each row.
         columns: One value a usable run, by name; NaN where it is not measured.
         lost: Runs without a usable result, by cell of `full`.
         diverged: Number of diverged runs.
@@ -184,10 +184,15 @@ class Grid:
 
     full: Cells
     cell: Index
-    seeds: Index
+    runs: tuple[Run, ...]
     columns: Mapping[str, Array]
     lost: Index
     diverged: int
+
+    @cached_property
+    def seeds(self) -> Index:
+        """The seed of each row."""
+        return np.array([run.seed for run in self.runs], dtype=np.intp)
 
     @cached_property
     def counts(self) -> Index:

@@ -14,7 +14,7 @@ from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Cells, cell_of
 
 MACRO = ("recall", "precision", "f1", "balanced_accuracy")
-NUM_DRAWS = 1000
+NUM_TABLES = 1000
 
 
 def macro_scores(key: str, pairs: Index, counts: Array, num_classes: int) -> Array:
@@ -86,6 +86,27 @@ def moves_over_examples(
     return low, high
 
 
+def spread_over_examples(runs: Sequence[Run], key: str) -> float | None:
+    """The standard error of a cell's score for new examples, seeds pooled.
+
+    That of a share for accuracy, as if four more examples had come out by chance, two
+    of them well (Agresti and Coull); that of multinomial draws of the confusion counts
+    for macro averages. None where neither is known.
+    """
+    if key == "accuracy":
+        sizes = [run.num_examples for run in runs if run.num_examples is not None]
+        if len(sizes) < len(runs):
+            return None
+        size = min(sizes)
+        mean = math.fsum(run.scores[key] for run in runs) / len(runs)
+        share = (mean * size + 2) / (size + 4)
+        return math.sqrt(share * (1 - share) / (size + 4))
+    if key not in MACRO:
+        return None
+    drawn = _drawn(runs, key, np.random.default_rng(0))
+    return None if drawn is None else float(drawn.std())
+
+
 def _drawn(runs: Sequence[Run], key: str, rng: Generator) -> Array | None:
     # Deviations of a cell's score on examples drawn anew; seeds are pooled.
     if not runs or not all(run.confusion for run in runs):
@@ -103,7 +124,7 @@ def _drawn(runs: Sequence[Run], key: str, rng: Generator) -> Array | None:
     pairs = np.array(sorted(pooled)).T
     shares = np.array([pooled[pair] for pair in sorted(pooled)], dtype=float)
     size = sum(count for _, _, count in runs[0].confusion)
-    drawn = rng.multinomial(size, shares / shares.sum(), NUM_DRAWS).astype(float)
+    drawn = rng.multinomial(size, shares / shares.sum(), NUM_TABLES).astype(float)
     scores = macro_scores(key, pairs, drawn, num_classes)
     moves: Array = scores - scores.mean()
     return moves

@@ -7,12 +7,11 @@ alike on one number a cell and on thousands of draws of it.
 from __future__ import annotations
 
 import math
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple, final
+from typing import ClassVar, Literal, NamedTuple, final, get_args
 
 import numpy as np
 
@@ -34,14 +33,19 @@ class Scored(NamedTuple):
     Attributes:
         report: The report.
         grid: The rows that were read.
-        draws: Draws of the score over new seeds; None with one seed a cell.
+        noise: Draws of the score's deviation, by what would be drawn anew: "seeds",
+            "examples", "tasks"; what is unknown is not there. Draws of several models
+            are joint.
         tasks: What each task adds to the score, if the score is a mean.
     """
 
     report: Report
     grid: Grid
-    draws: Array | None
+    noise: Mapping[str, Array]
     tasks: Mapping[str, float]
+
+
+Source = Literal["seeds", "examples", "tasks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,8 @@ class Protocol(ABC):
     diverged: Literal["chance", "drop", "raise"] = "chance"
     strict: bool = False
     confidence: float = 0.95
+    over: Sequence[Source] = ("seeds", "examples")
+    seeds: Literal["common"] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,6 +85,12 @@ class Protocol(ABC):
             raise ValueError(
                 f"diverged must be 'chance', 'drop' or 'raise', got {self.diverged!r}"
             )
+        if not self.over or not set(self.over) <= set(get_args(Source)):
+            raise ValueError(
+                f"over must name some of {list(get_args(Source))}, got {self.over!r}"
+            )
+        if self.seeds not in (None, "common"):
+            raise ValueError(f"seeds must be 'common' or None, got {self.seeds!r}")
         stated = self.better.values() if isinstance(self.better, Mapping) else ()
         for better in (*stated, *([self.better] if not stated else ())):
             if better not in ("higher", "lower", None):
@@ -146,17 +158,27 @@ class Protocol(ABC):
         """
         return {}
 
+    def moves(self, runs: Sequence[Run]) -> Mapping[str, tuple[Sequence[str], Array]]:
+        """What new examples move: by column each run's metric, and how far with it.
+
+        The second is the change of the column when the metric rises by 1. A score that
+        is made of columns that are not here says nothing of new examples.
+        """
+        keys = self.keys_of(runs)
+        chance, top = self.scales.ends(runs, keys)
+        return {"z": (keys, 1 / (top - chance))}
+
     # What is shown beside it.
 
     def details(self, grid: Grid, report: Report) -> Mapping[str, float]:
         """Quantities that make no part of the score."""
         return {}
 
-    def notes(self, runs: Sequence[Run], grid: Grid) -> Sequence[str]:
+    def notes(self, grid: Grid) -> Sequence[str]:
         """What a reader has to know about this protocol's score, in sentences."""
         return ()
 
-    def examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
+    def examples(self, grid: Grid) -> Interval | None:
         """The interval of the score for new examples, where it is known."""
         return None
 
@@ -228,11 +250,6 @@ class Protocol(ABC):
             over=over,
             method=method,
         )
-
-    @final
-    def rng(self, model: str) -> np.random.Generator:
-        """The randomness of a model's draws, whichever others are compared."""
-        return np.random.default_rng([self.seed, zlib.crc32(model.encode())])
 
     @final
     def twin_of(self, model: str) -> str | None:

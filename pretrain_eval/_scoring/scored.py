@@ -7,23 +7,28 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.random import Generator
 
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring.formulas.intervals import (
     percentiles,
-    resampled_means,
-    standard_error,
     stretch,
     t_quantile,
 )
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index, mean_by_cell
 from pretrain_eval._scoring.grid import Cells, Grid, crossed
 from pretrain_eval._scoring.model_runs import ModelRuns
+from pretrain_eval._scoring.noise import (
+    NUM_DRAWS,
+    Error,
+    cells_over_seeds,
+    error_over_seeds,
+    over_examples,
+    over_seeds,
+)
+from pretrain_eval._scoring.noise import over_tasks as tasks_drawn
 from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.report import Interval, Report
 
-NUM_DRAWS = 2000
 ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
 
@@ -45,27 +50,25 @@ def scored(
     parts = floats(protocol.parts(grid.cells))
     score = score_of(protocol, parts)
     tasks: dict[str, float] = {}
-    draws, interval, new_tasks = None, None, None
+    noise: dict[str, Array] = {}
+    interval = None
     if score is not None:
-        rng, values = protocol.rng(own.model), row_values(protocol, grid)
-        if values is None:
-            draws, interval = _bootstrapped(protocol, grid, score, rng)
-            new_tasks = _jackknifed(protocol, grid, score)
-        else:
-            means = mean_by_cell(values, grid.index, grid.present.size)
-            tasks = floats(grid.cells.by_task(means))
-            draws, interval = _drawn_from_t(protocol, grid, values, rng)
-            new_tasks = over_tasks(protocol, np.array(list(tasks.values())))
+        tasks, noise, error = _variation(protocol, grid, score)
+        interval = _interval(protocol, score, noise, error)
     missing = int(grid.lost.sum())
+    bounds = None
+    if missing and score is not None:
+        bounds = _bounds(protocol, grid)
+        interval = _widened(interval, score, bounds)
     report = Report(
         protocol=protocol.protocol,
         model=own.model,
         score=score,
         parts=parts,
         interval=_capped(protocol, interval),
-        new_tasks=_capped(protocol, new_tasks),
-        examples=protocol.examples(own.runs, grid),
-        bounds=None if not missing or score is None else _bounds(protocol, grid),
+        new_tasks=_capped(protocol, _new_tasks(protocol, tasks)),
+        examples=protocol.examples(grid),
+        bounds=bounds,
         num_runs=len(own.runs),
         num_scored=grid.cell.size,
         num_diverged=own.num_diverged,
@@ -74,11 +77,11 @@ def scored(
         notes=(
             *_below_zero(protocol, score),
             *_notes(protocol, own, grid),
-            *protocol.notes(own.runs, grid),
+            *protocol.notes(grid),
         ),
     )
     details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
-    return Scored(dataclasses.replace(report, details=details), grid, draws, tasks)
+    return Scored(dataclasses.replace(report, details=details), grid, noise, tasks)
 
 
 def grid_of(
@@ -96,8 +99,9 @@ def grid_of(
     rows, columns = _columns(protocol, own)
     given = np.bincount(cell, minlength=len(full.names))
     lost = given - np.bincount(cell[rows], minlength=len(full.names))
-    # A cell that nobody ran lacks as many seeds as the others have.
-    lost[given == 0] = round(float(np.median(given[given > 0])))
+    # A cell with fewer runs than most lacks the others, as if they had failed.
+    usual = round(float(np.median(given[given > 0])))
+    lost += np.maximum(usual - given, 0)
     if protocol.strict and lost.any():
         names = ["/".join(full.names[i]) for i in np.flatnonzero(lost)]
         raise ValueError(
@@ -107,7 +111,7 @@ def grid_of(
     grid = Grid(
         full=full,
         cell=cell[rows],
-        seeds=np.array([own.runs[i].seed for i in rows.tolist()], dtype=np.intp),
+        runs=tuple(own.runs[i] for i in rows.tolist()),
         columns=columns,
         lost=lost,
         diverged=own.num_diverged,
@@ -207,62 +211,135 @@ def over_tasks(protocol: Protocol, values: Array) -> Interval | None:
     return protocol.interval(center - half, center + half, "tasks", "t over tasks")
 
 
-def _drawn_from_t(
-    protocol: Protocol, grid: Grid, values: Array, rng: Generator
-) -> tuple[Array | None, Interval | None]:
-    # For a score that is the macro mean of one value a run.
-    error = standard_error(values, grid.index, grid.cells.weights)
-    if error is None:
-        return None, None
-    scale, freedom = error
-    center = float(
-        grid.cells.macro(mean_by_cell(values, grid.index, grid.present.size))
-    )
-    half = t_quantile((1 + protocol.confidence) / 2, freedom) * scale
-    noise = (
-        rng.standard_normal(NUM_DRAWS)
-        if math.isinf(freedom)
-        else rng.standard_t(freedom, NUM_DRAWS)
-    )
-    method = "t of Welch and Satterthwaite"
-    interval = protocol.interval(center - half, center + half, "seeds", method)
-    return center + scale * noise, interval
+def _new_tasks(protocol: Protocol, tasks: Mapping[str, float]) -> Interval | None:
+    interval = over_tasks(protocol, np.array(list(tasks.values())))
+    if interval is None or protocol.mean_of:
+        return interval
+    return dataclasses.replace(interval, method="jackknife over tasks")
 
 
-def _bootstrapped(
-    protocol: Protocol, grid: Grid, score: float, rng: Generator
-) -> tuple[Array | None, Interval | None]:
-    # For any other score: runs drawn anew within their cells.
-    if grid.counts.max() < 2:
-        return None, None
-    table = np.stack(list(grid.columns.values()), axis=1)
-    size = grid.present.size
-    drawn = resampled_means(table, grid.index, size, NUM_DRAWS, rng)
-    means = dict(zip(grid.columns, drawn, strict=True))
+def _variation(
+    protocol: Protocol, grid: Grid, score: float
+) -> tuple[dict[str, float], dict[str, Array], Error | None]:
+    # What each task adds, joint draws by what is drawn anew, the error over seeds.
+    values, error, noise = row_values(protocol, grid), None, {}
+    common = protocol.seeds == "common"
+    if values is None:
+        tasks = _pseudo_values(protocol, grid, score)
+        if grid.counts.max() > 1:
+            noise["seeds"] = _bootstrapped(protocol, grid, score)
+    else:
+        means = mean_by_cell(values, grid.index, grid.present.size)
+        tasks = floats(grid.cells.by_task(means))
+        error = error_over_seeds(grid, values, common=common)
+        if error is not None:
+            noise["seeds"] = over_seeds(
+                grid, values, error, protocol.seed, common=common
+            )
+    examples = _moved_by_examples(protocol, grid, score)
+    if examples is not None:
+        noise["examples"] = examples
+    drawn = tasks_drawn(tasks, protocol.seed)
+    if drawn is not None:
+        noise["tasks"] = drawn
+    return tasks, noise, error
+
+
+def _bootstrapped(protocol: Protocol, grid: Grid, score: float) -> Array:
+    # Reflected about the score: where a minimum over cells falls short of the true one
+    # in every draw, it falls short in what was measured.
+    means = cells_over_seeds(grid, protocol.seed)
     parts = protocol.parts(dataclasses.replace(grid.cells, means=means))
     scores = np.broadcast_to(np.asarray(protocol.combine(parts)), NUM_DRAWS)
     main = next(name for name in protocol.limits if name in grid.columns)
     factor = stretch(
         grid.columns[main], grid.index, grid.cells.weights, protocol.confidence
     )
-    draws = score + factor * (scores - score)
-    low, high = percentiles(draws, protocol.confidence)
-    return draws, protocol.interval(low, high, "seeds", "stratified bootstrap")
+    return factor * (score - scores)
 
 
-def _jackknifed(protocol: Protocol, grid: Grid, score: float) -> Interval | None:
-    # Delete one task at a time; for a mean it is the same t over task means.
-    cells, scores = grid.cells, []
-    for index in cells.tasks.values():
-        rest = np.delete(np.arange(grid.present.size), index).tolist()
-        if rest:
-            without = score_of(protocol, floats(protocol.parts(cells.only(rest))))
-            scores.append(math.nan if without is None else without)
-    count = len(scores)
-    if count < 3:
+def _moved_by_examples(protocol: Protocol, grid: Grid, score: float) -> Array | None:
+    # The score of every draw of the cells' metrics, as new examples would move them.
+    moved = protocol.moves(grid.runs)
+    made_of = protocol.mean_of or protocol.limits
+    columns = [name for name in made_of if name in grid.columns]
+    if not columns or not set(columns) <= set(moved):
         return None
-    interval = over_tasks(protocol, count * score - (count - 1) * np.array(scores))
-    return interval and dataclasses.replace(interval, method="jackknife over tasks")
+    means = dict(grid.cells.means)
+    for name in columns:
+        keys, slopes = moved[name]
+        drawn = over_examples(grid, keys, protocol.seed)
+        if drawn is None:
+            return None
+        known = ~np.isnan(grid.columns[name]) & np.isfinite(slopes)
+        slope = mean_by_cell(
+            np.where(known, slopes, np.nan), grid.index, grid.present.size
+        )
+        means[name] = means[name] + np.nan_to_num(slope) * drawn
+    parts = protocol.parts(dataclasses.replace(grid.cells, means=means))
+    scores = np.asarray(protocol.combine(parts))
+    return np.broadcast_to(scores, NUM_DRAWS) - score
+
+
+def _interval(
+    protocol: Protocol,
+    score: float,
+    noise: Mapping[str, Array],
+    error: Error | None,
+) -> Interval | None:
+    sources = sources_of(protocol, [noise])
+    if not sources or ("seeds" in protocol.over and "seeds" not in sources):
+        return None
+    over = " and ".join(sources)
+    if error is None or "seeds" not in sources:
+        draws = score + sum_of(noise, sources)
+        low, high = percentiles(draws, protocol.confidence).tolist()
+        low, high = min(low, score), max(high, score)
+        method = "stratified bootstrap" if "seeds" in sources else "normal draws"
+        return protocol.interval(low, high, over, method)
+    # Degrees of freedom of a sum of which the part over examples is known well.
+    others = [noise[name] for name in sources if name != "seeds"]
+    variance = error.scale**2 + sum(float(each.var()) for each in others)
+    freedom = error.freedom
+    if others and error.scale:
+        freedom *= (variance / error.scale**2) ** 2
+    half = t_quantile((1 + protocol.confidence) / 2, freedom) * math.sqrt(variance)
+    method = "t of Welch and Satterthwaite"
+    return protocol.interval(score - half, score + half, over, method)
+
+
+def sources_of(
+    protocol: Protocol, noises: Sequence[Mapping[str, Array]]
+) -> tuple[str, ...]:
+    """What the evaluator varies, as far as it is known of every model.
+
+    New tasks bring new seeds and examples with them. With one seed and unknown
+    examples there are still the tasks.
+    """
+    known = [name for name in ("seeds", "examples") if all(name in n for n in noises)]
+    asked = tuple(name for name in known if name in protocol.over)
+    tasks = ("tasks",) if all("tasks" in noise for noise in noises) else ()
+    return tasks if "tasks" in protocol.over or not asked else asked
+
+
+def sum_of(noise: Mapping[str, Array], sources: Sequence[str]) -> Array:
+    """The deviations of a draw from all that is varied, together."""
+    total: Array = np.sum([noise[name] for name in sources], axis=0)
+    return total
+
+
+def _pseudo_values(protocol: Protocol, grid: Grid, score: float) -> dict[str, float]:
+    # Delete one task at a time; for a mean these are the means of the tasks.
+    cells, count = grid.cells, len(grid.cells.tasks)
+    if count < 3:
+        return {}
+    pseudo = {}
+    for (task,), index in cells.tasks.items():
+        rest = np.delete(np.arange(grid.present.size), index).tolist()
+        without = score_of(protocol, floats(protocol.parts(cells.only(rest))))
+        if without is not None:
+            pseudo[task] = count * score - (count - 1) * without
+    return pseudo
 
 
 def _capped(protocol: Protocol, interval: Interval | None) -> Interval | None:
@@ -271,6 +348,16 @@ def _capped(protocol: Protocol, interval: Interval | None) -> Interval | None:
     if interval is None or interval.high <= top:
         return interval
     return dataclasses.replace(interval, high=max(top, interval.low))
+
+
+def _widened(
+    interval: Interval | None, score: float, bounds: tuple[float, float] | None
+) -> Interval | None:
+    # What is missing could be anything between its bounds, and would vary as well.
+    if interval is None or bounds is None:
+        return None
+    low, high = interval.low - score + bounds[0], interval.high - score + bounds[1]
+    return dataclasses.replace(interval, low=low, high=high)
 
 
 def _bounds(protocol: Protocol, grid: Grid) -> tuple[float, float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,6 @@ from pretrain_eval._scoring.formulas.statistics import (
     Index,
     finite,
     iqm,
-    mean_by_cell,
 )
 
 Aggregate = Literal["mean", "median", "iqm", "optimality_gap"]
@@ -243,6 +242,14 @@ def t_quantile(probability: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, probability))
 
 
+def chi_quantile(probability: Array, freedom: float) -> Array:
+    """Quantiles of χ²."""
+    from scipy import special  # not at import: it takes 0.1 s
+
+    quantile: Array = 2 * special.gammaincinv(freedom / 2, probability)
+    return quantile
+
+
 def wilson(share: float, num_examples: float, confidence: float) -> tuple[float, float]:
     """Wilson's interval of a share measured on `num_examples` examples.
 
@@ -270,48 +277,6 @@ def newcombe(
         gap - math.hypot(first - low_1, high_2 - second),
         gap + math.hypot(high_1 - first, second - low_2),
     )
-
-
-def resampled_means(
-    values: Array,
-    cell: Index,
-    num_cells: int,
-    replicates: int,
-    rng: Generator,
-) -> list[Array]:
-    """Bootstrap means of each cell, residuals scaled by √(K / (K − 1)).
-
-    Args:
-        values: (num_runs, num_columns), runs of a cell side by side.
-        cell: Index of each run's cell, in increasing order.
-        num_cells: Number of cells.
-        replicates: Number of bootstrap replicates.
-        rng: The source of randomness.
-
-    Returns:
-        A column each (replicates, num_cells), and (num_cells,) where no seed changes
-        it; a cell of one run stays where it is.
-    """
-    counts = np.bincount(cell, minlength=num_cells)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    center = np.stack([mean_by_cell(column, cell, num_cells) for column in values.T])
-    # A run that lacks a column has the mean of its cell there.
-    residuals = np.nan_to_num(np.ascontiguousarray(values.T - center[:, cell]))
-    varied = np.flatnonzero(np.abs(residuals).max(axis=1) > 0).tolist()
-    result = list(center)
-    for column in varied:
-        result[column] = np.repeat(center[column][None], replicates, axis=0)
-    for count in np.unique(counts[counts > 1]).tolist():
-        members = np.flatnonzero(counts == count)
-        rows = starts[members][:, None] + np.arange(count)
-        scale = math.sqrt(count / (count - 1)) / count
-        # Of all cells a slice, which numpy moves faster than an index of each.
-        where = slice(None) if members.size == num_cells else members
-        scaled = scale * residuals[varied][:, rows]
-        for block, totals in _sums_of_picks(scaled, replicates, rng):
-            for column, total in zip(varied, totals, strict=True):
-                result[column][block, where] += total
-    return result
 
 
 def _sums_of_picks(
@@ -351,28 +316,3 @@ def _sums_of(values: Array, size: int) -> Array:
     for _ in range(size - 1):
         sums = (sums[:, :, None] + values[:, None, :]).reshape(values.shape[0], -1)
     return sums
-
-
-def resampled_scores(
-    cell: Index,
-    statistic: Callable[[Index], float],
-    replicates: int,
-    rng: Generator,
-) -> Array:
-    """Any statistic on runs drawn with replacement within their cells.
-
-    Args:
-        cell: Index of each run's cell, in increasing order.
-        statistic: From the indices of the drawn runs to a number.
-        replicates: Number of bootstrap replicates.
-        rng: The source of randomness.
-    """
-    counts = np.bincount(cell)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    first, size = starts[cell], counts[cell]
-    return np.array(
-        [
-            statistic(first + (rng.random(cell.size) * size).astype(np.intp))
-            for _ in range(replicates)
-        ]
-    )

@@ -26,6 +26,13 @@ class Standing(NamedTuple):
     separable: list[bool]
 
 
+def share_first(draws: Array) -> Array:
+    """Share of the draws in which each model is first, ties shared, (num_models,)."""
+    first = draws == draws.max(axis=0)
+    shares: Array = (first / first.sum(axis=0)).mean(axis=1)
+    return shares
+
+
 def standing(
     scores: Array, draws: Array, confidence: float, *, ceilings: Array | None = None
 ) -> Standing:
@@ -44,14 +51,11 @@ def standing(
         ceilings: The most that each score could be if what is missing were at its best;
             regret and separation are judged against them, the pick's own excepted.
     """
-    top = draws.max(axis=0)
-    first = draws == top
-    p_best = (first / first.sum(axis=0)).mean(axis=1)
     most = scores if ceilings is None else np.concatenate([scores[:1], ceilings[1:]])
     lifted = draws + (most - scores)[:, None]
     regret = lifted.max(axis=0) - draws[0]
     return Standing(
-        p_best=p_best,
+        p_best=share_first(draws),
         regret=float(regret.mean()),
         regret_limit=float(np.quantile(regret, confidence)),
         separable=[

@@ -169,6 +169,10 @@ class OptimizabilityEvaluator(Evaluator):
         return dict.fromkeys(names, (0.0, 1.0))
 
     @override
+    def moves(self, runs: Sequence[Run]) -> dict[str, tuple[list[str], Array]]:
+        return {}  # the area is of the watched split, of which only scores are known
+
+    @override
     def against(self, grid: Grid, twin: Grid) -> dict[str, Array]:
         # g / (g + g_ref), g_ref the twin's mean on the same cell.
         columns = {}

@@ -98,6 +98,14 @@ class PersistenceEvaluator(Evaluator):
         return {"P": 1.0}
 
     @override
+    def moves(self, runs: Sequence[Run]) -> dict[str, tuple[list[str], Array]]:
+        keys = self.keys_of(runs)
+        if self.scales.is_raw(runs, keys):
+            return {"P": (keys, self.scales.signs(runs, keys))}
+        _, slopes = super().moves(runs)["z"]
+        return {"P": (keys, slopes)}
+
+    @override
     def details(self, grid: Grid, report: Report) -> dict[str, float]:
         cells = grid.cells
         details = {}
@@ -113,12 +121,10 @@ class PersistenceEvaluator(Evaluator):
         return details | _variances(grid) | _over_strategies(cells)
 
     @override
-    def notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
-        keys = self.keys_of(runs)
-        if (
-            not self.scales.is_raw(runs, keys)
-            or (self.scales.signs(runs, keys) > 0).all()
-        ):
+    def notes(self, grid: Grid) -> list[str]:
+        keys = self.keys_of(grid.runs)
+        signs = self.scales.signs(grid.runs, keys)
+        if not self.scales.is_raw(grid.runs, keys) or (signs > 0).all():
             return []
         names = listing(self.keys)
         return [f"Of {names} lower values are better: the score is the negative mean."]
@@ -129,20 +135,22 @@ class PersistenceEvaluator(Evaluator):
         return self.ceiling is None and self.keys == ("accuracy",)
 
     @override
-    def examples(self, runs: Sequence[Run], grid: Grid) -> Interval | None:
+    def examples(self, grid: Grid) -> Interval | None:
         center, keys = grid.macro("P"), self.keys
         if center is None or not 0 <= center <= 1 or self.ceiling is not None:
             return None
         if self._is_share:
-            size = effective_examples(runs, grid.cells)
+            size = effective_examples(grid.runs, grid.cells)
             if size is None:
                 return None
             low, high = wilson(center, size, self.confidence)
             return self.interval(low, high, "examples", "Wilson")
         if len(keys) > 1 or keys[0] not in MACRO:
             return None
-        rng = self.rng(runs[0].model)
-        moves = moves_over_examples(runs, grid.cells, keys[0], self.confidence, rng)
+        rng = np.random.default_rng(self.seed)
+        moves = moves_over_examples(
+            grid.runs, grid.cells, keys[0], self.confidence, rng
+        )
         if moves is None:
             return None
         low, high = (min(max(center + move, 0.0), 1.0) for move in moves)

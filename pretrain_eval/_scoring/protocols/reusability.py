@@ -100,7 +100,7 @@ class ReusabilityEvaluator(Evaluator):
         return details | ({} if share is None else {"trainable share": share})
 
     @override
-    def notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
+    def notes(self, grid: Grid) -> list[str]:
         if not self._limited:
             return ["No limit on parameters or MACs is stated: complexity is left out."]
         unknown = [name for name in self._limited if name not in grid.columns]

@@ -137,7 +137,7 @@ class UsabilityEvaluator(Evaluator):
         return details
 
     @override
-    def notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
+    def notes(self, grid: Grid) -> list[str]:
         stated = self.budget.stated if self.budget is not None else ()
         if not stated:
             return ["No budget is stated, so no single score is made of unlike costs."]

@@ -110,6 +110,16 @@ class VariabilityEvaluator(Evaluator):
     def mean_of(self) -> dict[str, float]:
         return dict.fromkeys(self.keys, 1.0)
 
+    @override
+    def moves(self, runs: Sequence[Run]) -> dict[str, tuple[list[str], Array]]:
+        moved = {}
+        for key in self.keys:
+            keys = [key if key in run.scores else "" for run in runs]
+            _, top = self.scales.ends(runs, keys)
+            before = column_of([run.baseline for run in runs], keys)
+            moved[key] = (keys, 1 / (top - before))
+        return moved
+
     def _found(self, grid: Grid) -> list[str]:
         return [key for key in self.keys if f"z after {key}" in grid.columns]
 
@@ -133,7 +143,7 @@ class VariabilityEvaluator(Evaluator):
         return details | ({} if forgetting is None else {"forgetting": forgetting})
 
     @override
-    def notes(self, runs: Sequence[Run], grid: Grid) -> list[str]:
+    def notes(self, grid: Grid) -> list[str]:
         notes = []
         found = self._found(grid)
         absent = [key for key in self.keys if key not in found]

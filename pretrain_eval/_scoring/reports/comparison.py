@@ -27,7 +27,9 @@ class Difference(Record):
         first: The better-ranked model.
         second: The other.
         difference: Score of the first minus that of the second.
-        interval: Of the difference, for new seeds; None where a model has one seed.
+        interval: Of the difference, for what `over` names; None where it is unknown.
+        seeds: For new seeds alone; None where a model has one seed.
+        examples: For new examples alone; None where they are unknown.
         new_tasks: Of the difference, for new tasks (paired t over task means); None
             with fewer than two common tasks.
         p_better: Probability that the first is truly better; None as `interval`.
@@ -42,12 +44,14 @@ class Difference(Record):
     second: str
     difference: float
     interval: Interval | None = None
+    seeds: Interval | None = None
+    examples: Interval | None = None
     new_tasks: Interval | None = None
     p_better: float | None = None
     num_cells: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("interval", "new_tasks"):
+        for name in ("interval", "seeds", "examples", "new_tasks"):
             object.__setattr__(self, name, restored(Interval, getattr(self, name)))
 
 
@@ -60,12 +64,16 @@ class Comparison(Tabular, Record):
         reports: One a model, best first; one with missing runs stands where its lower
             bound puts it.
         p_best: Probability that each model is the best; empty where unknown.
+        p_best_range: Instead, where runs are missing: that probability with what is
+            missing at its worst for the model, and at its best.
         not_separable: Models that these runs cannot tell from the best, best first.
             Together with it they hold the truly best with at least `confidence`.
         differences: Every pair, the better-ranked first.
         regret: Expected distance of the pick from the truly best; None where unknown.
         regret_limit: The distance that is not exceeded with `confidence`.
         confidence: For example 0.95.
+        over: What the probabilities and limits would see drawn anew: "seeds",
+            "examples", "tasks"; empty where nothing can be said.
         acceptability: Share of random weights under which each model takes each rank,
             first rank first, where the protocol has weights.
         cost: The sums over all runs of the decision, failed ones included.
@@ -83,11 +91,13 @@ class Comparison(Tabular, Record):
     protocol: str
     reports: tuple[Report, ...]
     p_best: Mapping[str, float] = field(default_factory=dict)
+    p_best_range: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     not_separable: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     regret: float | None = None
     regret_limit: float | None = None
     confidence: float = 0.95
+    over: tuple[str, ...] = ()
     acceptability: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
     notes: tuple[str, ...] = ()
@@ -97,7 +107,7 @@ class Comparison(Tabular, Record):
         object.__setattr__(self, "reports", reports)
         differences = tuple(restored(Difference, each) for each in self.differences)
         object.__setattr__(self, "differences", differences)
-        for name in ("p_best", "acceptability"):
+        for name in ("p_best", "p_best_range", "acceptability"):
             object.__setattr__(self, name, FrozenDict(getattr(self, name)))
         object.__setattr__(self, "cost", restored(Cost, self.cost))
 
@@ -113,8 +123,14 @@ class Comparison(Tabular, Record):
         if self.best is None:
             return f"No model is recommended: {self.protocol} makes no score here."
         parts = [f"Use {self.best}"]
+        anew = f" for new {' and '.join(self.over)}" if self.over else ""
         if self.best in self.p_best:
-            parts.append(f"P(best) = {self.p_best[self.best]:.2f}")
+            parts.append(f"P(best) = {self.p_best[self.best]:.2f}{anew}")
+        elif self.best in self.p_best_range:
+            low, high = self.p_best_range[self.best]
+            parts.append(
+                f"P(best) lies between {low:.2f} and {high:.2f}{anew}, by what is missing"
+            )
         if self.regret_limit is not None:
             limit = (
                 "0.0005" if self.regret_limit < 0.0005 else f"{self.regret_limit:.3f}"
