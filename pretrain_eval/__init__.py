@@ -40,8 +40,8 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
-from pretrain_eval._runs import Cost, Outcomes, Run, RunStore, Scale
-from pretrain_eval._scoring import Budget, Evaluator, chance_levels, scorecard
+from pretrain_eval._runs import Cost, Outcomes, Run, RunStore, Scale, chance_levels
+from pretrain_eval._scoring import Budget, Evaluator, scorecard
 from pretrain_eval._scoring.formulas import (
     bootstrap_interval,
     interval_of_mean,

@@ -37,34 +37,57 @@ def test_levels_are_those_of_the_majority_predictor(counts: tuple[int, ...]) -> 
         assert levels[key] == pytest.approx(value, abs=1e-12), key
 
 
-def test_top_k_and_prevalence() -> None:
-    """K of C guesses hold the class k/C of the time; precision is the mean prevalence."""
-    levels = pe.chance_levels([1, 2, 3, 4], k=2)
-    assert levels["top_k"] == 0.5
+@pytest.mark.parametrize("counts", [(3, 1), (7, 2, 1), (1, 2, 3, 4), (5, 5, 5, 5)])
+def test_top_k_is_that_of_always_ranking_the_largest_classes_first(
+    counts: tuple[int, ...],
+) -> None:
+    """The k largest classes hold the sample; of equal classes it is k / C."""
+    targets = np.repeat(np.arange(len(counts)), counts)
+    scores = np.tile(counts + 0.1 * np.arange(len(counts)), (targets.size, 1))
+    for k in range(1, len(counts)):
+        # scikit-learn has no top k of two classes, where one column says it all.
+        expected = (
+            metrics.top_k_accuracy_score(targets, scores, k=k)
+            if len(counts) > 2
+            else max(counts) / sum(counts)
+        )
+        levels = pe.chance_levels(counts, top_k=k)
+        assert levels["accuracy"] == pytest.approx(expected, abs=1e-12)
+        assert levels | {"accuracy": 0.0} == pe.chance_levels(counts) | {
+            "accuracy": 0.0
+        }
+    assert pe.chance_levels([5] * 4, top_k=2)["accuracy"] == 0.5
+    assert pe.chance_levels(counts, top_k=len(counts))["accuracy"] == 1.0
+
+
+def test_average_precision_is_the_mean_prevalence() -> None:
+    """Of every class, ranked without looking at the input."""
+    levels = pe.chance_levels([1, 2, 3, 4])
     assert levels["average_precision"] == np.mean([0.1, 0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize(
-    ("counts", "k", "message"),
+    ("counts", "top_k", "message"),
     [
-        ([], None, "two or more classes"),
-        ([4], None, "two or more classes"),
-        ([4, -1], None, "two or more classes"),
-        ([0, 0], None, "two or more classes"),
-        ([1, 1], 3, r"k must lie in 1\.\.2, got 3"),
+        ([], 1, "two or more classes"),
+        ([4], 1, "two or more classes"),
+        ([4, -1], 1, "two or more classes"),
+        ([0, 0], 1, "two or more classes"),
+        ([1, 1], 3, r"top_k must lie in 1\.\.2, got 3"),
+        ([1, 1], 0, r"top_k must lie in 1\.\.2, got 0"),
         ([1, 1], 2, None),
-        ([4, 0], None, None),
+        ([4, 0], 1, None),
     ],
 )
 def test_bad_counts_are_refused(
-    counts: list[int], k: int | None, message: str | None
+    counts: list[int], top_k: int, message: str | None
 ) -> None:
     """One class has no chance level; two have."""
     if message is None:
-        assert pe.chance_levels(counts, k=k)["accuracy"] >= 0.5
+        assert pe.chance_levels(counts, top_k=top_k)["accuracy"] >= 0.5
         return
     with pytest.raises(ValueError, match=message):
-        pe.chance_levels(counts, k=k)
+        pe.chance_levels(counts, top_k=top_k)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._training import prepared
 from pretrain_eval._training import samples as _samples
-from pretrain_eval._training.features import Shared, features_suffice
+from pretrain_eval._training.features import Backbone, Shared
 from pretrain_eval._training.samples import TensorBatches, as_loader
 
 
@@ -136,14 +135,14 @@ def test_a_subclass_of_tensors_is_read_by_its_own_rules():
 def test_features_stand_for_samples_only_where_these_do_not_change(train, suffices):
     """Augmentation from any source of randomness is found and read anew each time."""
     splits = task_of(train).datasets["d"]
-    assert features_suffice(Net(), "head", splits, HEAD) is suffices
+    assert Backbone(Net(), "head", HEAD).suffices(splits) is suffices
 
 
 def test_features_do_not_suffice_where_the_head_is_not_the_end():
     """A network that goes on after its head is trained as a whole."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert features_suffice(Net(), "head", splits, HEAD)
-    assert not features_suffice(Net(nn.Tanh()), "head", splits, HEAD)
+    assert Backbone(Net(), "head", HEAD).suffices(splits)
+    assert not Backbone(Net(nn.Tanh()), "head", HEAD).suffices(splits)
 
 
 class Positions(nn.Module):
@@ -162,7 +161,7 @@ class Positions(nn.Module):
 def test_a_convolution_as_head_is_trained_in_its_network():
     """What the network does with the head's outputs is no feature to be kept."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert not features_suffice(Positions(), "head", splits, HEAD)
+    assert not Backbone(Positions(), "head", HEAD).suffices(splits)
     run = pe.finetune(Positions(), task_of(images(30, 1)), HEAD)
     assert run.status == "completed"
     assert run.cost.num_trainable_parameters == 4 * 2 + 2
@@ -195,8 +194,8 @@ def test_features_may_come_in_an_object_with_logits():
     """As outputs may; other objects mean that the whole network is trained."""
     splits = task_of(images(30, 1)).datasets["d"]
     named = Wrapped(lambda outputs: {"logits": outputs})
-    assert features_suffice(named, "inner.head", splits, HEAD)
-    assert not features_suffice(Tupled(None), "inner.head", splits, HEAD)
+    assert Backbone(named, "inner.head", HEAD).suffices(splits)
+    assert not Backbone(Tupled(None), "inner.head", HEAD).suffices(splits)
 
 
 @pytest.mark.parametrize("train", [images(30, 1), Behind(images(30, 1), double)])
@@ -205,7 +204,7 @@ def test_training_on_features_is_training_on_samples(train, monkeypatch):
     torch.manual_seed(0)
     network, task = Net(), task_of(train)
     quick = pe.finetune(network, task, HEAD, seed=3)
-    monkeypatch.setattr(prepared, "features_suffice", lambda *_: False)
+    monkeypatch.setattr(Backbone, "suffices", lambda *_: False)
     monkeypatch.setattr(_samples, "_held_tensors", lambda _: None)
     slow = pe.finetune(network, task, HEAD, seed=3)
     assert quick.scores == slow.scores

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._sweep.cells import checked_cells
+from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keys import Keys
 
 
@@ -73,7 +73,7 @@ def key(
 ):
     """The key of the one cell of a grid in which everything can be changed."""
     splits = pe.Splits(train or points(32, 1), points(16, 2))
-    cells = checked_cells(
+    cells = grid_cells(
         {name: model or net()},
         [pe.Task(task, datasets={label: splits}, num_classes=num_classes)],
         [
@@ -85,7 +85,6 @@ def key(
         ],
         (seed,),
         {},
-        "cpu",
     )
     return Keys(lambda _: None).of(cells[0])
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._training import prepared
+from pretrain_eval._training.features import Backbone
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -238,7 +238,7 @@ def test_features_are_computed_as_the_strategy_says(
     torch.manual_seed(0)
     model, head = Images(), strategy(trainable="head", **switches)
     quick = pe.finetune(model, image_task(), head, seed=3, device="cpu")
-    monkeypatch.setattr(prepared, "features_suffice", lambda *_: False)
+    monkeypatch.setattr(Backbone, "suffices", lambda *_: False)
     slow = pe.finetune(model, image_task(), head, seed=3, device="cpu")
     assert quick.scores == slow.scores
     assert quick.baseline == slow.baseline

@@ -15,12 +15,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._sweep import places, side_by_side
-from pretrain_eval._sweep import schedule as _complete
-from pretrain_eval._sweep.cell import Place
+from pretrain_eval._sweep import places, schedule
+from pretrain_eval._sweep.keeper import Memory
+from pretrain_eval._sweep.places import Place
 from pretrain_eval._sweep.progress import Progress
-from pretrain_eval._sweep.schedule import Memory, Pending, complete
-from pretrain_eval._sweep.side_by_side import stackable
+from pretrain_eval._sweep.schedule import Pending, complete
+from pretrain_eval._training import side_by_side
+from pretrain_eval._training.side_by_side import stackable
 
 SGD, ADAM, ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 
@@ -364,7 +365,7 @@ def test_an_optimizer_that_needs_a_closure_is_an_error_as_alone():
 
 def test_a_group_has_a_size(groups, monkeypatch):
     """More heads than may go together make several groups."""
-    monkeypatch.setattr(_complete, "MOST_HEADS", 4)
+    monkeypatch.setattr(schedule, "MOST_HEADS", 4)
     runs = sweep(MANY[:3])
     assert groups == [4, 4, 1]
     assert {run.status for run in runs} == {"completed"}
@@ -421,29 +422,40 @@ class Busy(Memory):
         return True
 
 
-def test_a_run_that_is_claimed_elsewhere_is_left_out_of_its_group(monkeypatch):
-    """What another process holds is not trained with the others, but waited for."""
-    monkeypatch.setattr(_complete, "_POLL_SECONDS", 0.01)
-    started = []
+class Instant(Place):
+    """Gives a run at once for each cell that is started; one of them is alone."""
 
-    def start(cells):
-        started.append(cells)
+    window = 1
+
+    def __init__(self, alone):
+        """Nothing was started."""
+        self.alone, self.started = alone, []
+
+    def group(self, cell):
+        """One for all but one."""
+        return None if cell.name == self.alone else "group"
+
+    def start(self, cells):
+        """Give a run for each."""
+        self.started.append([cell.name for cell in cells])
         futures = [Future() for _ in cells]
         for future in futures:
             run = pe.Run(model="m", task="t", dataset="d", strategy="s", seed=0)
             future.set_result(run)
         return futures
 
-    pending = [
+
+def test_a_run_that_is_claimed_elsewhere_is_left_out_of_its_group(monkeypatch):
+    """What another process holds is not trained with the others, but waited for."""
+    monkeypatch.setattr(schedule, "_POLL_SECONDS", 0.01)
+    plan = [
         Pending(type("C", (), {"name": key}), key, due=True, attempts=0)
         for key in "abcd"
     ]
-    kept = Busy("c")
-    place = Place(start, 1, lambda cell: None if cell.name == "b" else "group")
-    complete(pending, place, kept, Progress(4, "runs", show=False), ())
-    names = [[cell.name for cell in cells] for cells in started]
-    assert names == [["a", "d"], ["b"], ["c"]]
-    assert set(kept._runs) == set("abcd")
+    store, place = Busy("c"), Instant("b")
+    complete(plan, place, store, (), Progress(4, "runs", show=False))
+    assert place.started == [["a", "d"], ["b"], ["c"]]
+    assert set(store.statuses()) == set("abcd")
 
 
 def test_a_strategy_with_a_new_field_trains_alone():

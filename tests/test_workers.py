@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pretrain_eval._sweep import workers
-from pretrain_eval._sweep.jobs import Part
+from pretrain_eval._sweep.jobs import Job, Part
 from pretrain_eval._sweep.workers import WorkerPool
+from pretrain_eval._training import Surroundings
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,22 @@ def test_a_part_travels_once_and_is_forgotten_when_others_came(pool):
     assert [future.result(60) for future in futures] == expected
     for worker in pool._workers:
         assert len(worker._parts) <= workers._NUM_PARTS
+
+
+def where(job):
+    """Where a job is to be run; slow, so that no worker takes two of two."""
+    time.sleep(0.5)
+    return job.surroundings.device
+
+
+def test_each_worker_has_a_device_for_its_jobs(pool):
+    """A job that names no device is told that of its worker, if there is one."""
+    job = Job(parts={}, fields={}, surroundings=Surroundings())
+    assert pool.submit(where, job).result(60) is None
+    with WorkerPool(2, devices=["cpu", "cuda:1"]) as other:
+        list(other.map(pow, [2, 2], [1, 1]))  # both have started
+        assert set(other.map(where, [job, job])) == {"cpu", "cuda:1"}
+    assert job.surroundings.device is None
 
 
 def test_a_call_that_hangs_is_killed(monkeypatch):

@@ -1,8 +1,9 @@
 """The waist: records of runs in plain values, and the store that keeps them."""
 
+from pretrain_eval._runs.chance import chance_levels, majority_levels
 from pretrain_eval._runs.outcomes import Outcomes
 from pretrain_eval._runs.record import FrozenDict, Record
-from pretrain_eval._runs.run import Cost, Plain, Run, Status
+from pretrain_eval._runs.run import Cost, Plain, Run, Status, run_name
 from pretrain_eval._runs.scale import SCALES, SHARE, Better, Scale
 from pretrain_eval._runs.store import RunStore, check_room
 
@@ -19,5 +20,8 @@ __all__ = [
     "RunStore",
     "Scale",
     "Status",
+    "chance_levels",
     "check_room",
+    "majority_levels",
+    "run_name",
 ]

@@ -182,10 +182,7 @@ class Run(Record):
         >>> Run(model="a", task="t", dataset="d", strategy="full", seed=0).name
         'a on t/d, full, seed 0'
         """
-        return (
-            f"{self.model} on {self.task}/{self.dataset},"
-            f" {self.strategy}, seed {self.seed}"
-        )
+        return run_name(self.model, self.task, self.dataset, self.strategy, self.seed)
 
     def _get(self, name: str) -> Mapping[str, Any]:
         value = getattr(self, name)
@@ -195,6 +192,11 @@ class Run(Record):
 
     def _freeze(self, name: str, value: dict[str, Any]) -> None:
         object.__setattr__(self, name, FrozenDict(value))
+
+
+def run_name(model: str, task: str, dataset: str, strategy: str, seed: int) -> str:
+    """How messages name a run, or one to be."""
+    return f"{model} on {task}/{dataset}, {strategy}, seed {seed}"
 
 
 def _check_name(what: str, value: object) -> None:

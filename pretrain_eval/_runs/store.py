@@ -406,14 +406,14 @@ class RunStore(AbstractContextManager["RunStore"]):
         )
 
 
-def check_room(store: RunStore, num_steps: Sequence[int]) -> None:
-    """Raise OSError where the disk cannot take runs of so many steps each."""
+def check_room(path: Path, num_steps: Sequence[int]) -> None:
+    """Raise OSError where the disk of a store has no room for runs of so many steps."""
     # A run takes about 4 kB, and each step three numbers of 20 characters.
     needed = sum(4096 + 64 * steps for steps in num_steps)
-    free = shutil.disk_usage(store.path.absolute().parent).free
+    free = shutil.disk_usage(path.absolute().parent).free
     if needed > free:
         raise OSError(
-            f"{store.path}: the disk has {free / 1e6:.0f} MB left, the runs to come"
+            f"{path}: the disk has {free / 1e6:.0f} MB left, the runs to come"
             f" need about {needed / 1e6:.0f} MB"
         )
 

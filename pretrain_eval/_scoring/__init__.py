@@ -1,7 +1,6 @@
 """From runs to decisions: arithmetic on records, without torch."""
 
 from pretrain_eval._scoring.budget import Budget
-from pretrain_eval._scoring.chance import chance_levels
 from pretrain_eval._scoring.evaluator import Evaluator
 from pretrain_eval._scoring.grid import Grid, ordered
 from pretrain_eval._scoring.model_runs import by_model
@@ -13,7 +12,6 @@ __all__ = [
     "Evaluator",
     "Grid",
     "by_model",
-    "chance_levels",
     "num_classes_of",
     "ordered",
     "scorecard",

@@ -6,15 +6,15 @@ import hashlib
 import logging
 import pickle
 import threading
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from pretrain_eval._runs import Run, Status
-from pretrain_eval._sweep.cell import Cell
-from pretrain_eval._training import FeatureFiles, Shared, finetune_sharing
+from pretrain_eval._training import Cell, Shared, Surroundings, finetune_cell
 
 log = logging.getLogger("pretrain_eval")
 
@@ -58,103 +58,61 @@ class Part:
         return _LOADED.once(self.digest, lambda: pickle.loads(self.content))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A cell whose large parts are pickled once for all jobs that share them."""
+    """A cell whose large fields are pickled once for all jobs that share them.
 
-    _: KW_ONLY
-    model: Part
-    task: Part
-    strategy: Part
-    model_name: str
-    head: str | None
-    dataset: str
-    seed: int
-    origin: str
-    files: FeatureFiles | None
-    device: str | None
-    timeout: float | None
+    Attributes:
+        parts: Those fields, by name.
+        fields: The others.
+        surroundings: Without what is shared, which stays in a process.
+    """
+
+    parts: Mapping[str, Part]
+    fields: Mapping[str, Any]
+    surroundings: Surroundings
+
+    def on(self, device: str) -> Job:
+        """The job, which is to be run on a device."""
+        surroundings = replace(self.surroundings, device=device)
+        return replace(self, surroundings=surroundings)
+
+    def cell(self) -> Cell:
+        """What is to be run."""
+        loaded = {name: part.load() for name, part in self.parts.items()}
+        return Cell(**self.fields, **loaded)
 
 
-# In a worker process: what the jobs before have left to those that follow. One job at a
-# time, since a run draws from the process's global generators; an executor may run jobs
-# in threads.
+# What the jobs before have left in a process to those that follow. One job at a time,
+# since a run draws from the process's global generators; an executor may run jobs in
+# threads.
 _ALONE = threading.Lock()
 _LOADED = Shared(size=8)
 _SHARED = Shared()
-_place: dict[str, str] = {}
-
-
-def use_device(device: str) -> None:
-    """Where this process trains the jobs that name no device."""
-    _place["device"] = device
 
 
 def run_job(job: Job) -> Run:
     """The run of a job, whatever happens to it."""
     with _ALONE:
-        return _run_job(job)
+        return attempt(job.cell(), replace(job.surroundings, shared=_SHARED))
 
 
-def _run_job(job: Job) -> Run:
-    cell = Cell(
-        model_name=job.model_name,
-        model=job.model.load(),
-        head=job.head,
-        task=job.task.load(),
-        dataset=job.dataset,
-        strategy=job.strategy.load(),
-        seed=job.seed,
-    )
-    _SHARED.files = job.files
-    return attempt(
-        cell,
-        device=job.device or _place.get("device"),
-        timeout=job.timeout,
-        shared=_SHARED,
-        origin=job.origin,
-    )
-
-
-def attempt(
-    cell: Cell,
-    *,
-    device: torch.device | str | None,
-    timeout: float | None,
-    shared: Shared,
-    origin: str,
-    on_epoch: Callable[[int], None] | None = None,
-) -> Run:
+def attempt(cell: Cell, surroundings: Surroundings) -> Run:
     """The cell's run; one that raises becomes a record of what went wrong."""
     try:
-        return finetune_sharing(
-            cell.model,
-            cell.task,
-            cell.strategy,
-            seed=cell.seed,
-            label=cell.dataset,
-            name=cell.model_name,
-            head=cell.head,
-            device=device,
-            on_epoch=on_epoch,
-            checkpoint=None,
-            shared=shared,
-            origin=origin,
-            timeout=timeout,
-        )
+        return finetune_cell(cell, surroundings)
     except Exception as error:
-        return failed(cell, status_of(error), f"{type(error).__name__}: {error}")
+        return failed(cell, error)
 
 
-def failed(cell: Cell, status: Status, message: str) -> Run:
+def failed(cell: Cell, error: Exception) -> Run:
     """The record of a run that did not finish."""
+    status, message = status_of(error), f"{type(error).__name__}: {error}"
+    if isinstance(error, BrokenExecutor):
+        message = str(error)
     log.warning("%s: %s: %s", cell.name, status, message)
     return Run(
-        model=cell.model_name,
-        task=cell.task.name,
-        dataset=cell.dataset,
-        strategy=cell.strategy.name,
-        seed=cell.seed,
+        **cell.names,
         status=status,
         message=message,
         chance=cell.task.chance[cell.dataset],
@@ -162,10 +120,12 @@ def failed(cell: Cell, status: Status, message: str) -> Run:
     )
 
 
-def status_of(error: BaseException) -> Status:
+def status_of(error: Exception) -> Status:
     """How a run that raised `error` ended."""
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, BrokenExecutor):  # nobody knows why a process died
+        return "error"
     # On the CPU torch raises a RuntimeError, which only its message tells apart.
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)

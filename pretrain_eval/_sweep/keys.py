@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pretrain_eval._metrics import preserved_rng, seed_all
-from pretrain_eval._sweep.cell import Cell
 from pretrain_eval._training import (
     TRAINING_SEMANTICS,
+    Cell,
     Model,
     build,
     fingerprint,
@@ -31,65 +31,52 @@ class Keys:
         self._note = note
         self._models: dict[str, str] = {}
         self._splits: dict[tuple[str, str], str] = {}
-        self._known: dict[tuple[str, ...], str] = {}
+        self._contents: dict[tuple[str, ...], str] = {}
 
     def of(self, cell: Cell) -> str:
         """What decides the cell's result, and no name, as one short text."""
-        names = (
-            cell.model_name,
-            cell.task.name,
-            cell.dataset,
-            cell.strategy.name,
-        )
-        if names not in self._known:
-            self._known[names] = self._all_but_the_seed(cell)
-        return fingerprint([self._known[names], cell.seed])
+        *names, seed = cell.names.values()
+        cells = tuple(names)  # those of every seed
+        if cells not in self._contents:
+            content = [
+                TRAINING_SEMANTICS,
+                *self._source(cell),
+                cell.task.num_classes,
+                cell.task.num_outputs,
+                dict(cell.strategy.configuration),
+            ]
+            self._contents[cells] = fingerprint(content)
+        return fingerprint([self._contents[cells], seed])
 
     def features_of(self, cell: Cell) -> str:
         """What decides the features that the cell's head reads, as one short text."""
-        where = (cell.task.name, cell.dataset)
-        self._read(cell)
-        return fingerprint(
-            [self._models[cell.model_name], cell.head, self._splits[where]]
-        )
+        return fingerprint(self._source(cell))
 
-    def _read(self, cell: Cell) -> None:
+    def _source(self, cell: Cell) -> list[str | None]:
+        """The model, its head and the samples."""
         if cell.model_name not in self._models:
             self._note(f"reading the weights of {cell.model_name}")
             with preserved_rng():
                 seed_all(0)  # a builder's random weights
                 self._models[cell.model_name] = fingerprint_model(build(cell.model))
-        where = (cell.task.name, cell.dataset)
-        if where not in self._splits:
-            self._note(f"reading the samples of {cell.task.name}/{cell.dataset}")
-            self._splits[where] = fingerprint_splits(cell.task.datasets[cell.dataset])
-
-    def _all_but_the_seed(self, cell: Cell) -> str:
-        self._read(cell)
-        return fingerprint(
-            [
-                TRAINING_SEMANTICS,
-                self._models[cell.model_name],
-                cell.head,
-                self._splits[cell.task.name, cell.dataset],
-                cell.task.num_classes,
-                cell.task.num_outputs,
-                dict(cell.strategy.configuration),
-            ]
-        )
+        names = (cell.task.name, cell.dataset)
+        if names not in self._splits:
+            self._note(f"reading the samples of {'/'.join(names)}")
+            self._splits[names] = fingerprint_splits(cell.splits)
+        return [self._models[cell.model_name], cell.head, self._splits[names]]
 
 
 class Draws:
     """Which models have other weights for every seed; each is looked at once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, bool] = {}
+        self._drawn: dict[str, bool] = {}
 
     def seed_of(self, cell: Cell) -> str:
         """The cell's seed where it draws the weights, and otherwise nothing."""
-        if cell.model_name not in self._known:
-            self._known[cell.model_name] = draws_weights(cell.model)
-        return str(cell.seed) if self._known[cell.model_name] else ""
+        if cell.model_name not in self._drawn:
+            self._drawn[cell.model_name] = draws_weights(cell.model)
+        return str(cell.seed) if self._drawn[cell.model_name] else ""
 
 
 def draws_weights(model: Model) -> bool:

@@ -3,89 +3,112 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, final
+
+from typing_extensions import override
 
 from pretrain_eval._runs import Run
-from pretrain_eval._sweep.cell import ApartError, Cell, Place
 from pretrain_eval._sweep.jobs import Job, Part, attempt, run_job
 from pretrain_eval._sweep.keys import Draws
 from pretrain_eval._sweep.progress import Progress
-from pretrain_eval._sweep.side_by_side import finetune_stacked, stackable
+from pretrain_eval._sweep.resources import Resources
 from pretrain_eval._sweep.workers import WorkerPool
-from pretrain_eval._training import FeatureFiles, Shared
+from pretrain_eval._training import (
+    ApartError,
+    Cell,
+    FeatureFiles,
+    Surroundings,
+    finetune_side_by_side,
+    stackable,
+)
 
 log = logging.getLogger("pretrain_eval")
 
-# Where the features of a cell may be kept; called with the seed that draws its weights,
-# if one does.
-FilesOf = Callable[[Cell, str], FeatureFiles]
+# Where the features of a cell may be kept, if anywhere; called with the seed that draws
+# its weights, if one does.
+FilesOf = Callable[[Cell, str], FeatureFiles | None]
 
 
-def choose_place(
-    cells: Sequence[Cell],
-    files: FilesOf | None,
-    *,
-    device: str | None,
-    workers: int,
-    devices: Sequence[str],
-    executor: Executor | None,
-    timeout: float | None,
-    show: bool,
-    stack: ExitStack,
-) -> Place:
-    """Where the runs of the cells are to happen."""
-    if executor is None and workers == 1 and not devices:
-        here = Here(files, device, timeout, show=show)
-        return Place(here.start, 1, here.group)
-    window = None
-    if executor is None:
-        window = max(workers, len(devices)) if workers == 1 else workers
-        pool = WorkerPool(window, devices=devices, timeout=timeout)
-        # Whatever is still under way when the sweep is left is of no use to anybody.
-        stack.callback(pool.shutdown, cancel_futures=True)
-        executor = pool
-    jobs = _Jobs(files, device, timeout)
-    for cell in cells:  # what cannot be sent is told before the first run
-        jobs.of(cell)
-    chosen = executor
+class Place(ABC):
+    """Where runs happen.
 
-    def start(several: Sequence[Cell]) -> list[Future[Run]]:
-        return [chosen.submit(run_job, jobs.of(cell)) for cell in several]
+    Attributes:
+        window: How many starts may be under way at a time; None: all.
+    """
 
-    return Place(start, window, lambda _: None)
+    window: int | None
+
+    @abstractmethod
+    def group(self, cell: Cell) -> Hashable | None:
+        """Cells of equal groups may be started together; None: it alone."""
+
+    @abstractmethod
+    def start(self, cells: Sequence[Cell]) -> Sequence[Future[Run]]:
+        """Start the runs of cells of one group, or of one cell; each is a future."""
 
 
-class Here:
-    """Runs in this process, at once."""
+@contextmanager
+def opened_place(
+    resources: Resources, cells: Sequence[Cell], files: FilesOf, progress: Progress
+) -> Iterator[Place]:
+    """Where the runs of the cells are to happen.
+
+    Raises:
+        ValueError: A cell cannot be sent there.
+    """
+    timeout, window = resources.timeout, resources.num_processes
+    surroundings = Surroundings(device=resources.device, timeout=timeout)
+    if resources.executor is not None:
+        yield Elsewhere(resources.executor, None, surroundings, cells, files)
+    elif not window:
+        yield Here(surroundings, files, progress)
+    else:
+        pool = WorkerPool(window, devices=resources.devices, timeout=timeout)
+        try:
+            yield Elsewhere(pool, window, surroundings, cells, files)
+        finally:
+            # What is still under way when the sweep is left is of no use to anybody.
+            pool.shutdown(cancel_futures=True)
+
+
+@final
+class Here(Place):
+    """Runs in this process, at once.
+
+    Args:
+        surroundings: Of every run.
+        files: Where features may lie.
+        progress: Stands above the bar of each run.
+    """
+
+    window = 1
 
     def __init__(
-        self,
-        files: FilesOf | None,
-        device: str | None,
-        timeout: float | None,
-        *,
-        show: bool,
+        self, surroundings: Surroundings, files: FilesOf, progress: Progress
     ) -> None:
-        self._files, self._device = files, device
-        self._timeout, self._show = timeout, show
-        self._shared, self._draws = Shared(), Draws()
+        self._surroundings, self._files = surroundings, files
+        self._progress, self._draws = progress, Draws()
 
+    @override
     def group(self, cell: Cell) -> Hashable | None:
         """Cells of one group train their heads side by side."""
         kind = stackable(cell.strategy)
         # Only alone can one run be too late, and the others not.
-        if kind is None or self._timeout is not None:
+        if kind is None or self._surroundings.timeout is not None:
             return None
         return self._origin(cell), kind
 
+    @override
     def start(self, cells: Sequence[Cell]) -> list[Future[Run]]:
         """Run them, or find out that they cannot be run together."""
         futures: list[Future[Run]] = [Future() for _ in cells]
         name = f"{len(cells)} heads" if len(cells) > 1 else cells[0].name
-        epochs = cells[0].strategy.epochs
-        with Progress(epochs, name, show=self._show, inner=True) as bar:
+        with self._progress.inner(cells[0].strategy.epochs, name) as bar:
             try:
                 runs = self.run(cells, lambda _: bar.advance())
             except Exception as error:
@@ -102,64 +125,72 @@ class Here:
 
     def run(self, cells: Sequence[Cell], on_epoch: Callable[[int], None]) -> list[Run]:
         """The runs of cells of one group, or of one cell."""
-        shared, origin = self._shared, self._origin(cells[0])
-        if self._files is not None:
-            shared.files = self._files(cells[0], self._draws.seed_of(cells[0]))
-        if len(cells) > 1:
-            return finetune_stacked(
-                cells,
-                device=self._device,
-                shared=shared,
-                origin=origin,
-                on_epoch=on_epoch,
-            )
-        run = attempt(
-            cells[0],
-            device=self._device,
-            timeout=self._timeout,
-            shared=shared,
-            origin=origin,
+        cell = cells[0]
+        surroundings = replace(
+            self._surroundings,
+            origin=self._origin(cell),
+            files=self._files(cell, self._draws.seed_of(cell)),
             on_epoch=on_epoch,
         )
-        return [run]
+        if len(cells) > 1:
+            return finetune_side_by_side(cells, surroundings)
+        return [attempt(cell, surroundings)]
 
     def _origin(self, cell: Cell) -> str:
-        seed = self._draws.seed_of(cell)
-        return "\n".join([cell.model_name, cell.task.name, cell.dataset, seed])
+        drawn = self._draws.seed_of(cell)
+        return "\n".join([cell.model_name, cell.task.name, cell.dataset, drawn])
 
 
-class _Jobs:
-    """Cells as jobs; each model, task and strategy is pickled once."""
+@final
+class Elsewhere(Place):
+    """Runs as jobs of an executor; each model, task and strategy is pickled once.
+
+    Args:
+        executor: Runs the jobs.
+        window: How many may be under way; None: all.
+        surroundings: Of every run.
+        cells: All that will be started; what cannot be sent raises ValueError.
+        files: Where features may lie.
+    """
 
     def __init__(
-        self, files: FilesOf | None, device: str | None, timeout: float | None
+        self,
+        executor: Executor,
+        window: int | None,
+        surroundings: Surroundings,
+        cells: Sequence[Cell],
+        files: FilesOf,
     ) -> None:
-        self._files, self._device, self._timeout = files, device, timeout
+        self.window, self._executor = window, executor
+        self._surroundings, self._files = surroundings, files
         self._parts: dict[tuple[str, str], Part] = {}
         self._draws = Draws()
+        for cell in cells:
+            self._job(cell)
 
-    def of(self, cell: Cell) -> Job:
-        """The cell's job."""
-        model = self._part("model", cell.model_name, cell.model)
-        task = self._part("task", cell.task.name, cell.task)
-        strategy = self._part("strategy", cell.strategy.name, cell.strategy)
+    @override
+    def group(self, cell: Cell) -> None:
+        """Each cell is a job."""
+
+    @override
+    def start(self, cells: Sequence[Cell]) -> list[Future[Run]]:
+        """Hand them over."""
+        return [self._executor.submit(run_job, self._job(cell)) for cell in cells]
+
+    def _job(self, cell: Cell) -> Job:
+        fields: dict[str, Any] = dict(vars(cell))
+        parts = {
+            name: self._part(name, cell.names[name], fields.pop(name))
+            for name in ("model", "task", "strategy")
+        }
         drawn = self._draws.seed_of(cell)
-        origin = [model.digest, task.digest, cell.dataset, cell.head or "", drawn]
-        return Job(
-            model=model,
-            task=task,
-            strategy=strategy,
-            model_name=cell.model_name,
-            head=cell.head,
-            dataset=cell.dataset,
-            seed=cell.seed,
-            origin="\n".join(origin),
-            files=None if self._files is None else self._files(cell, drawn),
-            device=self._device,
-            timeout=self._timeout,
-        )
+        digests = [parts["model"].digest, parts["task"].digest]
+        origin = "\n".join([*digests, cell.dataset, cell.head or "", drawn])
+        files = self._files(cell, drawn)
+        surroundings = replace(self._surroundings, origin=origin, files=files)
+        return Job(parts=parts, fields=fields, surroundings=surroundings)
 
-    def _part(self, what: str, name: str, value: object) -> Part:
-        if (what, name) not in self._parts:
-            self._parts[what, name] = Part.of(value, f"{what} {name!r}")
-        return self._parts[what, name]
+    def _part(self, kind: str, name: str, value: object) -> Part:
+        if (kind, name) not in self._parts:
+            self._parts[kind, name] = Part.of(value, f"{kind} {name!r}")
+        return self._parts[kind, name]

@@ -16,11 +16,11 @@ class Progress:
         total: How many steps there are.
         label: What the steps are.
         show: Quiet where False; without tqdm only `say` is seen.
-        inner: Whether it stands under another bar and vanishes when it ends.
+        position: How many bars stand above it; below one it vanishes when it ends.
     """
 
     def __init__(
-        self, total: int, label: str, *, show: bool = True, inner: bool = False
+        self, total: int, label: str, *, show: bool = True, position: int = 0
     ) -> None:
         self._bar: Any = None
         self._show = show
@@ -34,9 +34,13 @@ class Progress:
             total=total,
             desc=label,
             dynamic_ncols=True,
-            leave=not inner,
-            position=int(inner),
+            leave=position == 0,
+            position=position,
         )
+
+    def inner(self, total: int, label: str) -> Progress:
+        """A bar below this one, shown where this one is."""
+        return Progress(total, label, show=self._show, position=1)
 
     def advance(self) -> None:
         """One step is done."""

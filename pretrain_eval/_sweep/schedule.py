@@ -11,16 +11,21 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pretrain_eval._runs import Run, RunStore, Status
-from pretrain_eval._sweep.cell import MOST_HEADS, ApartError, Cell, Place
-from pretrain_eval._sweep.jobs import failed, status_of
+from pretrain_eval._runs import Run, Status
+from pretrain_eval._sweep.jobs import failed
+from pretrain_eval._sweep.keeper import Keeper
+from pretrain_eval._sweep.places import Place
 from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._training import ApartError, Cell
 
 log = logging.getLogger("pretrain_eval")
 
 _BEAT_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _NUM_DEATHS = 2  # worker processes that one run may cost
+
+# What Ctrl-C or a crash may cost, and what is held in memory at a time.
+MOST_HEADS = 32
 
 
 @dataclass(eq=False)
@@ -46,76 +51,40 @@ class Pending:
     tries: int = 0
 
 
-class Memory:
-    """Keeps the runs of a sweep without a store, by the same words."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, Run] = {}
-
-    def __repr__(self) -> str:
-        return "no store"
-
-    def statuses(self) -> dict[str, Status]:
-        """Nothing was there before."""
-        return {}
-
-    def attempts(self, key: str) -> int:
-        """Whether there is a run."""
-        return int(key in self._runs)
-
-    def get(self, key: str) -> Run | None:
-        """The run, if there is one."""
-        return self._runs.get(key)
-
-    def add(self, key: str, run: Run) -> None:
-        """Keep the run."""
-        self._runs[key] = run
-
-    def claim(self, key: str, *, attempts: int) -> bool:
-        """Nobody else is there."""
-        return True
-
-    def heartbeat(self) -> None:
-        """Nobody listens."""
-
-    def release(self, key: str | None = None) -> None:
-        """Nobody waits."""
-
-
 def complete(
-    pending: Sequence[Pending],
+    plan: Sequence[Pending],
     place: Place,
-    kept: RunStore | Memory,
-    shown: Progress,
+    store: Keeper,
     retry: Collection[Status],
+    progress: Progress,
 ) -> None:
     """Run all that is due and keep each result as it comes.
 
     Args:
-        pending: In the order in which they are started.
+        plan: In the order in which runs are started.
         place: Where they happen.
-        kept: Where results go.
-        shown: Told of every cell that is done.
+        store: Where results go.
         retry: Statuses that are tried again, once.
+        progress: Told of every cell that is done.
     """
-    waiting = deque(each for each in pending if each.due)
-    for _ in range(len(pending) - len(waiting)):
-        shown.advance()
+    waiting = deque(pending for pending in plan if pending.due)
+    for _ in range(len(plan) - len(waiting)):
+        progress.advance()
     running: dict[Future[Run], Pending] = {}
     try:
         while waiting or running:
-            elsewhere = _fill(running, waiting, place, kept, shown)
+            elsewhere = _fill(running, waiting, place, store, progress)
             if running:
                 patience = _POLL_SECONDS if elsewhere else None
                 finished, _ = wait(running, patience, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    each = running.pop(future)
-                    run = _outcome(future, each, retry)
+                    pending = running.pop(future)
+                    run = _outcome(future, pending, retry)
                     if run is None:
-                        waiting.appendleft(each)
+                        waiting.appendleft(pending)
                     else:
-                        kept.add(each.key, run)
-                        shown.advance()
+                        store.add(pending.key, run)
+                        progress.advance()
             elif elsewhere:
                 time.sleep(_POLL_SECONDS)
             waiting.extend(elsewhere)
@@ -128,30 +97,31 @@ def _fill(
     running: dict[Future[Run], Pending],
     waiting: deque[Pending],
     place: Place,
-    kept: RunStore | Memory,
-    shown: Progress,
+    store: Keeper,
+    progress: Progress,
 ) -> list[Pending]:
     """Start what may start; returns what another process, or a twin of ours, holds."""
     elsewhere = []
-    ours = {each.key for each in running.values()}
+    ours = {pending.key for pending in running.values()}
 
-    def take(each: Pending) -> bool:
-        if each.key in ours or not kept.claim(each.key, attempts=each.attempts):
+    def take(pending: Pending) -> bool:
+        key = pending.key
+        if key in ours or not store.claim(key, attempts=pending.attempts):
             return False
-        ours.add(each.key)
+        ours.add(key)
         return True
 
     while waiting and (place.window is None or len(running) < place.window):
-        each = waiting.popleft()
-        if take(each):
-            together = [each, *_companions(each, waiting, place, take)]
-            shown.note(each.cell.name)
-            started = place.start([one.cell for one in together])
-            running |= zip(started, together, strict=True)
-        elif kept.attempts(each.key) > each.attempts:
-            shown.advance()  # it came in meanwhile
+        first = waiting.popleft()
+        if take(first):
+            together = [first, *_companions(first, waiting, place, take)]
+            progress.note(first.cell.name)
+            futures = place.start([pending.cell for pending in together])
+            running |= zip(futures, together, strict=True)
+        elif store.attempts(first.key) > first.attempts:
+            progress.advance()  # it came in meanwhile
         else:
-            elsewhere.append(each)
+            elsewhere.append(first)
     return elsewhere
 
 
@@ -166,48 +136,48 @@ def _companions(
     if group is None:
         return []
     taken: list[Pending] = []
-    for each in list(waiting):
+    for pending in waiting:
         if len(taken) == MOST_HEADS - 1:
             break
-        if not each.alone and place.group(each.cell) == group and take(each):
-            taken.append(each)
-    for each in taken:
-        waiting.remove(each)
+        alike = not pending.alone and place.group(pending.cell) == group
+        if alike and take(pending):
+            taken.append(pending)
+    for pending in taken:
+        waiting.remove(pending)
     return taken
 
 
 def _outcome(
-    future: Future[Run], each: Pending, retry: Collection[Status]
+    future: Future[Run], pending: Pending, retry: Collection[Status]
 ) -> Run | None:
     """The record of a run that has ended; None where it is to be tried again."""
     try:
         run = future.result()
     except ApartError:
-        each.alone = True
+        pending.alone = True
         return None
-    except BrokenExecutor as error:
-        each.deaths += 1
-        if each.deaths < _NUM_DEATHS:
-            log.warning("%s: %s; it is tried again", each.cell.name, error)
-            return None
-        run = failed(each.cell, "error", str(error))
     except Exception as error:
-        run = failed(each.cell, status_of(error), f"{type(error).__name__}: {error}")
-    if run.status in retry and each.tries == 0:
-        each.tries += 1
+        if isinstance(error, BrokenExecutor):
+            pending.deaths += 1
+            if pending.deaths < _NUM_DEATHS:
+                log.warning("%s: %s; it is tried again", pending.cell.name, error)
+                return None
+        run = failed(pending.cell, error)
+    if run.status in retry and pending.tries == 0:
+        pending.tries += 1
         return None
     return run
 
 
 @contextmanager
-def beating(kept: RunStore | Memory) -> Iterator[None]:
-    """Keep the claims alive while training keeps this thread busy."""
+def holding(store: Keeper) -> Iterator[None]:
+    """Keep claims alive while training keeps this thread busy; give them up at last."""
     stopped = threading.Event()
 
     def beat() -> None:
         while not stopped.wait(_BEAT_SECONDS):
             try:
-                kept.heartbeat()
+                store.heartbeat()
             except (OSError, ValueError) as error:
                 # What it means for the runs shows when the next one is kept.
                 log.warning("no heartbeat: %s", error)
@@ -218,4 +188,5 @@ def beating(kept: RunStore | Memory) -> Iterator[None]:
         yield
     finally:
         stopped.set()
+        store.release()
         thread.join()

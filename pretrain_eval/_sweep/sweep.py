@@ -6,28 +6,31 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import (
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import get_args
 
 import torch
 
 from pretrain_eval._runs import Run, RunStore, Status, check_room
-from pretrain_eval._sweep.cell import Cell
-from pretrain_eval._sweep.cells import checked_cells
+from pretrain_eval._sweep.cells import grid_cells
+from pretrain_eval._sweep.keeper import Keeper, Memory
 from pretrain_eval._sweep.keys import Keys
-from pretrain_eval._sweep.places import FilesOf, choose_place
+from pretrain_eval._sweep.places import FilesOf, opened_place
 from pretrain_eval._sweep.progress import Progress
-from pretrain_eval._sweep.schedule import Memory, Pending, beating, complete
-from pretrain_eval._training import FeatureFiles, Model, Strategy, Task, fingerprint
+from pretrain_eval._sweep.resources import Resources
+from pretrain_eval._sweep.schedule import Pending, complete, holding
+from pretrain_eval._training import (
+    Cell,
+    FeatureFiles,
+    Model,
+    Strategy,
+    Task,
+    check_fits,
+    fingerprint,
+)
 
 
 def sweep(
@@ -83,150 +86,138 @@ def sweep(
         ValueError: Something is empty or given twice, a head cannot be told, a model
             does not fit a task, or cannot be sent to a worker.
     """
-    _check_options(workers, devices, device, executor, timeout, retry)
-    cells = checked_cells(models, tasks, strategies, tuple(seeds), heads or {}, device)
-    opened: AbstractContextManager[RunStore | None]
-    opened = RunStore(store) if isinstance(store, str | Path) else nullcontext(store)
-    with opened as given, Progress(len(cells), "runs", show=progress) as shown:
-        kept = Memory() if given is None else given
-        keys = Keys(shown.note)
-        pending = _planned(cells, keys, kept, retry, shown)
-        if given is not None:
-            check_room(given, [_steps(each.cell) for each in pending if each.due])
-        start_time = time.monotonic()
-        with ExitStack() as stack:
-            stack.enter_context(beating(kept))
-            stack.enter_context(_released(kept))
-            files = None
-            if given is not None and executor is None:  # others may be elsewhere
-                folder = given.path.with_name(f"{given.path.name}.features")
-                stack.callback(shutil.rmtree, folder, ignore_errors=True)
-                files = _files_in(folder, keys, shared=workers > 1 or bool(devices))
-            place = choose_place(
-                [each.cell for each in pending],
-                files,
-                device=None if device is None else str(device),
-                workers=workers,
-                devices=devices,
-                executor=executor,
-                timeout=timeout,
-                show=progress,
-                stack=stack,
-            )
-            try:
-                complete(pending, place, kept, shown, retry)
-            except KeyboardInterrupt:
-                shown.say(f"stopped; finished runs are kept in {kept}")
-                raise
-        runs = tuple(_named(kept.get(each.key), each.cell) for each in pending)
-        shown.say(_summary(runs, time.monotonic() - start_time))
-    return runs
+    resources = Resources(
+        device=None if device is None else str(device),
+        workers=workers,
+        devices=devices,
+        executor=executor,
+        timeout=timeout,
+    )
+    _check_retry(retry)
+    cells = grid_cells(models, tasks, strategies, seeds, heads or {})
+    check_fits(cells, device)
+    with (
+        _opened(store) as keeper,
+        Progress(len(cells), "runs", show=progress) as bar,
+    ):
+        return _swept(cells, resources, keeper, retry, bar)
 
 
-def _check_options(
-    workers: int,
-    devices: Sequence[str],
-    device: torch.device | str | None,
-    executor: Executor | None,
-    timeout: float | None,
-    retry: Collection[Status],
-) -> None:
-    if type(workers) is not int or workers < 1:
-        raise ValueError(f"sweep expects workers of at least 1, got {workers!r}")
-    if executor is not None and (workers > 1 or devices):
-        raise ValueError("sweep expects an executor or workers and devices, got both")
-    if executor is not None and not isinstance(executor, Executor):
-        raise TypeError(
-            "sweep expects a concurrent.futures.Executor, got"
-            f" {type(executor).__name__}"
-        )
-    if devices and device is not None:
-        raise ValueError("sweep expects device or devices, got both")
-    for place in devices:
-        chosen = torch.device(place)
-        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-            raise ValueError(
-                f"sweep expects devices that are there, got {place!r}; torch sees"
-                f" {torch.cuda.device_count()} CUDA devices"
-            )
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"sweep expects a positive timeout, got {timeout!r}")
+def _check_retry(retry: Collection[Status]) -> None:
     allowed = [status for status in get_args(Status) if status != "completed"]
     wrong = [status for status in retry if status not in allowed]
     if isinstance(retry, str) or wrong:
         raise ValueError(f"sweep expects retry to be some of {allowed}, got {retry!r}")
 
 
-def _planned(
+def _opened(store: RunStore | str | Path | None) -> AbstractContextManager[Keeper]:
+    """Where runs are kept; a store that the caller opened is left open."""
+    if isinstance(store, str | Path):
+        return RunStore(store)
+    return nullcontext(Memory() if store is None else store)
+
+
+def _swept(
+    cells: Sequence[Cell],
+    resources: Resources,
+    store: Keeper,
+    retry: Collection[Status],
+    progress: Progress,
+) -> tuple[Run, ...]:
+    """The runs of checked cells."""
+    keys = Keys(progress.note)
+    plan = planned(cells, keys, store, retry, progress)
+    if store.path is not None:
+        num_steps = [_num_steps(pending.cell) for pending in plan if pending.due]
+        check_room(store.path, num_steps)
+    start = time.monotonic()
+    with (
+        holding(store),
+        _feature_files(resources, store, keys) as files,
+        opened_place(resources, cells, files, progress) as place,
+    ):
+        try:
+            complete(plan, place, store, retry, progress)
+        except KeyboardInterrupt:
+            progress.say(f"stopped; finished runs are kept in {store}")
+            raise
+    runs = tuple(_named(store.get(pending.key), pending.cell) for pending in plan)
+    progress.say(_summary(runs, time.monotonic() - start))
+    return runs
+
+
+def planned(
     cells: Sequence[Cell],
     keys: Keys,
-    kept: RunStore | Memory,
+    store: Keeper,
     retry: Collection[Status],
-    shown: Progress,
+    progress: Progress,
 ) -> list[Pending]:
     """What is to do and what is done, and says so."""
-    known = kept.statuses()
-    pending = []
+    statuses = store.statuses()
+    plan = []
     for cell in cells:
-        key = cell.name if isinstance(kept, Memory) else keys.of(cell)
-        due = key not in known or known[key] in retry
-        seen = kept.attempts(key) if due and key in known else 0
-        pending.append(Pending(cell, key, due=due, attempts=seen))
-    shown.note("")
-    num_due = sum(each.due for each in pending)
-    reused = Counter(known[each.key] for each in pending if not each.due)
-    lines = [f"{len(cells)} runs: {num_due} to do, {sum(reused.values())} reused"]
-    lost = {name: n for name, n in reused.items() if name != "completed"}
+        # Names are enough where nothing outlives the sweep; to read content takes time.
+        key = cell.name if store.path is None else keys.of(cell)
+        due = key not in statuses or statuses[key] in retry
+        attempts = store.attempts(key) if due and key in statuses else 0
+        plan.append(Pending(cell, key, due=due, attempts=attempts))
+    progress.note("")
+    reused = [statuses[pending.key] for pending in plan if not pending.due]
+    text = f"{len(plan)} runs: {len(plan) - len(reused)} to do, {len(reused)} reused"
+    lost = [status for status in reused if status != "completed"]
     if lost:
-        counts = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
-        lines.append(f"of the reused, {counts}; retry={sorted(lost)} tries them again")
-    shown.say("; ".join(lines))
-    return pending
-
-
-def _files_in(folder: Path, keys: Keys, *, shared: bool) -> FilesOf:
-    def files(cell: Cell, seed: str) -> FeatureFiles:
-        content = fingerprint([keys.features_of(cell), seed])
-        return FeatureFiles(folder, content, shared)
-
-    return files
+        text += f"; of the reused, {_counted(lost)}"
+        text += f"; retry={sorted(set(lost))} tries them again"
+    progress.say(text)
+    return plan
 
 
 @contextmanager
-def _released(kept: RunStore | Memory) -> Iterator[None]:
-    """Give up every claim, however the sweep is left."""
+def _feature_files(
+    resources: Resources, store: Keeper, keys: Keys
+) -> Iterator[FilesOf]:
+    """Where the features of cells may lie while the sweep lasts."""
+    # The processes of an executor may be on other machines.
+    if store.path is None or resources.executor is not None:
+        yield lambda cell, drawn: None
+        return
+    folder = store.path.with_name(f"{store.path.name}.features")
+    shared = resources.num_processes > 0
+
+    def files(cell: Cell, drawn: str) -> FeatureFiles:
+        content = fingerprint([keys.features_of(cell), drawn])
+        return FeatureFiles(folder, content, shared)
+
     try:
-        yield
+        yield files
     finally:
-        kept.release()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _named(run: Run | None, cell: Cell) -> Run:
     if run is None:
         raise ValueError(f"{cell.name} vanished from the store while it was swept")
     # The key is the content; the names are today's.
-    return dataclasses.replace(
-        run,
-        model=cell.model_name,
-        task=cell.task.name,
-        dataset=cell.dataset,
-        strategy=cell.strategy.name,
-    )
+    return dataclasses.replace(run, **cell.names)
 
 
-def _steps(cell: Cell) -> int:
+def _num_steps(cell: Cell) -> int:
     """How many optimizer steps the run takes at most."""
-    train = cell.task.datasets[cell.dataset].train
-    num_samples: int = len(train)  # type: ignore[arg-type] # checked to be sized
+    num_samples: int = len(cell.splits.train)  # type: ignore[arg-type] # checked to be sized
     return cell.strategy.epochs * -(-num_samples // cell.strategy.batch_size)
 
 
 def _summary(runs: Sequence[Run], seconds: float) -> str:
-    statuses = Counter(run.status for run in runs if run.status != "completed")
-    counts = ", ".join(f"{n} {name}" for name, n in sorted(statuses.items()))
+    statuses = [run.status for run in runs if run.status != "completed"]
     training = sum(run.cost.seconds or 0.0 for run in runs)
     return (
-        f"{len(runs)} runs, {sum(statuses.values())} not completed"
-        f"{f' ({counts})' if counts else ''}; {seconds:.0f} s here,"
+        f"{len(runs)} runs, {len(statuses)} not completed"
+        f"{f' ({_counted(statuses)})' if statuses else ''}; {seconds:.0f} s here,"
         f" {training:.0f} s of training in all"
     )
+
+
+def _counted(statuses: Iterable[Status]) -> str:
+    counts = Counter(statuses)
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar, final
 import torch
 from typing_extensions import override
 
-from pretrain_eval._sweep.jobs import Part, use_device
+from pretrain_eval._sweep.jobs import Job, Part
 
 T = TypeVar("T")
 Call = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -38,7 +38,7 @@ class WorkerPool(Executor):
 
     Args:
         num_workers: At least 1.
-        devices: Where each worker trains, in turn; by default each decides.
+        devices: Where each worker trains its jobs, in turn; by default where they say.
         timeout: Seconds after which a call that has not ended itself is killed.
 
     >>> with WorkerPool(1) as pool:
@@ -117,7 +117,9 @@ class _Worker:
             BrokenExecutor: The process died.
             TimeoutError: It did not end in time.
         """
-        body = _Body()
+        if self._device:
+            args = tuple(a.on(self._device) if isinstance(a, Job) else a for a in args)
+        body = io.BytesIO()
         pickler = _Pickler(body, pickle.HIGHEST_PROTOCOL)
         pickler.dump((fn, args, kwargs))
         process = self._process or self._start()
@@ -161,7 +163,7 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, str(self._threads), self._device],
+            [sys.executable, "-c", _MAIN, str(self._threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
@@ -199,9 +201,6 @@ def _obituary(code: int) -> str:
     return f"the worker process ended with code {code}"
 
 
-_Body = io.BytesIO
-
-
 class _Pickler(pickle.Pickler):
     """Writes the name of a part instead of its content."""
 
@@ -229,10 +228,7 @@ class _Unpickler(pickle.Unpickler):
 
 def main() -> None:
     """Answer calls from standard input on standard output until it closes."""
-    threads, device = int(sys.argv[1]), sys.argv[2]
-    torch.set_num_threads(threads)
-    if device:
-        use_device(device)
+    torch.set_num_threads(int(sys.argv[1]))
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     # What the calls print must not stand between the answers.
     os.dup2(2, 1)

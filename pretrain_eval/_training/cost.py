@@ -97,7 +97,7 @@ class _LiveBytes(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         outputs = func(*args, **(kwargs or {}))
-        self.count(each for each in tree_leaves(outputs) if isinstance(each, Tensor))
+        self.count(_tensors(outputs))
         return outputs
 
 
@@ -122,5 +122,9 @@ def _meta(tensor: Tensor) -> Tensor:
 
 
 def _scalar(outputs: Any) -> Tensor:
-    tensors = [each for each in tree_leaves(outputs) if isinstance(each, Tensor)]
-    return torch.stack([tensor.sum().float() for tensor in tensors]).sum()
+    sums = [tensor.sum().float() for tensor in _tensors(outputs)]
+    return torch.stack(sums).sum()
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]

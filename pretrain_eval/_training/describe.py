@@ -20,8 +20,8 @@ def describe(value: Any) -> str:
     'builtins.round(ndigits=2)'
     """
     if isinstance(value, functools.partial):
-        given = [describe(each) for each in value.args]
-        given += [f"{key}={describe(each)}" for key, each in value.keywords.items()]
+        given = [describe(argument) for argument in value.args]
+        given += [f"{name}={describe(v)}" for name, v in value.keywords.items()]
         return f"{describe(value.func)}({', '.join(given)})"
     if isinstance(value, types.FunctionType):
         return _function(value)
@@ -34,7 +34,7 @@ def describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"tensor:{tuple(value.shape)}:{_digest(tensor_bytes(value))}"
     if isinstance(value, tuple | list):
-        return f"[{', '.join(describe(each) for each in value)}]"
+        return f"[{', '.join(map(describe, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{k!r}: {describe(v)}' for k, v in value.items())}}}"
     if isinstance(value, str | int | float | complex | bytes | None):

@@ -34,7 +34,7 @@ Batches = Generator[tuple[Tensor, Tensor]]
 LARGE = 2**30
 
 _PIECE = 2**24
-_NAMES = ("inputs", "targets")
+_COLUMNS = ("inputs", "targets")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def in_memory(batches: Batches) -> Features:
 
 
 def _joined(batches: Iterable[tuple[Tensor, Tensor]], start: float) -> Features:
-    inputs, targets = (torch.cat(each) for each in zip(*batches, strict=True))
+    inputs, targets = map(torch.cat, zip(*batches, strict=True))
     return Features(inputs, targets, time.perf_counter() - start)
 
 
@@ -99,12 +99,12 @@ class FeatureFiles:
         stem = self.folder / _checksum([self.content, part, *rounding])
         try:
             with self._alone(stem):
-                found = _read(stem) or self._computed(stem, num_samples, compute)
+                features = _read(stem) or self._computed(stem, num_samples, compute)
         except OSError as error:
             log.warning("features stay in memory: %s", error)
-            found = in_memory(compute())
-        inputs, targets = found.inputs.to(device), found.targets.to(device)
-        return Features(inputs, targets, found.seconds)
+            features = in_memory(compute())
+        inputs, targets = features.inputs.to(device), features.targets.to(device)
+        return Features(inputs, targets, features.seconds)
 
     @contextmanager
     def _alone(self, stem: Path) -> Iterator[None]:
@@ -125,13 +125,13 @@ class FeatureFiles:
         start = time.perf_counter()
         with closing(compute()) as batches:
             first = next(batches)
-            size = sum(each.nbytes for each in first) * num_samples // len(first[0])
-            every = chain([first], batches)
+            size = sum(tensor.nbytes for tensor in first) * num_samples // len(first[0])
+            batches_again = chain([first], batches)
             if not self.shared and size < LARGE:
-                return _joined(every, start)
+                return _joined(batches_again, start)
             self.folder.mkdir(exist_ok=True)
             self._check_room(size)
-            _write(stem, every, start)
+            _write(stem, batches_again, start)
         features = _read(stem)
         if features is None:
             raise OSError(f"{stem}: what was just written cannot be read")
@@ -149,11 +149,11 @@ class FeatureFiles:
 def _write(stem: Path, batches: Iterable[tuple[Tensor, Tensor]], start: float) -> None:
     """Write a file of each tensor, then the one that describes them."""
     with ExitStack() as stack:
-        columns = [stack.enter_context(_Column(stem, name)) for name in _NAMES]
+        columns = [stack.enter_context(_Column(stem, name)) for name in _COLUMNS]
         for batch in batches:
             for column, tensor in zip(columns, batch, strict=True):
                 column.add(tensor)
-    record: dict[str, Any] = {each.name: each.keep() for each in columns}
+    record: dict[str, Any] = {column.name: column.keep() for column in columns}
     record["seconds"] = time.perf_counter() - start
     path = _partial(stem.with_suffix(".json"))
     path.write_text(json.dumps({"record": record, "checksum": _checksum(record)}))
@@ -171,7 +171,7 @@ def _read(stem: Path) -> Features | None:
         if content["checksum"] != _checksum(record):
             raise ValueError("its checksum is wrong")
         inputs, targets = (
-            _mapped(_column(stem, name), **record[name]) for name in _NAMES
+            _mapped(_column(stem, name), **record[name]) for name in _COLUMNS
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.warning("%s is damaged and computed anew: %s", path, error)
@@ -219,10 +219,10 @@ def _mapped(path: Path, *, dtype: str, shape: list[int], digest: str) -> Tensor:
         raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {size}")
     # Through bytes, since there is no file of numpy's for bfloat16.
     content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    found = hashlib.blake2b(digest_size=16)
+    content_digest = hashlib.blake2b(digest_size=16)
     for piece in _pieces(content):
-        found.update(piece)
-    if found.hexdigest() != digest:
+        content_digest.update(piece)
+    if content_digest.hexdigest() != digest:
         raise ValueError(f"{path} was altered")
     return content.view(kind).reshape(shape)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import torch
 from torch import nn
@@ -42,99 +43,102 @@ class Shared:
 
     Args:
         size: How many values are kept; a grid's neighbours in order share theirs.
-
-    Attributes:
-        files: Where the features of what runs now may be kept.
     """
 
     def __init__(self, size: int = 16) -> None:
         self._size = size
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
-        self.files: FeatureFiles | None = None
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The value under `key`, computed where it is not kept."""
-        if key not in self._kept:
-            self._kept[key] = compute()
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        value: T = self._kept[key]
+        if key not in self._values:
+            self._values[key] = compute()
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        value: T = self._values[key]
         return value
 
 
-def feature_batches(
-    network: nn.Module, path: str, split: Split, strategy: Strategy
-) -> Batches:
-    """One pass of the backbone over a split; the head at `path` reads its outputs."""
-    device = device_of(network)
-    generators = loader_generators(split)
-    with preserved_rng(*generators), evaluating(network), headless(network, path):
-        # Random augmentation is read with one randomness, whoever asks.
-        seed_all(0, generators=generators)
-        with torch.no_grad():
-            for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
-                outputs = computed(network, inputs.to(device), strategy)
-                yield outputs, target.to(device)
+@final
+@dataclass(frozen=True)
+class Backbone:
+    """All of a network but its head.
 
-
-def read_features(
-    network: nn.Module,
-    path: str,
-    part: str,
-    split: Split,
-    strategy: Strategy,
-    files: FeatureFiles | None,
-) -> Features:
-    """The features of a split, in memory or in files, where some are given.
-
-    Args:
-        network: Its backbone reads the samples.
+    Attributes:
+        network: Which is not changed.
         path: Of its head.
-        part: The split's name.
-        split: What is read.
-        strategy: How the backbone computes.
-        files: Where the features may be kept.
+        strategy: Says how it computes.
     """
-    compute = partial(feature_batches, network, path, split, strategy)
-    if files is None:
-        return in_memory(compute())
-    dataset: Any = split.dataset if isinstance(split, DataLoader) else split
-    # How they are computed decides their last bits.
-    part = f"{part} {strategy.amp} {strategy.channels_last}"
-    return files.features(part, len(dataset), device_of(network), compute)
 
+    network: nn.Module
+    path: str
+    strategy: Strategy
 
-def features_suffice(
-    network: nn.Module, path: str, splits: Splits, strategy: Strategy
-) -> bool:
-    """Whether training the head alone may read features instead of samples.
+    def features(
+        self, part: str, split: Split, files: FeatureFiles | None = None
+    ) -> Features:
+        """What the head reads of a split, in memory or in files, where some are given.
 
-    Not where a split is a `DataLoader`, where its samples are drawn anew each time they
-    are read, or where the network computes more from the head's outputs.
-    """
-    if isinstance(splits.train, DataLoader):
-        return False
-    inputs, _ = next(iter(as_loader(splits.train, _BATCH_SIZE, shuffle=False)))
-    inputs = inputs[:2].to(device_of(network))
-    head = network.get_submodule(path)
-    with preserved_rng(), evaluating(network), torch.no_grad():
-        outputs = computed(network, inputs, strategy)
-        try:
-            with headless(network, path):
-                features = computed(network, inputs, strategy)
-            again = computed(head, features, strategy)
-        except (RuntimeError, TypeError):  # no tensor, or one that is reshaped
+        Args:
+            part: The split's name.
+            split: What is read.
+            files: Where the features may be kept.
+        """
+        compute = partial(self._batches, split)
+        if files is None:
+            return in_memory(compute())
+        dataset: Any = split.dataset if isinstance(split, DataLoader) else split
+        # How they are computed decides their last bits.
+        part = f"{part} {self.strategy.amp} {self.strategy.channels_last}"
+        return files.features(part, len(dataset), device_of(self.network), compute)
+
+    def _batches(self, split: Split) -> Batches:
+        """One pass over a split."""
+        network, device = self.network, device_of(self.network)
+        generators = loader_generators(split)
+        with (
+            preserved_rng(*generators),
+            evaluating(network),
+            headless(network, self.path),
+        ):
+            # Random augmentation is read with one randomness, whoever asks.
+            seed_all(0, generators=generators)
+            with torch.no_grad():
+                for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
+                    outputs = computed(network, inputs.to(device), self.strategy)
+                    yield outputs, target.to(device)
+
+    def suffices(self, splits: Splits) -> bool:
+        """Whether training the head alone may read features instead of samples.
+
+        Not where a split is a `DataLoader`, where its samples are drawn anew each time
+        they are read, or where the network computes more from the head's outputs.
+        """
+        if isinstance(splits.train, DataLoader):
             return False
-    if again.shape != outputs.shape or not torch.equal(again, outputs):
-        return False
-    return all(reads_alike(split) for split in splits.parts.values())
+        network, strategy = self.network, self.strategy
+        inputs, _ = next(iter(as_loader(splits.train, _BATCH_SIZE, shuffle=False)))
+        inputs = inputs[:2].to(device_of(network))
+        head = network.get_submodule(self.path)
+        with preserved_rng(), evaluating(network), torch.no_grad():
+            outputs = computed(network, inputs, strategy)
+            try:
+                with headless(network, self.path):
+                    features = computed(network, inputs, strategy)
+                again = computed(head, features, strategy)
+            except (RuntimeError, TypeError):  # no tensor, or one that is reshaped
+                return False
+        if again.shape != outputs.shape or not torch.equal(again, outputs):
+            return False
+        return all(reads_alike(split) for split in splits.parts.values())
 
 
 def as_splits(parts: Mapping[str, Features]) -> Splits:
     """The features in place of the samples."""
     sets = {
-        name: TensorDataset(each.inputs, each.targets) for name, each in parts.items()
+        name: TensorDataset(features.inputs, features.targets)
+        for name, features in parts.items()
     }
     # That no part shares samples with another was checked on the samples themselves.
     return Splits(sets["train"], sets["valid"], sets.get("test"), allow_overlap=True)

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics import preserved_rng
 from pretrain_eval._runs import Run
-from pretrain_eval._training.features import Shared
+from pretrain_eval._training.cell import Cell, Surroundings
+from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._training.loop import Training
-from pretrain_eval._training.measure import NOTHING, measure_reported
-from pretrain_eval._training.models import Model, build, model_name
-from pretrain_eval._training.prepare import choose_device, prepare
-from pretrain_eval._training.prepared import Source
+from pretrain_eval._training.models import Model, model_name
+from pretrain_eval._training.prepare import built
+from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
 from pretrain_eval._training.strategy import Strategy
 from pretrain_eval._training.task import Task
@@ -98,108 +98,54 @@ def finetune(
     """
     if type(seed) is not int or seed < 0:
         raise ValueError(f"finetune expects seed as an int of at least 0, got {seed!r}")
-    return finetune_sharing(
-        model,
-        task,
-        strategy,
-        seed=seed,
-        label=choose_dataset(task, dataset),
-        name=name or model_name(model),
+    cell = Cell(
+        model_name=name or model_name(model),
+        model=model,
         head=head,
+        task=task,
+        dataset=choose_dataset(task, dataset),
+        strategy=strategy,
+        seed=seed,
+    )
+    surroundings = Surroundings(
         device=device,
         on_epoch=on_epoch,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        shared=Shared(),
-        origin="",
-        timeout=None,
     )
+    return finetune_cell(cell, surroundings)
 
 
-def finetune_sharing(
-    model: Model,
-    task: Task,
-    strategy: Strategy,
-    *,
-    seed: int,
-    label: str,
-    name: str,
-    head: str | None,
-    device: torch.device | str | None,
-    on_epoch: Callable[[int], None] | None,
-    checkpoint: Path | None,
-    shared: Shared,
-    origin: str,
-    timeout: float | None,
-) -> Run:
-    """The run of `finetune`, which takes from `shared` what equals in its neighbours.
-
-    Args:
-        model: As in `finetune`, like all that follows.
-        task: What to learn.
-        strategy: How.
-        seed: At least 0.
-        label: The dataset's.
-        name: The model's.
-        head: Path of the layer to replace.
-        device: Where to train.
-        on_epoch: Called after each epoch.
-        checkpoint: A file to continue from.
-        shared: Where features, baselines and costs are kept.
-        origin: Equal for runs of equal weights, samples and head.
-        timeout: Seconds after which the training raises TimeoutError.
-    """
+def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
+    """The run of `finetune`, which shares what equals in its neighbours."""
     start = time.monotonic()
-    splits = task.datasets[label]
-    generators = [g for part in splits.parts.values() for g in loader_generators(part)]
-    with preserved_rng(*generators):
-        seed_all(seed, generators=generators)
-        network = build(model).to(choose_device(device))
-        # A new head is the same however the model was made.
-        seed_all(seed, generators=generators)
-        path = prepare(network, task, splits, strategy, head)
-        source = Source(network, path, task, splits, shared, origin, strategy)
-        trained, data, reading = source.to_train()
-        identity = _identity(network, task, label, strategy, seed) if checkpoint else ""
+    timeout, path = surroundings.timeout, surroundings.checkpoint
+    with preserved_rng(*cell.generators):
+        network = built(cell, surroundings.device)
+        prepared = Prepared(network, cell, surroundings)
+        trained, splits = prepared.to_train()
+        checkpoint = Checkpoint(path, _identity(network, cell)) if path else None
         training = Training(
             trained,
-            task,
-            data,
-            strategy,
-            seed,
+            splits,
+            cell,
             checkpoint=checkpoint,
-            name=identity,
             deadline=None if timeout is None else start + timeout,
         )
-        status = training.run(on_epoch)
-        measured = (
-            measure_reported(training.model, task, data.reported, strategy)
-            if status == "completed"
-            else NOTHING
-        )
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
-        cost = source.cost(training, start, reading)
-    return record(
-        source,
-        training,
-        name=name,
-        label=label,
-        strategy=strategy,
-        seed=seed,
-        status=status,
-        measured=measured,
-        cost=cost,
-    )
+        course = training.run(surroundings.on_epoch)
+        if checkpoint:
+            checkpoint.remove()
+        cost = prepared.cost(course, start)
+    return record(prepared, course, cost)
 
 
-def _identity(
-    network: nn.Module, task: Task, label: str, strategy: Strategy, seed: int
-) -> str:
+def _identity(network: nn.Module, cell: Cell) -> str:
     """Tells the checkpoints of different runs apart."""
-    sizes = [len(split) for split in task.datasets[label].parts.values()]  # type: ignore[arg-type] # checked to be sized
-    configuration = dict(strategy.configuration)
-    parts = [fingerprint_model(network), task.name, label, sizes, configuration, seed]
-    return fingerprint(parts)
+    sizes = [len(split) for split in cell.splits.parts.values()]  # type: ignore[arg-type] # checked to be sized
+    configuration = dict(cell.strategy.configuration)
+    names = cell.task.name, cell.dataset
+    return fingerprint(
+        [fingerprint_model(network), *names, sizes, configuration, cell.seed]
+    )
 
 
 def choose_dataset(task: Task, label: str | None) -> str:

@@ -46,20 +46,20 @@ def fingerprint_model(network: nn.Module) -> str:
 def _architecture(cls: type) -> str:
     """The classes' names, and the code of those that torch does not bring."""
     return " ".join(
-        f"{each.__module__}.{each.__qualname__}"
-        if each.__module__.startswith("torch.")
-        else describe_class(each)
-        for each in cls.__mro__
-        if issubclass(each, nn.Module)
+        f"{parent.__module__}.{parent.__qualname__}"
+        if parent.__module__.startswith("torch.")
+        else describe_class(parent)
+        for parent in cls.__mro__
+        if issubclass(parent, nn.Module)
     )
 
 
 def fingerprint_splits(splits: Splits) -> str:
     """Every sample of every part, as it is read, and how it is read."""
     return fingerprint(
-        each
+        content
         for name, split in splits.parts.items()
-        for each in (name, *_split_content(split))
+        for content in (name, *_split_content(split))
     )
 
 

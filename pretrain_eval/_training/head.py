@@ -12,7 +12,7 @@ from pretrain_eval._metrics import evaluating
 from pretrain_eval._training.strategy import Strategy
 
 # What torchvision, timm and transformers call the last part of a network.
-_NAMES = ("fc", "classifier", "head", "heads")
+_HEAD_NAMES = ("fc", "classifier", "head", "heads")
 _LAYERS = (nn.Linear, nn.Conv2d)
 
 
@@ -32,7 +32,9 @@ def find_head(model: nn.Module, path: str | None = None) -> str:
         name for name, module in model.named_modules() if isinstance(module, _LAYERS)
     ]
     named = [
-        name for name in _NAMES if isinstance(getattr(model, name, None), nn.Module)
+        name
+        for name in _HEAD_NAMES
+        if isinstance(getattr(model, name, None), nn.Module)
     ]
     if path is None and len(named) != 1:
         what = f"several modules are named like one: {named}" if named else "none found"
@@ -47,7 +49,9 @@ def find_head(model: nn.Module, path: str | None = None) -> str:
             f"{type(model).__name__} has no module {path!r} to be its head; candidates"
             f" are {_last(layers)}"
         )
-    inside = [n for n in layers if n == path or n.startswith(f"{path}.")]
+    inside = [
+        layer for layer in layers if layer == path or layer.startswith(f"{path}.")
+    ]
     if not inside and not isinstance(modules[path], nn.Identity):
         raise ValueError(
             f"{path!r} of {type(model).__name__} holds no Linear or Conv2d layer to"
@@ -84,12 +88,12 @@ def replace_head(model: nn.Module, path: str, num_outputs: int, inputs: Tensor) 
 
 
 def _width(model: nn.Module, path: str, inputs: Tensor) -> int:
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
     layer = model.get_submodule(path)
-    handle = layer.register_forward_hook(lambda _m, _a, output: seen.append(output))
+    handle = layer.register_forward_hook(lambda _m, _a, output: outputs.append(output))
     with handle, evaluating(model), torch.no_grad():
         model(inputs)
-    return int(seen[0].shape[-1])
+    return int(outputs[0].shape[-1])
 
 
 @contextmanager
@@ -119,7 +123,7 @@ def select_trainable(network: nn.Module, path: str, strategy: Strategy) -> None:
             f"strategy {strategy.name!r} trains no parameter of"
             f" {type(network).__name__}; check its trainable function"
         )
-    if chosen == "head":
+    if strategy.trains_head_alone:
         network.eval()
         network.get_submodule(path).train()
     else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from pretrain_eval._metrics import (
     Forward,
@@ -27,20 +28,20 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
+from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.precision import computed
-from pretrain_eval._training.samples import Batches, as_loader
-from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.samples import as_loader
 from pretrain_eval._training.task import Split, Task
 
 
-def forward_for(task: Task, strategy: Strategy) -> Forward:
+def forward_for(cell: Cell) -> Forward:
     """How a batch becomes outputs and targets of the shapes that the loss reads."""
 
     def forward(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         inputs, targets = moved(batch, device_of(model))
-        outputs = computed(model, inputs, strategy)
-        if not task.is_classification:
+        outputs = computed(model, inputs, cell.strategy)
+        if not cell.task.is_classification:
             targets = targets.to(outputs.dtype).reshape(outputs.shape)
         return outputs, targets
 
@@ -54,21 +55,17 @@ def scores_for(task: Task) -> list[Metric]:
     return [R2Score(), MeanSquaredError()]
 
 
-def _measured(split: Split, strategy: Strategy) -> Batches:
-    # Without a backward pass, four times the batch fits where one trains.
-    return as_loader(split, 4 * strategy.batch_size, shuffle=False)
-
-
 def measure(
-    network: nn.Module, task: Task, split: Split, strategy: Strategy
-) -> tuple[int, dict[str, Value]]:
-    """Number of samples and scores on a split."""
-    counter = _Count()
-    values = _validated(network, task, split, strategy, counter)
-    return int(counter.compute()), values
+    network: nn.Module, split: Split, cell: Cell, *others: Metric
+) -> dict[str, Value]:
+    """The scores on a split, with the values of other metrics."""
+    # Without a backward pass, four times the batch fits where one trains.
+    loader = as_loader(split, 4 * cell.strategy.batch_size, shuffle=False)
+    metrics = MetricCollection(*scores_for(cell.task), *others)
+    return validate(network, loader, metrics, forward=forward_for(cell))
 
 
-class Measured(NamedTuple):
+class Reported(NamedTuple):
     """What the reported split shows of a model.
 
     Attributes:
@@ -82,95 +79,71 @@ class Measured(NamedTuple):
     confusion: tuple[tuple[int, int, int], ...]
 
 
-NOTHING = Measured(None, {}, ())
+NOTHING = Reported(None, {}, ())
 
 
-def measure_reported(
-    network: nn.Module, task: Task, split: Split, strategy: Strategy
-) -> Measured:
+def measure_reported(network: nn.Module, split: Split, cell: Cell) -> Reported:
     """The scores on the reported split, and what they were computed of."""
-    counter = _Confusion() if task.is_classification else _Count()
-    values = _validated(network, task, split, strategy, counter)
+    pairs = _Pairs()
+    scores = measure(network, split, cell, pairs)
+    del scores[pairs.key]
     # Outputs that are not finite make no prediction, and their scores are NaN.
-    defined = all(value == value for value in values.values())
-    confusion = counter.triples() if isinstance(counter, _Confusion) and defined else ()
-    return Measured(int(counter.compute()), values, confusion)
-
-
-def _validated(
-    network: nn.Module, task: Task, split: Split, strategy: Strategy, counter: Metric
-) -> dict[str, Value]:
-    values = validate(
-        network,
-        _measured(split, strategy),
-        MetricCollection(*scores_for(task), counter),
-        forward=forward_for(task, strategy),
-    )
-    return {key: value for key, value in values.items() if key != counter.key}
+    defined = all(score == score for score in scores.values())
+    return Reported(pairs.num_samples, scores, pairs.confusion() if defined else ())
 
 
 def measure_baseline(
     train: Features, reported: Features, task: Task
 ) -> dict[str, Value]:
     """Scores of a frozen evaluation of the features that the head reads."""
-    features, queries = (each.inputs.flatten(1).float() for each in (train, reported))
-    expected = reported.targets
-    collection = MetricCollection(*scores_for(task))
+    features, queries = (part.inputs.flatten(1).float() for part in (train, reported))
+    targets = reported.targets
     if task.num_classes is not None:
         nearest = nearest_class_mean(features, train.targets, queries, task.num_classes)
         outputs = F.one_hot(nearest, task.num_classes).float()
     else:
-        outputs = ridge(
-            features, train.targets.reshape(len(train.targets), -1), queries
-        )
-        expected = expected.to(outputs.dtype).reshape(outputs.shape)
-    collection.update(outputs, expected)
-    return collection.compute()
+        numbers = train.targets.reshape(len(train.targets), -1)
+        outputs = ridge(features, numbers, queries)
+        targets = targets.to(outputs.dtype).reshape(outputs.shape)
+    metrics = MetricCollection(*scores_for(task))
+    metrics.update(outputs, targets)
+    return metrics.compute()
 
 
-class _Count(Metric):
-    """How many samples were measured."""
+class _Pairs(Metric):
+    """Counts samples, and keeps the target and the prediction of each, of ties the first.
+
+    A matrix of all pairs of classes, as in `ConfusionMatrix`, would have a hundred
+    million entries for ten thousand classes, nearly all of them 0.
+    """
 
     key = "num_samples"
 
     def __init__(self) -> None:
-        self._count = 0
+        self.reset()
 
+    @override
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        self._count += len(targets)
-
-    def compute(self) -> float:
-        return self._count
-
-    def reset(self) -> None:
-        self._count = 0
-
-
-class _Confusion(_Count):
-    """How many samples of each class were taken for which; of ties the first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pairs: list[Tensor] = []
-
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
-        super().update(outputs, targets)
+        self.num_samples += len(targets)
         if outputs.ndim == 2 and targets.ndim == 1:  # one class a sample
             self._pairs.append(torch.stack([targets.long(), outputs.argmax(1)]))
 
-    def reset(self) -> None:
-        super().reset()
-        self._pairs = []
+    @override
+    def compute(self) -> float:
+        return self.num_samples
 
-    def triples(self) -> tuple[tuple[int, int, int], ...]:
+    @override
+    def reset(self) -> None:
+        self.num_samples = 0
+        self._pairs: list[Tensor] = []
+
+    def confusion(self) -> tuple[tuple[int, int, int], ...]:
         """(target, prediction, count), sorted; none where a sample has no one class."""
-        if sum(pairs.shape[1] for pairs in self._pairs) < self._count:
+        if sum(pairs.shape[1] for pairs in self._pairs) < self.num_samples:
             return ()
-        targets, outputs = torch.cat(self._pairs, 1).cpu().numpy()
-        width = int(outputs.max()) + 1
-        found, counts = np.unique(targets * width + outputs, return_counts=True)
-        columns = (*np.divmod(found, width), counts)
-        return tuple(zip(*(column.tolist() for column in columns), strict=True))
+        targets, predictions = torch.cat(self._pairs, 1).tolist()
+        counts = Counter(zip(targets, predictions, strict=True))
+        return tuple(sorted((*pair, count) for pair, count in counts.items()))
 
 
 def nearest_class_mean(

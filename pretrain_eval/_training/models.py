@@ -61,16 +61,17 @@ def model_name(model: Model) -> str:
 def _from_torchvision(model: str | Enum) -> nn.Module:
     from torchvision import models
 
+    made: nn.Module  # untyped where it comes from
     if isinstance(model, str):
         if model not in models.list_models():
             raise ValueError(
                 f"torchvision has no model {model!r}; see"
                 " torchvision.models.list_models(), or give a module or a builder"
             )
-        made: nn.Module = models.get_model(model, weights="DEFAULT")
+        made = models.get_model(model, weights="DEFAULT")
         return made
     for name in models.list_models():
         if isinstance(model, models.get_model_weights(name)):
-            found: nn.Module = models.get_model(name, weights=model)
-            return found  # untyped where it comes from
+            made = models.get_model(name, weights=model)
+            return made
     raise ValueError(f"{model!r} is not the weights enum of a torchvision model")

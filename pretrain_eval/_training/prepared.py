@@ -1,158 +1,117 @@
-"""A network prepared for a task: what is known before training, and the record after."""
+"""A network prepared for a cell: what is known before its training, and its cost."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import TypeVar, final
 
 from torch import Tensor, nn
 
 from pretrain_eval._metrics import Value
 from pretrain_eval._runs import Cost
+from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.cost import count_macs, step_memory
+from pretrain_eval._training.course import Course
 from pretrain_eval._training.feature_files import Features
-from pretrain_eval._training.features import (
-    Shared,
-    as_splits,
-    features_suffice,
-    read_features,
-)
+from pretrain_eval._training.features import Backbone, as_splits
 from pretrain_eval._training.measure import measure_baseline
-from pretrain_eval._training.prepare import first_inputs
-from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Splits, Task
+from pretrain_eval._training.prepare import first_inputs, prepare
+from pretrain_eval._training.task import Splits
 
 T = TypeVar("T")
 log = logging.getLogger("pretrain_eval")
 
 
-class Trained(Protocol):
-    """What a training leaves to be recorded.
+@final
+class Prepared:
+    """A network with a cell's head, and what it tells before any training.
+
+    Args:
+        network: Changed in place.
+        cell: What it is prepared for.
+        surroundings: Shared with others.
 
     Attributes:
-        curve: Columns of the validation curve.
-        message: Why it ended early.
-        seconds: What its epochs took.
-        num_samples: How many were learned from.
+        path: Of the head.
+        seconds: What reading the features took that are trained on.
     """
 
-    curve: dict[str, list[float]]
-    message: str
-    seconds: float
-    num_samples: int
-
-    @property
-    def history(self) -> dict[str, tuple[float, ...]]:
-        """Columns of the step metrics."""
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers were trained."""
-
-    def peak_memory(self) -> int | None:
-        """The bytes that it reached, where they were measured."""
-
-
-class Source:
-    """What a prepared network and its samples tell before any training."""
-
     def __init__(
-        self,
-        network: nn.Module,
-        path: str,
-        task: Task,
-        splits: Splits,
-        shared: Shared,
-        origin: str,
-        strategy: Strategy,
+        self, network: nn.Module, cell: Cell, surroundings: Surroundings
     ) -> None:
-        self._network, self.path = network, path
-        self.task, self._splits = task, splits
-        self._shared, self._strategy = shared, strategy
-        # How features are computed decides their last bits.
-        self._origin = (origin, strategy.amp, strategy.channels_last)
+        self.cell, self.path, self.seconds = cell, prepare(network, cell), 0.0
+        self._network, self._surroundings = network, surroundings
+        self._backbone = Backbone(network, self.path, cell.strategy)
 
-    def to_train(self) -> tuple[nn.Module, Splits, float]:
-        """What is trained, on what, and the seconds that this saves later."""
-        if self._strategy.trainable != "head" or not self._suffice():
+    def to_train(self) -> tuple[nn.Module, Splits]:
+        """What is trained, and on what: the head on features, where these suffice."""
+        splits = self.cell.splits
+        if not self.cell.strategy.trains_head_alone or not self._features_suffice():
             self.baseline()  # before the weights change
-            return self._network, self._splits, 0.0
-        features = {part: self._features(part) for part in self._splits.parts}
-        head = self._network.get_submodule(self.path)
-        return head, as_splits(features), features["train"].seconds
+            return self._network, splits
+        features = {part: self._features(part) for part in splits.parts}
+        self.seconds = features["train"].seconds
+        return self._network.get_submodule(self.path), as_splits(features)
 
     def baseline(self) -> dict[str, Value]:
         """Scores of a frozen evaluation."""
-        reported = "valid" if self._splits.test is None else "test"
-        return self._once(
-            "baseline",
-            lambda: measure_baseline(
-                self._features("train"), self._features(reported), self.task
-            ),
-        )
+        reported = "valid" if self.cell.splits.test is None else "test"
 
-    def cost(self, training: Trained, start: float, reading: float) -> Cost:
-        """What the run has cost since `start`, `reading` of features included."""
+        def measured() -> dict[str, Value]:
+            features = self._features("train"), self._features(reported)
+            return measure_baseline(*features, self.cell.task)
+
+        return self._once("baseline", measured)
+
+    def cost(self, course: Course, start: float) -> Cost:
+        """What the run has cost since `start`."""
         return Cost(
             num_parameters=sum(p.numel() for p in self._network.parameters()),
-            num_trainable_parameters=training.num_parameters,
-            macs=self.macs(),
-            seconds=reading + training.seconds,
-            peak_memory=training.peak_memory() or self.step_memory(),
-            num_samples=training.num_samples,
+            num_trainable_parameters=course.num_parameters,
+            macs=self._macs(),
+            seconds=self.seconds + course.seconds,
+            peak_memory=course.peak_memory or self._step_memory(),
+            num_samples=course.num_samples,
             total_seconds=time.monotonic() - start,
         )
 
-    def macs(self) -> int | None:
+    def _macs(self) -> int | None:
         """Multiply-accumulates of one sample."""
-        return self._once(
-            "macs", lambda: _counted(lambda: count_macs(self._network, self._inputs(1)))
-        )
+        return self._counted("macs", 1, count_macs)
 
-    def step_memory(self) -> int | None:
+    def _step_memory(self) -> int | None:
         """Bytes of one training step, in full precision."""
-        strategy = self._strategy
-        return self._once(
-            f"memory {dict(strategy.configuration)}",
-            lambda: _counted(
-                lambda: step_memory(
-                    self._network,
-                    self._inputs(strategy.batch_size),
-                    strategy.optimizer,
-                )
-            ),
-        )
+        strategy = self.cell.strategy
+        count = partial(step_memory, make_optimizer=strategy.optimizer)
+        what = f"memory {dict(strategy.configuration)}"
+        return self._counted(what, strategy.batch_size, count)
 
-    def _inputs(self, batch_size: int) -> Tensor:
-        return first_inputs(self._splits, batch_size)[:batch_size]
+    def _counted(
+        self, what: str, num_samples: int, count: Callable[[nn.Module, Tensor], int]
+    ) -> int | None:
+        def counted() -> int | None:
+            try:
+                return count(self._network, first_inputs(self.cell, num_samples))
+            except Exception as error:  # a forward that reads values has no meta twin
+                log.warning("the cost could not be counted: %s", error)
+                return None
+
+        return self._once(what, counted)
 
     def _features(self, part: str) -> Features:
-        split = self._splits.parts[part]
-        files = self._shared.files
+        split, files = self.cell.splits.parts[part], self._surroundings.files
         return self._once(
-            f"features of {part}",
-            lambda: read_features(
-                self._network, self.path, part, split, self._strategy, files
-            ),
+            f"features of {part}", lambda: self._backbone.features(part, split, files)
         )
 
-    def _suffice(self) -> bool:
-        return self._once(
-            "suffice",
-            lambda: features_suffice(
-                self._network, self.path, self._splits, self._strategy
-            ),
-        )
+    def _features_suffice(self) -> bool:
+        return self._once("suffice", lambda: self._backbone.suffices(self.cell.splits))
 
     def _once(self, what: str, compute: Callable[[], T]) -> T:
-        return self._shared.once((self._origin, what), compute)
-
-
-def _counted(count: Callable[[], int]) -> int | None:
-    try:
-        return count()
-    except Exception as error:  # a forward that reads values cannot run on meta
-        log.warning("the cost could not be counted: %s", error)
-        return None
+        strategy = self.cell.strategy
+        # How features are computed decides their last bits.
+        origin = self._surroundings.origin, strategy.amp, strategy.channels_last
+        return self._surroundings.shared.once((origin, what), compute)

@@ -9,70 +9,44 @@ from collections.abc import Mapping
 import torch
 
 from pretrain_eval._metrics import Value
-from pretrain_eval._runs import Cost, Run, Status
-from pretrain_eval._training.loop import as_number
-from pretrain_eval._training.measure import Measured
-from pretrain_eval._training.prepared import Source, Trained
-from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._runs import Cost, Run
+from pretrain_eval._training.course import Course, as_number
+from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._version import __version__
 
 
-def record(
-    source: Source,
-    trained: Trained,
-    *,
-    name: str,
-    label: str,
-    strategy: Strategy,
-    seed: int,
-    status: Status,
-    measured: Measured,
-    cost: Cost,
-) -> Run:
+def record(prepared: Prepared, course: Course, cost: Cost) -> Run:
     """The run that has ended.
 
     Args:
-        source: What was trained.
-        trained: What came of it.
-        name: The model's.
-        label: The dataset's.
-        strategy: How.
-        seed: The run's.
-        status: How it ended.
-        measured: On the reported split.
+        prepared: What was trained.
+        course: What came of it.
         cost: What it has cost.
     """
+    cell = prepared.cell
     return Run(
-        model=name,
-        task=source.task.name,
-        dataset=label,
-        strategy=strategy.name,
-        seed=seed,
-        status=status,
-        message=trained.message,
-        scores=_finite(measured.scores),
-        baseline=_finite(source.baseline()),
-        chance=source.task.chance[label],
-        num_examples=measured.num_examples,
-        confusion=measured.confusion,
-        curve={key: tuple(column) for key, column in trained.curve.items()},
-        history=trained.history,
+        **cell.names,
+        status=course.status,
+        message=course.message,
+        scores=_finite(course.reported.scores),
+        baseline=_finite(prepared.baseline()),
+        chance=cell.task.chance[cell.dataset],
+        num_examples=course.reported.num_examples,
+        confusion=course.reported.confusion,
+        curve={key: tuple(column) for key, column in course.curve.items()},
+        history=course.history,
         cost=cost,
         settings={
-            **strategy.configuration,
-            "head": source.path,
-            "num_classes": source.task.num_classes,
+            **cell.strategy.configuration,
+            "head": prepared.path,
+            "num_classes": cell.task.num_classes,
         },
-        versions=_versions(),
+        versions={
+            "pretrain_eval": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
     )
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "pretrain_eval": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
 
 
 def _finite(scores: Mapping[str, Value]) -> dict[str, float]:

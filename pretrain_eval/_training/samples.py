@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
 
 def as_loader(
     split: Dataset[Any] | DataLoader[Any], batch_size: int, *, shuffle: bool
-) -> Batches:
+) -> DataLoader[Any] | TensorBatches:
     """Batches of the split; a `DataLoader` is used as it is.
 
     A shuffled last batch of a single sample is dropped: batch normalisation cannot
@@ -73,16 +73,6 @@ def as_loader(
     if tensors is not None:
         return TensorBatches(tensors, batch_size, shuffle=shuffle, drop_last=lonely)
     return DataLoader(split, batch_size, shuffle=shuffle, drop_last=lonely)
-
-
-class Batches(Protocol):
-    """What training and measuring need of a loader."""
-
-    def __iter__(self) -> Iterator[Any]:
-        """The batches of one pass."""
-
-    def __len__(self) -> int:
-        """How many there are."""
 
 
 @final
@@ -204,8 +194,8 @@ def _listed_targets(dataset: Any) -> Tensor | None:
         return dataset.tensors[1]
     if isinstance(dataset, ConcatDataset):
         parts = [_listed_targets(part) for part in dataset.datasets]
-        known = [part for part in parts if part is not None]
-        return torch.cat(known) if len(known) == len(parts) else None
+        listed_parts = [part for part in parts if part is not None]
+        return torch.cat(listed_parts) if len(listed_parts) == len(parts) else None
     listed = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if listed is None or len(listed) != len(dataset):
         return None

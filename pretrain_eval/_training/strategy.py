@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Literal, get_args
 
 from torch import Tensor, nn
@@ -13,13 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pretrain_eval._runs import FrozenDict, Plain
 from pretrain_eval._training.describe import describe
-from pretrain_eval._training.task import _check_count, _check_name
+from pretrain_eval._training.task import check_count, check_name
 
 Trainable = Literal["all", "head"] | Callable[[str, nn.Parameter], bool]
-
-
 Precision = Literal["bfloat16", "float16"]
-
 
 # Told in a configuration only where they are on, so that a run without them has the
 # key that it had before they existed.
@@ -85,10 +82,10 @@ class Strategy:
     channels_last: bool = False
 
     def __post_init__(self) -> None:
-        _check_name("Strategy", self.name)
+        check_name("Strategy", self.name)
         what = f"strategy {self.name!r}"
-        _check_count(f"{what}: epochs", self.epochs, 1)
-        _check_count(f"{what}: batch_size", self.batch_size, 1)
+        check_count(f"{what}: epochs", self.epochs, 1)
+        check_count(f"{what}: batch_size", self.batch_size, 1)
         if isinstance(self.optimizer, Optimizer) or not callable(self.optimizer):
             raise TypeError(
                 f"{what}: optimizer must make a new optimizer from parameters, for"
@@ -112,21 +109,26 @@ class Strategy:
                 f"{what}: amp must be 'bfloat16', 'float16' or None, got {self.amp!r}"
             )
         for name in ("compile", "channels_last"):
-            switch = getattr(self, name)
-            if type(switch) is not bool:
-                raise TypeError(f"{what}: {name} must be True or False, got {switch!r}")
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise TypeError(f"{what}: {name} must be True or False, got {value!r}")
+
+    @property
+    def trains_head_alone(self) -> bool:
+        """Whether the backbone is frozen as a whole, buffers included."""
+        return self.trainable == "head"
 
     @property
     def configuration(self) -> Mapping[str, Plain]:
         """All that decides a result, except the name, in plain values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        del values["name"]
         return FrozenDict(
             {
-                field: value
+                name: value
                 if isinstance(value, int | float | str | None)
                 else describe(value)
-                for field in self.__dataclass_fields__
-                if field not in ("name", "_")
-                for value in [getattr(self, field)]
-                if value or field not in _SWITCHES
+                for name, value in values.items()
+                if value or name not in _SWITCHES
             }
         )

@@ -1,15 +1,15 @@
-"""What is asked of a model: tasks with their datasets, and ways to fine-tune."""
+"""What is asked of a model: tasks with their datasets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain_eval._runs import FrozenDict
+from pretrain_eval._runs import FrozenDict, majority_levels
 from pretrain_eval._training.samples import is_empty, read_targets, same_samples
 
 Split = Dataset[Any] | DataLoader[Any]
@@ -98,16 +98,19 @@ class Task:
     datasets: Mapping[str, Splits]
     num_classes: int | None = None
     num_outputs: int | None = None
+    _chance: Mapping[str, Mapping[str, float]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
-        _check_name("Task", self.name)
+        check_name("Task", self.name)
         if not isinstance(self.datasets, Mapping) or not self.datasets:
             raise ValueError(
                 f"task {self.name!r} expects datasets={{label: Splits(...)}},"
                 f" got {self.datasets!r}"
             )
         for label, splits in self.datasets.items():
-            _check_name("a dataset label", label)
+            check_name("a dataset label", label)
             if not isinstance(splits, Splits):
                 raise TypeError(
                     f"task {self.name!r} expects Splits for {label!r},"
@@ -121,14 +124,14 @@ class Task:
                 f" num_outputs={self.num_outputs!r}"
             )
         if self.num_classes is not None:
-            _check_count(f"task {self.name!r}: num_classes", self.num_classes, 2)
-            object.__setattr__(self, "_chance", self._classification_chance())
+            check_count(f"task {self.name!r}: num_classes", self.num_classes, 2)
         else:
-            _check_count(f"task {self.name!r}: num_outputs", self.num_outputs, 1)
-            chance = FrozenDict(
-                {label: FrozenDict({"r2": 0.0}) for label in self.datasets}
-            )
-            object.__setattr__(self, "_chance", chance)
+            check_count(f"task {self.name!r}: num_outputs", self.num_outputs, 1)
+        levels = {
+            label: FrozenDict(self._checked_chance(label, splits))
+            for label, splits in self.datasets.items()
+        }
+        object.__setattr__(self, "_chance", FrozenDict(levels))
 
     @property
     def output_size(self) -> int:
@@ -147,19 +150,11 @@ class Task:
         For classes that is the majority class of the reported split, of share π:
         accuracy π, macro recall 1/C, macro precision π/C, macro F1 2π/(1+π)/C.
         """
-        chance: Mapping[str, Mapping[str, float]] = self.__dict__["_chance"]
-        return chance
-
-    def _classification_chance(self) -> FrozenDict[str, FrozenDict[str, float]]:
-        return FrozenDict(
-            {
-                label: FrozenDict(self._checked_chance(label, splits))
-                for label, splits in self.datasets.items()
-            }
-        )
+        return self._chance
 
     def _checked_chance(self, label: str, splits: Splits) -> dict[str, float]:
-        classes = self.num_classes or 0
+        if self.num_classes is None:
+            return {"r2": 0.0}
         counts = {
             part: self._class_counts(f"{self.name}/{label}: {part}", split)
             for part, split in splits.parts.items()
@@ -171,13 +166,9 @@ class Task:
                 " classifier needs samples of at least two"
             )
         reported = counts["valid" if splits.test is None else "test"]
+        # Rounded to float32, as in the runs of every store that there is.
         share = float(reported.max() / reported.sum())
-        return {
-            "accuracy": share,
-            "precision": share / classes,
-            "recall": 1 / classes,
-            "f1": 2 * share / (1 + share) / classes,
-        }
+        return majority_levels(share, self.num_classes)
 
     def _class_counts(self, what: str, split: Split) -> Tensor:
         classes = self.num_classes or 0
@@ -197,11 +188,11 @@ class Task:
         return targets.long().bincount(minlength=classes)
 
 
-def _check_name(what: str, name: object) -> None:
+def check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"{what} expects a name, got {name!r}")
 
 
-def _check_count(what: str, count: object, least: int) -> None:
+def check_count(what: str, count: object, least: int) -> None:
     if type(count) is not int or count < least:
         raise ValueError(f"{what} must be an int of at least {least}, got {count!r}")

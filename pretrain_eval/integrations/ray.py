@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
-from typing import Any, TypeVar, final
+from typing import Any, NamedTuple, TypeVar, final
 
 from typing_extensions import override
 
@@ -93,24 +94,21 @@ def _without_parts(value: Any, parts: list[Part]) -> Any:
     """A job whose parts are numbers in `parts`, which travel by themselves."""
     if not isinstance(value, Job):
         return value
-    numbers = {}
-    for name in ("model", "task", "strategy"):
-        numbers[name] = len(parts)
-        parts.append(getattr(value, name))
-    fields = {k: v for k, v in vars(value).items() if k not in numbers}
-    return _Light(fields, numbers)
+    numbers = {name: len(parts) + i for i, name in enumerate(value.parts)}
+    parts.extend(value.parts.values())
+    return _Light(dataclasses.replace(value, parts={}), numbers)
 
 
-class _Light:
+class _Light(NamedTuple):
     """A job without its parts."""
 
-    def __init__(self, fields: dict[str, Any], numbers: dict[str, int]) -> None:
-        self.fields, self.numbers = fields, numbers
+    job: Job
+    numbers: dict[str, int]
 
     def whole(self, parts: tuple[Part, ...]) -> Job:
         """The job with its parts."""
-        given: dict[str, Any] = {name: parts[i] for name, i in self.numbers.items()}
-        return Job(**self.fields, **given)
+        own = {name: parts[number] for name, number in self.numbers.items()}
+        return dataclasses.replace(self.job, parts=own)
 
 
 def _call(

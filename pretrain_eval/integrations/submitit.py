@@ -66,12 +66,8 @@ class SubmititExecutor(Executor):
 
     def _written(self, job: Job) -> Job:
         """The job with files in place of what it needs."""
-        return dataclasses.replace(
-            job,
-            model=self._file(job.model),
-            task=self._file(job.task),
-            strategy=self._file(job.strategy),
-        )
+        files = {name: self._file(part) for name, part in job.parts.items()}
+        return dataclasses.replace(job, parts=files)
 
     def _file(self, part: Part) -> Part:
         path = self._folder / f"{part.digest}.part"

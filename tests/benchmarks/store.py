@@ -15,11 +15,12 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._sweep.cells import checked_cells
+from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keys import Keys
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.schedule import Pending
-from pretrain_eval._sweep.sweep import _planned
+from pretrain_eval._sweep.sweep import planned
+from pretrain_eval._training import check_fits
 
 NUM_RUNS = 10_000
 NUM_STEPS = 100
@@ -77,7 +78,9 @@ def main() -> None:
 
     def cells() -> list:
         seeds = tuple(range(NUM_RUNS))
-        return checked_cells({"m": network}, [task], [strategy], seeds, {}, "cpu")
+        made = grid_cells({"m": network}, [task], [strategy], seeds, {})
+        check_fits(made, "cpu")
+        return made
 
     keys = Keys(lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,10 +97,10 @@ def main() -> None:
             quiet = Progress(0, "", show=False)
 
             def plan() -> list[Pending]:
-                return _planned(cells(), Keys(quiet.note), store, (), quiet)
+                return planned(cells(), Keys(quiet.note), store, (), quiet)
 
-            planned, due = best(plan), sum(each.due for each in plan())
-            print(f"resume planned: {planned:.2f} s, {due} runs to do")
+            seconds, due = best(plan), sum(pending.due for pending in plan())
+            print(f"resume planned: {seconds:.2f} s, {due} runs to do")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ every batch of every run, and prints each ratio with the scores' agreement.
 
 import argparse
 import copy
-import importlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,14 +24,12 @@ from torchvision.models import resnet18
 import pretrain_eval as pe
 from pretrain_eval._metrics.randomness import seed_all
 from pretrain_eval._sweep import schedule
-from pretrain_eval._training import prepared
+from pretrain_eval._training import Cell
+from pretrain_eval._training.features import Backbone
 from pretrain_eval._training.head import headless
 from pretrain_eval._training.loop import Training
 from pretrain_eval._training.prepare import prepare
 from pretrain_eval._training.samples import as_loader
-
-# The face of its folder gives the function of this name.
-finetune = importlib.import_module("pretrain_eval._training.finetune")
 
 
 def images(num: int, seed: int, size: int) -> TensorDataset:
@@ -68,14 +65,28 @@ def full(epochs: int, batch_size: int = 16) -> pe.Strategy:
     )
 
 
+def cell_of(
+    network: nn.Module, task: pe.Task, strategy: pe.Strategy, seed: int
+) -> Cell:
+    """The run that a loop by hand does."""
+    return Cell(
+        model_name="m",
+        model=network,
+        head=None,
+        task=task,
+        dataset="d",
+        strategy=strategy,
+        seed=seed,
+    )
+
+
 def plain_run(
     network: nn.Module, task: pe.Task, strategy: pe.Strategy, seed: int
 ) -> float:
     """The loop of the source documents; the accuracy on the validation split."""
     splits = task.datasets["d"]
     model = copy.deepcopy(network)
-    seed_all(seed)
-    prepare(model, task, splits, strategy)
+    prepare(model, cell_of(network, task, strategy, seed))
     train = DataLoader(splits.train, strategy.batch_size, shuffle=True)
     valid = DataLoader(splits.valid, strategy.batch_size)
     optimizer = strategy.optimizer([p for p in model.parameters() if p.requires_grad])
@@ -187,8 +198,7 @@ def bare_run(
     """
     splits = task.datasets["d"]
     model = copy.deepcopy(network)
-    seed_all(seed)
-    path = prepare(model, task, splits, strategy)
+    path = prepare(model, cell_of(network, task, strategy, seed))
     train = as_loader(splits.train, strategy.batch_size, shuffle=True)
     optimizer = strategy.optimizer(model.parameters())
 
@@ -223,12 +233,8 @@ def bare_run(
 @contextmanager
 def counted(spent: list[float]) -> Iterator[None]:
     """Note the processor's seconds that go to training and measuring."""
-    places = [
-        (Training, "run"),
-        (finetune, "measure_reported"),
-        (prepared, "read_features"),
-    ]
-    plain = [getattr(where, name) for where, name in places]
+    methods = [(Training, "run"), (Backbone, "features")]
+    plain = [getattr(owner, name) for owner, name in methods]
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **options: Any) -> Any:
@@ -240,13 +246,13 @@ def counted(spent: list[float]) -> Iterator[None]:
 
         return timed
 
-    for (where, name), call in zip(places, plain, strict=True):
-        setattr(where, name, watched(call))
+    for (owner, name), call in zip(methods, plain, strict=True):
+        setattr(owner, name, watched(call))
     try:
         yield
     finally:
-        for (where, name), call in zip(places, plain, strict=True):
-            setattr(where, name, call)
+        for (owner, name), call in zip(methods, plain, strict=True):
+            setattr(owner, name, call)
 
 
 def bookkeeping(network: nn.Module, task: pe.Task, strategy: pe.Strategy) -> None:

@@ -19,30 +19,19 @@ from pretrain_eval._metrics import (
     GradNorm,
     MetricCollection,
     UpdateRatio,
-    loader_generators,
+    device_of,
     preserved_rng,
     seed_all,
 )
-from pretrain_eval._runs import Cost, Run, Status
-from pretrain_eval._sweep.cell import ApartError, Cell
-from pretrain_eval._training import (
-    NOTHING,
-    Measured,
-    Shared,
-    Source,
-    Strategy,
-    Task,
-    add_point,
-    as_loader,
-    build,
-    choose_device,
-    find_head,
-    forward_for,
-    measure,
-    measure_reported,
-    prepare,
-    record,
-)
+from pretrain_eval._runs import Run
+from pretrain_eval._training.cell import Cell, Surroundings
+from pretrain_eval._training.course import Course
+from pretrain_eval._training.head import find_head
+from pretrain_eval._training.measure import forward_for
+from pretrain_eval._training.prepare import built
+from pretrain_eval._training.prepared import Prepared
+from pretrain_eval._training.record import record
+from pretrain_eval._training.strategy import Strategy
 
 # Numbers that all heads of a stack hold at most. Larger heads keep a processor busy one
 # by one, and an optimizer holds several copies of them.
@@ -70,6 +59,10 @@ _ELEMENTWISE = (
 _KEYS = (GradNorm.key, UpdateRatio.key)
 
 
+class ApartError(Exception):
+    """These heads cannot train side by side; each can alone."""
+
+
 def stackable(strategy: Strategy) -> Hashable | None:
     """Strategies of one value may train their heads side by side; None trains alone.
 
@@ -79,18 +72,13 @@ def stackable(strategy: Strategy) -> Hashable | None:
     named = (*_FREE, *_EQUAL, "trainable")
     others = [f for f in dataclasses.fields(strategy) if f.name not in named]
     used = any(getattr(strategy, f.name, f.default) != f.default for f in others)
-    if strategy.trainable != "head" or used:
+    if used or not strategy.trains_head_alone:
         return None
     return tuple(getattr(strategy, name) for name in _EQUAL)
 
 
-def finetune_stacked(
-    cells: Sequence[Cell],
-    *,
-    device: torch.device | str | None,
-    shared: Shared,
-    origin: str,
-    on_epoch: Callable[[int], None],
+def finetune_side_by_side(
+    cells: Sequence[Cell], surroundings: Surroundings
 ) -> list[Run]:
     """The runs of cells that differ in seed and strategy only, equal to `finetune`'s.
 
@@ -101,128 +89,56 @@ def finetune_stacked(
 
     Args:
         cells: Of one model, task and dataset, and of one value of `stackable`.
-        device: Where to train.
-        shared: Where features, baselines and costs are kept.
-        origin: Equal for runs of equal weights, samples and head.
-        on_epoch: Called after each epoch.
+        surroundings: Of all; a timeout or a checkpoint would be of one run.
 
     Raises:
         ApartError: Features do not suffice, the head is not linear or is large, or an
             optimizer does not move each number by itself.
     """
     start = time.monotonic()
-    cell = cells[0]
-    task, splits = cell.task, cell.task.datasets[cell.dataset]
-    generators = [g for part in splits.parts.values() for g in loader_generators(part)]
-    with preserved_rng(*generators):
+    runs: list[tuple[Prepared, Course]] = []
+    with preserved_rng(*cells[0].generators):
         # Where seeds draw other weights, the cells are of one seed.
-        seed_all(cell.seed, generators=generators)
-        network = build(cell.model).to(choose_device(device))
-        path = find_head(network, cell.head)
+        network = built(cells[0], surroundings.device)
+        path = find_head(network, cells[0].head)
         original = network.get_submodule(path)
-        heads = []
-        for each in cells:
+        for cell in cells:
             network.set_submodule(path, original)
-            seed_all(each.seed, generators=generators)
-            prepare(network, task, splits, each.strategy, each.head)
-            source = Source(network, path, task, splits, shared, origin, each.strategy)
-            heads.append(_Head(source, each.strategy, each.seed))
-            if heads[0].num_parameters * len(cells) > _MOST_NUMBERS:
+            prepared = Prepared(network, cell, surroundings)
+            head = Course(*prepared.to_train(), cell)
+            if not isinstance(head.model, nn.Linear):
                 raise ApartError
-        _Stack(heads, task).run(on_epoch)
-        measured = [head.measured() for head in heads]
-    costs = [head.cost(start) for head in heads]
+            if head.num_parameters * len(cells) > _MOST_NUMBERS:
+                raise ApartError
+            runs.append((prepared, head))
+        _Stack([head for _, head in runs]).run(surroundings.on_epoch)
+        costs = [prepared.cost(head, start) for prepared, head in runs]
     share = (time.monotonic() - start) / len(cells)
     return [
-        record(
-            head.source,
-            head,
-            name=cell.model_name,
-            label=cell.dataset,
-            strategy=head.strategy,
-            seed=head.seed,
-            status=head.status,
-            measured=scores,
-            cost=dataclasses.replace(cost, total_seconds=share),
-        )
-        for head, scores, cost in zip(heads, measured, costs, strict=True)
+        record(prepared, head, dataclasses.replace(cost, total_seconds=share))
+        for (prepared, head), cost in zip(runs, costs, strict=True)
     ]
-
-
-@final
-class _Head:
-    """One head on its way, and what it leaves."""
-
-    def __init__(self, source: Source, strategy: Strategy, seed: int) -> None:
-        self.source, self.strategy, self.seed = source, strategy, seed
-        self.layer, self._splits, self._reading = source.to_train()
-        self.parameters = list(self.layer.parameters())
-        if not isinstance(self.layer, nn.Linear):
-            raise ApartError
-        self.loader = as_loader(self._splits.train, strategy.batch_size, shuffle=True)
-        self.status: Status = "completed"
-        self.message = ""
-        self.seconds, self.num_samples, self.num_steps = 0.0, 0, 0
-        self.curve: dict[str, list[float]] = {"step": []}
-        self.history: dict[str, tuple[float, ...]] = {}
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are trained."""
-        return sum(p.numel() for p in self.parameters)
-
-    def peak_memory(self) -> int | None:
-        """An allocator sees all heads together; what one needs is counted."""
-        return None
-
-    def batches(self, epoch: int) -> Iterator[Any]:
-        """The batches of one epoch, in an order of their own."""
-        seed_all(self.seed, epoch)
-        batches = iter(self.loader)
-        # All that is random is drawn before the first batch.
-        return chain([next(batches)], batches)
-
-    def clip(self) -> None:
-        """Clip the gradient, where the strategy says so."""
-        if self.strategy.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.strategy.max_grad_norm)
-
-    def validate(self) -> None:
-        """Add a point to the curve."""
-        task, split = self.source.task, self._splits.valid
-        _, values = measure(self.layer, task, split, self.strategy)
-        add_point(self.curve, self.num_steps, values)
-
-    def measured(self) -> Measured:
-        """The scores on the reported split, if there is a model to score."""
-        if self.status != "completed":
-            return NOTHING
-        task, split = self.source.task, self._splits.reported
-        return measure_reported(self.layer, task, split, self.strategy)
-
-    def cost(self, start: float) -> Cost:
-        """What it has cost since `start`."""
-        return self.source.cost(self, start, self._reading)
 
 
 @final
 class _Together(Optimizer):
     """Steps several optimizers as one that holds the parameters of all heads."""
 
-    def __init__(self, heads: Sequence[_Head]) -> None:
+    def __init__(self, heads: Sequence[Course]) -> None:
         super().__init__([p for head in heads for p in head.parameters], {})
         self._optimizers: list[Optimizer] = []
         self._schedules: list[LRScheduler] = []
-        by_strategy: dict[str, list[_Head]] = {}
+        by_strategy: dict[str, list[Course]] = {}
         for head in heads:
-            by_strategy.setdefault(head.strategy.name, []).append(head)
-        for several in by_strategy.values():
-            strategy = several[0].strategy
-            optimizer = _stacked_optimizer(strategy, [h.parameters for h in several])
+            by_strategy.setdefault(head.cell.strategy.name, []).append(head)
+        for alike in by_strategy.values():
+            strategy = alike[0].cell.strategy
+            parameters = [head.parameters for head in alike]
+            optimizer = _stacked_optimizer(strategy, parameters)
             self._optimizers.append(optimizer)
             if strategy.schedule is not None:
-                num_steps = strategy.epochs * len(several[0].loader)
-                self._schedules.append(strategy.schedule(optimizer, num_steps))
+                schedule = strategy.schedule(optimizer, alike[0].total_steps)
+                self._schedules.append(schedule)
 
     @override
     def zero_grad(self, set_to_none: bool = False) -> None:
@@ -272,58 +188,64 @@ def _stacked_optimizer(
 class _Stack:
     """The training of several heads, step by step together."""
 
-    def __init__(self, heads: Sequence[_Head], task: Task) -> None:
+    def __init__(self, heads: Sequence[Course]) -> None:
+        cell = heads[0].cell
         self._names = {head: str(number) for number, head in enumerate(heads)}
-        self._training = list(heads)
+        self._training = list(heads)  # those that have not diverged
+        self._epochs = cell.strategy.epochs
         self._optimizer = _Together(heads)
-        self._forward = forward_for(task, heads[0].strategy)
-        self._losses = _class_losses if task.is_classification else _number_losses
+        self._forward = forward_for(cell)
+        by_class = cell.task.is_classification
+        self._losses = _class_losses if by_class else _number_losses
         self._metrics = MetricCollection(GradNorm(per=_owner), UpdateRatio(per=_owner))
 
-    def run(self, on_epoch: Callable[[int], None]) -> None:
+    def run(self, on_epoch: Callable[[int], None] | None) -> None:
         """Train all epochs, each head until it diverges."""
-        layers = nn.ModuleDict({name: h.layer for h, name in self._names.items()})
+        layers = nn.ModuleDict({name: h.model for h, name in self._names.items()})
         for head in self._training:
             head.validate()
         with self._metrics.attach(self._optimizer, layers):
-            for epoch in range(1, self._training[0].strategy.epochs + 1):
+            for epoch in range(1, self._epochs + 1):
                 if self._training:
                     self._train_epoch(epoch)
                 for head in self._training:
                     head.validate()
-                on_epoch(epoch)
+                if on_epoch:
+                    on_epoch(epoch)
         self._keep_history(self._training)
+        for head in self._training:
+            head.report()
 
     def _train_epoch(self, epoch: int) -> None:
         start = time.perf_counter()
         begun = list(self._training)
-        batches = {head: head.batches(epoch) for head in begun}
+        batches = {head: _batches(head, epoch) for head in begun}
         for _ in range(len(begun[0].loader)):
             if self._training:
                 self._step([next(batches[head]) for head in self._training], epoch)
-        if begun[0].layer.weight.device.type == "cuda":
-            torch.cuda.synchronize(begun[0].layer.weight.device)
+        device = device_of(begun[0].model)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         share = (time.perf_counter() - start) / len(begun)
         for head in begun:
             head.seconds += share
-        for head in list(self._training):
-            if not all(bool(p.isfinite().all()) for p in head.parameters):
-                self._end(head, f"a weight was not finite after epoch {epoch}")
+        for head in self._training:
+            head.check_weights(epoch)
+        self._drop_diverged()
 
     def _step(self, batches: Sequence[Any], epoch: int) -> None:
         """A step of every head whose loss is finite; the others end."""
-        heads = list(self._training)
         pairs = [
-            self._forward(head.layer, batch)
-            for head, batch in zip(heads, batches, strict=True)
+            self._forward(head.model, batch)
+            for head, batch in zip(self._training, batches, strict=True)
         ]
-        outputs, targets = (torch.stack(each) for each in zip(*pairs, strict=True))
+        outputs, targets = map(torch.stack, zip(*pairs, strict=True))
         losses = self._losses(outputs, targets)
         finite = losses.isfinite()
-        for head, fine in zip(heads, finite.tolist(), strict=True):
+        for head, fine in zip(self._training, finite.tolist(), strict=True):
             if not fine:
-                steps = f"{head.num_steps} steps, in epoch {epoch}"
-                self._end(head, f"the loss was not finite after {steps}")
+                head.diverge(epoch)
+        self._drop_diverged()
         if not self._training:
             return
         self._optimizer.zero_grad()
@@ -333,20 +255,30 @@ class _Stack:
         self._optimizer.step()
         self._optimizer.advance()
         for head in self._training:
-            head.num_steps += 1
-            head.num_samples += targets.shape[1]
+            head.add_step(targets.shape[1])
 
-    def _end(self, head: _Head, message: str) -> None:
-        head.status, head.message = "diverged", message
-        self._training.remove(head)
-        self._keep_history([head])
+    def _drop_diverged(self) -> None:
+        diverged = [head for head in self._training if head.message]
+        if diverged:
+            self._keep_history(diverged)
+            self._training = [h for h in self._training if h not in diverged]
 
-    def _keep_history(self, heads: Sequence[_Head]) -> None:
+    def _keep_history(self, heads: Sequence[Course]) -> None:
         table = self._metrics.history
         for head in heads:
             columns = {key: table.get(f"{key}/{self._names[head]}") for key in _KEYS}
             columns["step"] = table.get("step")
-            head.history = {key: c for key, c in columns.items() if c is not None}
+            head.history = {
+                key: column for key, column in columns.items() if column is not None
+            }
+
+
+def _batches(head: Course, epoch: int) -> Iterator[Any]:
+    """The batches of one epoch, in an order of the head's own."""
+    seed_all(head.cell.seed, epoch)
+    batches = iter(head.loader)
+    # All that is random is drawn before the first batch.
+    return chain([next(batches)], batches)
 
 
 def _owner(name: str) -> str:
@@ -356,8 +288,9 @@ def _owner(name: str) -> str:
 
 def _class_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     """The cross-entropy of each head, `(num_heads,)`."""
-    each = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-    return each.view(len(outputs), -1).mean(1)
+    scores = outputs.flatten(0, 1)
+    losses = F.cross_entropy(scores, targets.flatten(), reduction="none")
+    return losses.view(len(outputs), -1).mean(1)
 
 
 def _number_losses(outputs: Tensor, targets: Tensor) -> Tensor:

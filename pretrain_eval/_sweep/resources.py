@@ -1,0 +1,58 @@
+"""What a sweep may use: processes, devices, time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a sweep may use; the attributes are arguments of `sweep`.
+
+    Raises:
+        TypeError: The executor is none.
+        ValueError: Two exclude each other, or one is out of range.
+    """
+
+    device: str | None
+    workers: int
+    devices: Sequence[str]
+    executor: Executor | None
+    timeout: float | None
+
+    def __post_init__(self) -> None:
+        if type(self.workers) is not int or self.workers < 1:
+            raise ValueError(
+                f"sweep expects workers of at least 1, got {self.workers!r}"
+            )
+        if self.executor is not None and (self.workers > 1 or self.devices):
+            raise ValueError(
+                "sweep expects an executor or workers and devices, got both"
+            )
+        if self.executor is not None and not isinstance(self.executor, Executor):
+            raise TypeError(
+                "sweep expects a concurrent.futures.Executor, got"
+                f" {type(self.executor).__name__}"
+            )
+        if self.devices and self.device is not None:
+            raise ValueError("sweep expects device or devices, got both")
+        for name in self.devices:
+            device, num_devices = torch.device(name), torch.cuda.device_count()
+            if device.type == "cuda" and (device.index or 0) >= num_devices:
+                raise ValueError(
+                    f"sweep expects devices that are there, got {name!r}; torch sees"
+                    f" {num_devices} CUDA devices"
+                )
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"sweep expects a positive timeout, got {self.timeout!r}")
+
+    @property
+    def num_processes(self) -> int:
+        """How many worker processes are wanted; 0: the sweep's own is enough."""
+        if self.workers > 1:
+            return self.workers
+        return len(self.devices)

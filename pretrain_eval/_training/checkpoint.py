@@ -1,0 +1,55 @@
+"""A file from which a training goes on where it was left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+
+@final
+class Checkpoint:
+    """The state of one run after its last epoch.
+
+    Args:
+        path: Made where there is none.
+        identity: Tells the checkpoints of different runs apart.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._identity = path, identity
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state whole, or leave the last one."""
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        torch.save({"name": self._identity, **state}, partial)
+        partial.replace(self._path)
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The state, its tensors on the device; None where there is no file.
+
+        Raises:
+            ValueError: The file is no checkpoint, or one of another run.
+        """
+        path = self._path
+        if not path.exists():
+            return None
+        try:
+            # Tensors and plain values only: a checkpoint runs no code.
+            state: dict[str, Any] = torch.load(
+                path, map_location=device, weights_only=True
+            )
+            identity = state["name"]
+        except Exception as error:
+            raise ValueError(f"{path} is no checkpoint of a run: {error}") from error
+        if identity != self._identity:
+            raise ValueError(
+                f"{path} is the checkpoint of another run; name another file, or"
+                " delete it to start this run anew"
+            )
+        return state
+
+    def remove(self) -> None:
+        """Delete the file, where there is one."""
+        self._path.unlink(missing_ok=True)
