@@ -425,3 +425,34 @@ def test_a_gpu_run_measures_the_allocator() -> None:
     assert run.status == "completed"
     assert run.cost.peak_memory is not None
     assert run.cost.peak_memory > 0
+
+
+def test_a_run_keeps_what_it_got_right_in_order():
+    """One bit a sample, whose mean is the accuracy; models share the samples."""
+    task = three_classes()
+    runs = [
+        pe.finetune(lambda w=w: Small(w), task, strategy(), name=str(w)) for w in (6, 8)
+    ]
+    for run in runs:
+        assert run.outcomes.key == "accuracy"
+        values = run.outcomes.values()
+        assert len(values) == run.num_examples == 40
+        assert sum(values) / 40 == pytest.approx(run.scores["accuracy"], abs=1e-12)
+        assert run.scales["accuracy"].better == "higher"
+    assert runs[0].outcomes.examples == runs[1].outcomes.examples
+    other = pe.finetune(Small, three_classes(valid=39), strategy())
+    assert other.outcomes.examples != runs[0].outcomes.examples
+
+
+def test_a_regression_keeps_squared_errors():
+    """One number a sample, whose mean is the mean squared error."""
+    inputs = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    numbers = TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    parts = [
+        torch.utils.data.Subset(numbers, range(*ends)) for ends in ((0, 40), (40, 60))
+    ]
+    task = pe.Task("sum", datasets={"d": pe.Splits(*parts)}, num_outputs=1)
+    run = pe.finetune(lambda: Small(outputs=1), task, strategy())
+    assert run.outcomes.key == "mse"
+    mean = sum(run.outcomes.values()) / 20
+    assert mean == pytest.approx(run.scores["mse"], rel=1e-5)

@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -661,8 +662,11 @@ def test_a_read_only_store_is_read_and_refuses_to_be_written(
                 print(error)
     """
     (tmp_path / "runs.db").chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):  # pytest's own
-        folder.chmod(0o755)
+    for folder in tmp_path.parents:  # pytest's own
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(
+            tempfile.gettempdir()
+        ):
+            folder.chmod(0o755)
     tmp_path.chmod(0o777 if folder_is_writable else 0o555)
     try:
         result = run_script(script, tmp_path / "runs.db")

@@ -193,8 +193,13 @@ def _cell_over_examples(members: list[tuple[Run, str]], seed: int) -> Array | No
     run, key = members[0]
     outcomes = [other.outcomes for other, _ in members if other.outcomes is not None]
     same = {(each.key, each.examples, each.num_examples) for each in outcomes}
-    if len(outcomes) == len(members) and len(same) == 1 and outcomes[0].key == key:
-        return _paired(run, outcomes, seed)
+    if len(outcomes) == len(members) and len(same) == 1:
+        if outcomes[0].key == key:
+            return _paired(run, outcomes, seed)
+        if (outcomes[0].key, key) == ("mse", "r2"):
+            # 1 − mse / variance, and the targets vary as they do.
+            ratios = [(1 - other.scores["r2"]) / _mean(other) for other, _ in members]
+            return -float(np.mean(ratios)) * _paired(run, outcomes, seed)
     spread = spread_over_examples([other for other, _ in members], key)
     if spread is None:
         return None
@@ -219,6 +224,11 @@ def _paired(run: Run, outcomes: list[Outcomes], seed: int) -> Array:
     own = spread * _multipliers(seed, f"{run.model} on {name}")
     drawn: Array = (shared + own) / (count + 4)
     return drawn
+
+
+def _mean(run: Run) -> float:
+    assert run.outcomes is not None  # only runs that have them are asked
+    return max(float(_numbers(run.outcomes).mean()), 1e-300)
 
 
 def _numbers(outcomes: Outcomes) -> Array:

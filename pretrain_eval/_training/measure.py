@@ -28,8 +28,10 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
+from pretrain_eval._runs import Outcomes
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.feature_files import Features
+from pretrain_eval._training.fingerprint import fingerprint
 from pretrain_eval._training.precision import computed
 from pretrain_eval._training.samples import as_loader
 from pretrain_eval._training.task import Split, Task
@@ -72,24 +74,31 @@ class Reported(NamedTuple):
         num_examples: How many samples it has, where they were measured.
         scores: By metric.
         confusion: Of a classification, (target, prediction, count).
+        outcomes: Of each sample, right or wrong, or its squared error.
     """
 
     num_examples: int | None
     scores: Mapping[str, Value]
     confusion: tuple[tuple[int, int, int], ...]
+    outcomes: Outcomes | None
 
 
-NOTHING = Reported(None, {}, ())
+# Samples of a reported split whose outcomes a run keeps: 12 kB as bits, 400 as numbers.
+MOST_OUTCOMES = 100_000
+
+NOTHING = Reported(None, {}, (), None)
 
 
 def measure_reported(network: nn.Module, split: Split, cell: Cell) -> Reported:
     """The scores on the reported split, and what they were computed of."""
-    pairs = _Pairs()
-    scores = measure(network, split, cell, pairs)
-    del scores[pairs.key]
+    samples = _Samples()
+    scores = measure(network, split, cell, samples)
+    del scores[samples.key]
     # Outputs that are not finite make no prediction, and their scores are NaN.
-    defined = all(score == score for score in scores.values())
-    return Reported(pairs.num_samples, scores, pairs.confusion() if defined else ())
+    if not all(score == score for score in scores.values()):
+        return Reported(samples.num_samples, scores, (), None)
+    confusion, outcomes = samples.confusion(), samples.outcomes()
+    return Reported(samples.num_samples, scores, confusion, outcomes)
 
 
 def measure_baseline(
@@ -110,8 +119,8 @@ def measure_baseline(
     return metrics.compute()
 
 
-class _Pairs(Metric):
-    """Counts samples, and keeps the target and the prediction of each, of ties the first.
+class _Samples(Metric):
+    """Keeps each sample's target, and its prediction or its squared error.
 
     A matrix of all pairs of classes, as in `ConfusionMatrix`, would have a hundred
     million entries for ten thousand classes, nearly all of them 0.
@@ -125,8 +134,12 @@ class _Pairs(Metric):
     @override
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         self.num_samples += len(targets)
-        if outputs.ndim == 2 and targets.ndim == 1:  # one class a sample
-            self._pairs.append(torch.stack([targets.long(), outputs.argmax(1)]))
+        self._targets.append(targets)
+        if outputs.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point():
+            self._predictions.append(outputs.argmax(1))  # of ties the first
+        elif outputs.shape == targets.shape:
+            errors = (outputs.double() - targets.double()) ** 2
+            self._errors.append(errors.reshape(len(errors), -1).mean(1))
 
     @override
     def compute(self) -> float:
@@ -135,15 +148,31 @@ class _Pairs(Metric):
     @override
     def reset(self) -> None:
         self.num_samples = 0
-        self._pairs: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._predictions: list[Tensor] = []
+        self._errors: list[Tensor] = []
 
     def confusion(self) -> tuple[tuple[int, int, int], ...]:
         """(target, prediction, count), sorted; none where a sample has no one class."""
-        if sum(pairs.shape[1] for pairs in self._pairs) < self.num_samples:
+        if len(self._predictions) < len(self._targets):
             return ()
-        targets, predictions = torch.cat(self._pairs, 1).tolist()
-        counts = Counter(zip(targets, predictions, strict=True))
+        pairs = torch.stack([torch.cat(self._targets), torch.cat(self._predictions)])
+        counts = Counter(zip(*pairs.tolist(), strict=True))
         return tuple(sorted((*pair, count) for pair, count in counts.items()))
+
+    def outcomes(self) -> Outcomes | None:
+        """One value a sample; None where there are too many samples to keep."""
+        if not 0 < self.num_samples <= MOST_OUTCOMES:
+            return None
+        targets = torch.cat(self._targets).cpu()
+        # Samples in one order have their targets in one order.
+        examples = fingerprint([targets])
+        if len(self._predictions) == len(self._targets):
+            right = torch.cat(self._predictions).cpu() == targets
+            return Outcomes.of("accuracy", examples, right.tolist())
+        if len(self._errors) == len(self._targets):
+            return Outcomes.of("mse", examples, torch.cat(self._errors).tolist())
+        return None
 
 
 def nearest_class_mean(

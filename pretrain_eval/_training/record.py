@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from pretrain_eval._metrics import Value
-from pretrain_eval._runs import Cost, Run
+from pretrain_eval._runs import SCALES, Cost, Run
 from pretrain_eval._training.course import Course, as_number
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._version import __version__
@@ -24,15 +24,18 @@ def record(prepared: Prepared, course: Course, cost: Cost) -> Run:
         cost: What it has cost.
     """
     cell = prepared.cell
+    scores = _finite(course.reported.scores)
     return Run(
         **cell.names,
         status=course.status,
         message=course.message,
-        scores=_finite(course.reported.scores),
+        scores=scores,
         baseline=_finite(prepared.baseline()),
         chance=cell.task.chance[cell.dataset],
+        scales={key: SCALES[key] for key in scores if key in SCALES},
         num_examples=course.reported.num_examples,
         confusion=course.reported.confusion,
+        outcomes=course.reported.outcomes,
         curve={key: tuple(column) for key, column in course.curve.items()},
         history=course.history,
         cost=cost,
