@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from pretrain_eval._optional import needs
 from pretrain_eval._runs.claims import Claims
 from pretrain_eval._runs.errors import damaged, readable_errors
 from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_lines
@@ -251,13 +252,9 @@ class RunStore(AbstractContextManager["RunStore"]):
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                'to_pandas needs pandas: pip install "pretrain-eval[pandas]"'
-            ) from error
-        return pandas.DataFrame(flat_rows(self.items(history=False))).set_index("key")
+        rows = flat_rows(self.items(history=False))
+        frame: pandas.DataFrame = needs("pandas").DataFrame(rows).set_index("key")
+        return frame
 
     # --- claims
 
