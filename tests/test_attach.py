@@ -678,7 +678,7 @@ def assert_identical(first, second):
 OPTIMIZERS = {
     "adamw fused": lambda p: torch.optim.AdamW(p, fused=True),
     "nesterov foreach": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, foreach=True),
-    "lbfgs": lambda p: torch.optim.LBFGS(p, max_iter=3),
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=0.3, max_iter=3),
 }  # fmt: skip
 
 

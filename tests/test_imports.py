@@ -17,15 +17,16 @@ OPTIONAL = ("torchvision", "sklearn", "scipy", "matplotlib", "tqdm", "pandas")
 # that score meet in _runs alone; rooms to come stand in their places here.
 BELOW = {
     "_version": set(),
+    "_optional": set(),
     "_steps": set(),
-    "_metrics": {"_steps"},
-    "_runs": set(),
+    "_metrics": {"_steps", "_optional"},
+    "_runs": {"_optional"},
     "_training": {"_metrics", "_runs", "_version"},
-    "_sweep": {"_training", "_metrics", "_runs"},
-    "_scoring": {"_runs"},
-    "plot": {"_scoring", "_runs"},
+    "_sweep": {"_training", "_metrics", "_runs", "_optional"},
+    "_scoring": {"_runs", "_optional"},
+    "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics"},
-    "integrations": {"_steps", "_metrics", "_training", "_sweep"},
+    "integrations": {"_steps", "_metrics", "_training", "_sweep", "_optional"},
 }
 SCORING = ("_runs", "_scoring", "plot")
 

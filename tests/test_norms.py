@@ -106,6 +106,15 @@ def test_threads_change_no_bit():
     assert torch.equal(sums[0][1], sums[1][1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_numpy_1_changes_no_bit(dtype, monkeypatch):
+    """Without numpy's vecdot, which came with numpy 2, the sums are the same."""
+    tensors = [random(size, dtype=dtype) for size in (300_001, 7, 513)]
+    sums = norms.square_sums(tensors)
+    monkeypatch.setattr(norms, "_vecdot", None)
+    assert torch.equal(norms.square_sums(tensors), sums)
+
+
 def test_an_error_in_a_thread_is_the_callers():
     """What goes wrong in another thread is raised, not lost."""
 
@@ -115,11 +124,11 @@ def test_an_error_in_a_thread_is_the_callers():
         return [values]
 
     tensor = torch.zeros(4_000_000)
-    assert norms.Rows(make, [tensor]).square_sums().tolist() == [[0.0]]
+    assert norms.RowSquares(make, [tensor]).sums().tolist() == [[0.0]]
     tensor[-(1 << 19) :] = 1
     torch.set_num_threads(2)
     with pytest.raises(ValueError, match="this one"):
-        norms.Rows(make, [tensor]).square_sums()
+        norms.RowSquares(make, [tensor]).sums()
 
 
 def test_sums_keep_the_tensors_order():

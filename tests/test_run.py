@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import pickle
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pretrain_eval as pe
-from pretrain_eval._runs.run import FrozenDict
+from pretrain_eval._runs.run import FieldKind, FrozenDict, fields_of
 
 NAMES = {"model": "a", "task": "t", "dataset": "d", "strategy": "full", "seed": 0}
 
@@ -210,3 +210,10 @@ def test_confusions_are_checked(
         return
     with pytest.raises(ValueError, match=message):
         run(**fields)
+
+
+def test_a_field_has_one_kind() -> None:
+    """Every field of a run is checked, stored and exported by one kind."""
+    names = [name for kind in get_args(FieldKind) for name in fields_of(kind)]
+    assert sorted(names) == sorted(field.name for field in dataclasses.fields(pe.Run))
+    assert fields_of("name", "column") == fields_of("column", "name")

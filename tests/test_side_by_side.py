@@ -398,7 +398,7 @@ def test_ctrl_c_in_a_group_releases_it(tmp_path):
             sweep([stopped, head("calm")], store=store)
         assert len(store) == 0
         query = "SELECT count(*) FROM claims"
-        assert store._connection.execute(query).fetchone() == (0,)
+        assert store._database.connection.execute(query).fetchone() == (0,)
         runs = sweep([stopped, head("calm")], store=store)
     assert {run.status for run in runs} == {"completed"}
 

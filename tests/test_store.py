@@ -109,6 +109,13 @@ def test_the_store_imports_neither_torch_nor_pandas():
     assert run_script(script).stdout == "[]\n"
 
 
+def test_the_schema_has_the_columns_that_are_written(store):
+    """The names of a run's columns, which its fields declare, are those of the file."""
+    query = "SELECT name FROM pragma_table_info('runs')"
+    names = [name for (name,) in store._database.connection.execute(query)]
+    assert names == ["id", *_store_file.COLUMNS]
+
+
 # --- what goes in comes out
 
 
@@ -619,8 +626,8 @@ def test_a_full_disk_raises_and_keeps_what_is_stored(tmp_path):
     """A run that finds no room raises OSError; the others stay readable."""
     truth = make_store(tmp_path / "runs.db", num_runs=5)
     with RunStore(tmp_path / "runs.db") as store:
-        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = store._database.connection.execute("PRAGMA page_count").fetchone()
+        store._database.connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(OSError, match=r"runs\.db: the disk is full"):
             store.add("big", make_run(9, num_steps=5000))
         assert dict(store.items()) == truth

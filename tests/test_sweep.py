@@ -342,7 +342,7 @@ def test_ctrl_c_keeps_what_is_done_and_releases_the_rest(tmp_path, counted, caps
     with pe.RunStore(tmp_path / "runs.db") as store:
         assert [run.strategy for run in store] == ["full"]
         query = "SELECT count(*) FROM claims"
-        assert store._connection.execute(query).fetchone() == (0,)
+        assert store._database.connection.execute(query).fetchone() == (0,)
     assert [run.status for run in sweep(progress=False)] == ["completed"] * 4
     assert len(counted) == 2 + 3
 

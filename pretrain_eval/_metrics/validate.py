@@ -21,6 +21,7 @@ from pretrain_eval._metrics.forward import (
 from pretrain_eval._metrics.metric import Metric, Value
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng
 from pretrain_eval._metrics.undisturbed import evaluating
+from pretrain_eval._optional import needs
 
 
 def validate(
@@ -105,11 +106,6 @@ def as_collection(
 def _shown(batches: Iterable[Any], progress: bool) -> Iterable[Any]:
     if not progress:
         return batches
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError(
-            "a progress bar needs tqdm: pip install 'pretrain-eval[progress]'"
-        ) from error
+    tqdm = needs("progress").tqdm
     shown: Iterable[Any] = tqdm(batches, desc="validate", leave=False)
     return shown

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from pretrain_eval._runs.coding import to_json
 from pretrain_eval._runs.file import is_database
-from pretrain_eval._runs.run import Plain, Run
+from pretrain_eval._runs.run import Plain, Run, fields_of
 
-_NAMES = ("model", "task", "dataset", "strategy", "seed", "status", "message")
-_MAPPINGS = ("scores", "baseline", "chance", "settings", "versions")
+_PLAIN = fields_of("name", "column", "plain")
+_MAPPINGS = fields_of("scores", "mapping")
 
 
 def write_lines(path: Path, items: Iterable[tuple[str, Run]]) -> None:
@@ -22,7 +23,7 @@ def write_lines(path: Path, items: Iterable[tuple[str, Run]]) -> None:
     with _replacing(path) as file:
         for key, run in items:
             line = {"key": key, "run": run.to_dict()}
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.write(to_json(line) + "\n")
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, Run]]:
@@ -45,8 +46,7 @@ def flat_rows(items: Iterable[tuple[str, Run]]) -> list[dict[str, Plain]]:
     rows = []
     for key, run in items:
         row: dict[str, Plain] = {"key": key}
-        row.update((name, getattr(run, name)) for name in _NAMES)
-        row["num_examples"] = run.num_examples
+        row.update((name, getattr(run, name)) for name in _PLAIN)
         row.update((f"cost.{name}", cost) for name, cost in vars(run.cost).items())
         for mapping in _MAPPINGS:
             values = getattr(run, mapping)
@@ -60,8 +60,8 @@ def flat_rows(items: Iterable[tuple[str, Run]]) -> list[dict[str, Plain]]:
 def write_csv(path: Path, items: Iterable[tuple[str, Run]]) -> None:
     """The flat rows under the union of their columns; what a run lacks is empty."""
     rows = flat_rows(items)
-    columns = {"key": None, **dict.fromkeys(_NAMES), "num_examples": None}
-    rest = {name for row in rows for name in row} - set(columns)
+    columns = ["key", *_PLAIN]
+    rest = {name for row in rows for name in row}.difference(columns)
     with _replacing(path) as file:
         writer = csv.DictWriter(file, [*columns, *sorted(rest)], lineterminator="\n")
         writer.writeheader()

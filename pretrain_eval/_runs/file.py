@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sqlite3
 import tempfile
 from pathlib import Path
 
 from pretrain_eval._runs.errors import damaged, not_a_store
+from pretrain_eval._runs.run import fields_of
 
 # "peRS": how the file says, in SQLite's header, that it is a run store.
 APPLICATION_ID = 0x70655253
 SCHEMA_VERSION = 1
 COLUMNS = (
-    "key", "model", "task", "dataset", "strategy", "seed", "status",
-    "attempts", "record", "history", "checksum",
-)  # fmt: skip
+    "key",
+    *fields_of("name", "column"),
+    *("attempts", "record", "history", "checksum"),
+)
 _HEADER = b"SQLite format 3\x00"
 _BUSY_SECONDS = 30.0
 
@@ -99,10 +100,6 @@ def checksum(*values: object) -> str:
 
 def added(total: str, new: str, old: str) -> str:
     return f"{(int(total, 16) + int(new, 16) - int(old, 16)) % 2**128:032x}"
-
-
-def to_json(value: object) -> str:
-    return json.dumps(value, allow_nan=False)
 
 
 def _create(path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cache
 from typing import Any, Literal, get_args
 
 from pretrain_eval._runs.outcomes import Outcomes
@@ -55,6 +57,19 @@ class Cost(Record):
                     f"Cost expects {name} to be a number of at least 0 or None,"
                     f" got {value!r}"
                 )
+
+
+# Fields of a run are checked, stored and exported by their kind, so that a new one is
+# written once. Names and columns are columns of a store's file: to add one is to begin
+# a new version of its schema.
+FieldKind = Literal[
+    "name", "column", "plain", "scores", "scales", "table", "mapping", "nested"
+]
+
+_NAME, _COLUMN, _SCORES, _SCALES, _TABLE, _MAPPING, _NESTED = (
+    {"kind": kind}
+    for kind in ("name", "column", "scores", "scales", "table", "mapping", "nested")
+)
 
 
 @dataclass(frozen=True)
@@ -113,29 +128,51 @@ class Run(Record):
     """
 
     _: KW_ONLY
-    model: str
-    task: str
-    dataset: str
-    strategy: str
-    seed: int
-    status: Status = "completed"
+    model: str = field(metadata=_NAME)
+    task: str = field(metadata=_NAME)
+    dataset: str = field(metadata=_NAME)
+    strategy: str = field(metadata=_NAME)
+    seed: int = field(metadata=_COLUMN)
+    status: Status = field(default="completed", metadata=_COLUMN)
     message: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    baseline: Mapping[str, float] = field(default_factory=dict)
-    chance: Mapping[str, float] = field(default_factory=dict)
-    scales: Mapping[str, Scale] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict, metadata=_SCORES)
+    baseline: Mapping[str, float] = field(default_factory=dict, metadata=_SCORES)
+    chance: Mapping[str, float] = field(default_factory=dict, metadata=_SCORES)
+    scales: Mapping[str, Scale] = field(default_factory=dict, metadata=_SCALES)
     num_examples: int | None = None
-    confusion: tuple[tuple[int, int, int], ...] = ()
-    outcomes: Outcomes | None = None
-    curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    cost: Cost = field(default_factory=Cost)
-    settings: Mapping[str, Plain] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    confusion: tuple[tuple[int, int, int], ...] = field(default=(), metadata=_NESTED)
+    outcomes: Outcomes | None = field(default=None, metadata=_NESTED)
+    curve: Mapping[str, tuple[float, ...]] = field(
+        default_factory=dict, metadata=_TABLE
+    )
+    history: Mapping[str, tuple[float, ...]] = field(
+        default_factory=dict, metadata=_TABLE
+    )
+    cost: Cost = field(default_factory=Cost, metadata=_NESTED)
+    settings: Mapping[str, Plain] = field(default_factory=dict, metadata=_MAPPING)
+    versions: Mapping[str, str] = field(default_factory=dict, metadata=_MAPPING)
 
     def __post_init__(self) -> None:
-        for name in ("model", "task", "dataset", "strategy"):
+        for name in fields_of("name"):
             _check_name(f"Run.{name}", getattr(self, name))
+        self._check_values()
+        confusion = _confusion(f"{self.name}: confusion", self.confusion)
+        total = sum(count for _, _, count in confusion)
+        if confusion and self.num_examples not in (None, total):
+            raise ValueError(
+                f"{self.name}: confusion counts {total} examples, num_examples says"
+                f" {self.num_examples}"
+            )
+        object.__setattr__(self, "confusion", confusion)
+        if isinstance(self.outcomes, Mapping):  # as read from JSON
+            object.__setattr__(self, "outcomes", Outcomes.from_dict(self.outcomes))
+        _check_outcomes(f"{self.name}: outcomes", self.outcomes, self.num_examples)
+        for kind, checked in _CHECKS.items():
+            for name in fields_of(kind):
+                values = checked(f"{self.name}: {name}", self._mapping(name))
+                object.__setattr__(self, name, FrozenDict(values))
+
+    def _check_values(self) -> None:
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(
                 f"{self.name}: seed must be an int >= 0, got {self.seed!r}"
@@ -149,31 +186,11 @@ class Run(Record):
             object.__setattr__(self, "cost", Cost.from_dict(self.cost))
         if not isinstance(self.cost, Cost):
             raise ValueError(f"{self.name}: cost must be a Cost, got {self.cost!r}")
-        if self.num_examples is not None and (
-            type(self.num_examples) is not int or self.num_examples < 1
-        ):
+        number = self.num_examples
+        if number is not None and (type(number) is not int or number < 1):
             raise ValueError(
-                f"{self.name}: num_examples must be an int >= 1 or None,"
-                f" got {self.num_examples!r}"
+                f"{self.name}: num_examples must be an int >= 1 or None, got {number!r}"
             )
-        confusion = _confusion(f"{self.name}: confusion", self.confusion)
-        total = sum(count for _, _, count in confusion)
-        if confusion and self.num_examples not in (None, total):
-            raise ValueError(
-                f"{self.name}: confusion counts {total} examples, num_examples says"
-                f" {self.num_examples}"
-            )
-        object.__setattr__(self, "confusion", confusion)
-        if isinstance(self.outcomes, Mapping):  # as read from JSON
-            object.__setattr__(self, "outcomes", Outcomes.from_dict(self.outcomes))
-        _check_outcomes(f"{self.name}: outcomes", self.outcomes, self.num_examples)
-        for name in ("scores", "baseline", "chance"):
-            self._freeze(name, _finite_scores(f"{self.name}: {name}", self._get(name)))
-        self._freeze("scales", _scales(f"{self.name}: scales", self._get("scales")))
-        for name in ("curve", "history"):
-            self._freeze(name, _table(f"{self.name}: {name}", self._get(name)))
-        for name in ("settings", "versions"):
-            self._freeze(name, dict(self._get(name)))
 
     @property
     def name(self) -> str:
@@ -184,14 +201,21 @@ class Run(Record):
         """
         return run_name(self.model, self.task, self.dataset, self.strategy, self.seed)
 
-    def _get(self, name: str) -> Mapping[str, Any]:
+    def _mapping(self, name: str) -> Mapping[str, Any]:
         value = getattr(self, name)
         if not isinstance(value, Mapping):
             raise ValueError(f"{self.name}: {name} must be a mapping, got {value!r}")
         return value
 
-    def _freeze(self, name: str, value: dict[str, Any]) -> None:
-        object.__setattr__(self, name, FrozenDict(value))
+
+@cache
+def fields_of(*kinds: FieldKind) -> tuple[str, ...]:
+    """Names of the fields of `Run` that are of one of these kinds, in their order."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(Run)
+        if field.metadata.get("kind", "plain") in kinds
+    )
 
 
 def run_name(model: str, task: str, dataset: str, strategy: str, seed: int) -> str:
@@ -288,3 +312,12 @@ def _float(value: Any) -> float:
 def _is_number(value: object) -> bool:
     # numpy's scalars are numbers of the abstract base, its bool and Python's are not.
     return hasattr(value, "__float__") and not isinstance(value, str | bool)
+
+
+# What makes the values of a mapping valid, by kind.
+_CHECKS: dict[FieldKind, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
+    "scores": _finite_scores,
+    "scales": _scales,
+    "table": _table,
+    "mapping": lambda _, values: dict(values),
+}

@@ -1,15 +1,8 @@
 """What an optimizer step did: watched, measured exactly, kept in a table."""
 
 from pretrain_eval._steps.attach import Attachment, watch, watched_step
-from pretrain_eval._steps.log import (
-    Row,
-    Statistic,
-    StepLog,
-    checked_statistic,
-    joined,
-    keyed,
-    part_key,
-)
+from pretrain_eval._steps.folds import Row, Statistic, checked_statistic
+from pretrain_eval._steps.log import StepLog, joined, keyed, part_key
 from pretrain_eval._steps.names import Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
 from pretrain_eval._steps.snapshot import update_ratio

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self
 
 from pretrain_eval._steps import norms, shards
+from pretrain_eval._steps.kinds import wide_dtype
 from pretrain_eval._steps.log import StepLog
 from pretrain_eval._steps.names import Names
 from pretrain_eval._steps.snapshot import Room
@@ -139,7 +140,7 @@ class Attachment:
         total = torch.as_tensor(total_norm)
         clipped = _is_clipped(total, max_norm)
         wide = getattr(total, "full_tensor", lambda: total)().reshape(1)
-        squares = wide.to(norms.wide_dtype(wide.device)).square()
+        squares = wide.to(wide_dtype(wide.device)).square()
         self._clippings.append(Clipping([wide], squares, clipped))
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from pretrain_eval._steps import norms
+from pretrain_eval._steps.kinds import flat, home, wide_dtype
 
 # Elements that are multiplied at a time: on an accelerator they bound the memory that is
 # taken; a CPU adds more of them in another order for each number of threads.
@@ -58,7 +58,7 @@ def _alike(gradient: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
         gradient = gradient.values()
     if gradient.stride() != parameter.stride():
         gradient, parameter = gradient.contiguous(), parameter.contiguous()
-    return norms.flat(gradient), norms.flat(parameter)
+    return flat(gradient), flat(parameter)
 
 
 def _product(first: Tensor, second: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def _narrow_product(first: Tensor, second: Tensor) -> Tensor:
 
 def _wide_product(first: Tensor, second: Tensor) -> Tensor:
     """Both in float64."""
-    wide = norms.wide_dtype(first.device)
+    wide = wide_dtype(first.device)
     size = _CACHED if first.device.type == "cpu" else _LAUNCHED
     pairs = _pairs(first, second, size)
     return torch.stack([one.to(wide).dot(other.to(wide)) for one, other in pairs]).sum()
@@ -95,8 +95,8 @@ def _pairs(first: Tensor, second: Tensor, size: int) -> Iterator[tuple[Tensor, T
 
 def _stacked(values: Sequence[Tensor | None]) -> Tensor:
     """One float64 vector, where an accelerator is, if any is in use; 0 for None."""
-    home = norms.home(value.device for value in values if value is not None)
-    zero = torch.zeros((), dtype=norms.wide_dtype(home), device=home)
+    device = home(value.device for value in values if value is not None)
+    zero = torch.zeros((), dtype=wide_dtype(device), device=device)
     moved = [
         zero if value is None else value.to(zero, non_blocking=True) for value in values
     ]

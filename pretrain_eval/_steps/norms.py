@@ -1,22 +1,29 @@
-"""Sums of squares of many tensors: exact to 1e-6, each byte of memory read once."""
+"""Sums of squares of many tensors: exact to 1e-6, each byte of memory read once.
+
+An accelerator takes them in one launch. On a CPU all tensors of one dtype go together:
+
+    tensors   1553 numbers         552        3        flat, of any size
+    rows      512, 512, 512, 17    512, 40    3
+    blocks    [512, 512, 512]      [512]               whole rows, where they lie
+              [17 0…, 40 0…, 3 0…]                     a copy of the rests, with zeros
+    windows   some rows of a block; a thread takes the next when it is free
+    values    what `make` gives for a window, as new − old, while in the core's cache
+    squares   Σ of each row in float32; once more in float64 where that is doubtful
+    sums      Σ over each tensor's rows in float64
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import accumulate
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# Rows of this length are summed in float32, then in float64. A CPU sums a row in as few
-# as 4 lanes; in longer rows of one repeated value the rounding errors of a lane, which
-# are all of one sign, would pass 1e-6.
-ROW = 512
+from pretrain_eval._steps.kinds import flat, in_order, kinds, wide_dtype
+from pretrain_eval._steps.rows import ROW, Array, RowLayout, Window
 
 # Rows at a time. What is computed is squared while it lies in a core's cache; what is
 # only read comes in long windows, since threads meet between them; and for longer
@@ -32,8 +39,6 @@ _TINY = 1e-30 * ROW
 
 _vecdot: Any = getattr(np, "vecdot", None)  # since numpy 2
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Kind = tuple[torch.device, torch.dtype]
 Make = Callable[..., Sequence[Array]]
 
 
@@ -49,10 +54,12 @@ def square_sums(tensors: Sequence[Tensor | None]) -> Tensor:
     """
     reals = [None if tensor is None else flat(tensor) for tensor in tensors]
     indices = kinds(reals)
-    sums = {
-        kind: one_kind([reals[index] for index in those])[None]
-        for kind, those in indices.items()
-    }
+    sums = {}
+    for kind, members in indices.items():
+        given = [real for index in members if (real := reals[index]) is not None]
+        on_cpu = given[0].device.type == "cpu"
+        squares = row_square_sums(given) if on_cpu else foreach_square_sums(given)
+        sums[kind] = squares[None]
     return in_order(sums, indices, len(reals), rows=1)[0]
 
 
@@ -65,14 +72,6 @@ def norm(tensors: Iterable[Tensor]) -> Tensor:
     return square_sums(list(tensors)).sum().sqrt()
 
 
-def one_kind(tensors: Sequence[Tensor | None]) -> Tensor:
-    """Σ|x|² of flat tensors of one device and dtype."""
-    given = [tensor for tensor in tensors if tensor is not None]
-    if given[0].device.type != "cpu":
-        return foreach_square_sums(given)
-    return row_square_sums(given)
-
-
 def foreach_square_sums(tensors: Sequence[Tensor]) -> Tensor:
     """On an accelerator: one launch for many tensors, accumulated in float64."""
     wide = wide_dtype(tensors[0].device)
@@ -82,13 +81,13 @@ def foreach_square_sums(tensors: Sequence[Tensor]) -> Tensor:
 
 def row_square_sums(tensors: Sequence[Tensor]) -> Tensor:
     """On the CPU: rows in float32, their sums in float64."""
-    rows = Rows(lambda _, values: [values], tensors, window=_READ)
-    return rows.square_sums()[0]
+    squares = RowSquares(lambda _, values: [values], tensors, window=_READ)
+    return squares.sums()[0]
 
 
 @final
-class Rows:
-    """What is made of rows of tensors, whose squares are summed.
+class RowSquares:
+    """Squares of what is made of rows of tensors, and their sums.
 
     The sums are the same to the last bit on any number of threads, since one thread
     sums a row. Where squares may have under- or overflowed in float32, they are taken
@@ -97,7 +96,7 @@ class Rows:
     Args:
         make: From memory to compute in and some rows of each sequence, all of one
             shape, makes as many arrays of that shape as `count` says.
-        tensors: Flat ones of one dtype, of the same sizes in each sequence.
+        sequences: Flat tensors of one dtype, of the same sizes in each sequence.
         count: Sums of each tensor.
         window: Rows that `make` gets at a time.
     """
@@ -105,38 +104,35 @@ class Rows:
     def __init__(
         self,
         make: Make,
-        *tensors: Sequence[Tensor],
+        *sequences: Sequence[Tensor],
         count: int = 1,
         window: int = _COMPUTED,
     ) -> None:
-        dtype = tensors[0][0].dtype
-        self._make = make
-        self._converts = dtype not in (torch.float32, torch.float64)
-        self._dtype = np.float64 if dtype is torch.float64 else np.float32
+        given = sequences[0][0].dtype
+        self._make, self._given = make, given
+        self._converts = given not in (torch.float32, torch.float64)
+        self._dtype = np.float64 if given is torch.float64 else np.float32
         self._window = _CONVERTED if self._converts else window
-        self._layout = Layout.of(tuple(tensor.numel() for tensor in tensors[0]))
         # Numpy does not know every dtype, and sees those that are converted as integers.
-        self._given = dtype
-        seen = {1: torch.int8, 2: torch.int16}.get(dtype.itemsize, dtype)
-        self._blocks = [
-            self._layout.blocks(
-                [(t.view(seen) if self._converts else t).numpy() for t in each]
-            )
-            for each in tensors
-        ]
+        seen = {1: torch.int8, 2: torch.int16}.get(given.itemsize, given)
+        self._layout = RowLayout.of(tuple(tensor.numel() for tensor in sequences[0]))
+        self._blocks = []
+        for tensors in sequences:
+            views = [t.view(seen) for t in tensors] if self._converts else tensors
+            self._blocks.append(self._layout.blocks([view.numpy() for view in views]))
         self._squares: Array = np.empty((count, self._layout.num_rows), self._dtype)
         self._exact = self._squares
 
-    def square_sums(self) -> Tensor:
+    def sums(self) -> Tensor:
         """Shape `(count, len(tensors))`, float64."""
         windows = self._layout.windows(self._window)
-        in_threads(self._take, windows)
+        _in_threads(self._take, windows)
         if self._dtype is np.float32:
             self._exact = self._squares.astype(np.float64)
             doubtful = np.any(_doubtful(self._squares), axis=0)
             if doubtful.any():
                 again = [w for w in windows if doubtful[w.place].any()]
-                in_threads(self._take_again, again)
+                _in_threads(self._take_again, again)
         return torch.from_numpy(self._layout.sums(self._exact))
 
     def _take(self, windows: Iterable[Window]) -> None:
@@ -151,8 +147,8 @@ class Rows:
                 chosen = values[rows]
                 # Weights that do not move are common.
                 if len(chosen) and (chosen.max() or chosen.min()):
-                    exact = _row_dots(chosen.astype(np.float64))
-                    self._exact[number, place][rows] = exact
+                    wide = chosen.astype(np.float64)
+                    self._exact[number, place][rows] = _row_dots(wide)
 
     def _values(self, windows: Iterable[Window]) -> Iterator[tuple[int, slice, Array]]:
         """Which sum, which rows, and what was made of them."""
@@ -162,7 +158,7 @@ class Rows:
                 yield number, window.place, values
 
     def _made(self, scratch: Array, window: Window) -> Sequence[Array]:
-        pieces = [each[window.block][window.rows] for each in self._blocks]
+        pieces = [blocks[window.block][window.rows] for blocks in self._blocks]
         if self._converts:
             typed = [torch.from_numpy(piece).view(self._given) for piece in pieces]
             pieces = [piece.float().numpy() for piece in typed]
@@ -176,30 +172,26 @@ def _doubtful(squares: Array) -> Array:
 
 
 def _row_dots(rows: Array, out: Array | None = None) -> Array:
-    dots: Array = (
-        np.einsum("ij,ij->i", rows, rows, out=out)
-        if _vecdot is None
-        else _vecdot(rows, rows, out=out)
-    )
-    return dots
+    """Σ of the squares of each row."""
+    if _vecdot is not None:
+        dots: Array = _vecdot(rows, rows, out=out)
+        return dots
+    # The same routine by another way; what einsum sums is not exact to 1e-6.
+    column = None if out is None else out[:, None, None]
+    products: Array = np.matmul(rows[:, None, :], rows[:, :, None], out=column)
+    return products[:, 0, 0]
 
 
-class Window(NamedTuple):
-    """Some rows of a block, and their place among all rows."""
-
-    block: int
-    rows: slice
-    place: slice
-
-
-def in_threads(work: Callable[[Iterable[Window]], None], windows: list[Window]) -> None:
+def _in_threads(
+    work: Callable[[Iterable[Window]], None], windows: list[Window]
+) -> None:
     """Do the work on the windows in as many threads as torch may use.
 
     Each takes the next window when it is free: torch's own threads keep their cores
     busy for a while after the optimizer's step.
     """
-    size = sum(window.rows.stop - window.rows.start for window in windows)
-    number = max(1, min(torch.get_num_threads(), _MAX_THREADS, size // _SHARE))
+    num_rows = sum(window.rows.stop - window.rows.start for window in windows)
+    number = max(1, min(torch.get_num_threads(), _MAX_THREADS, num_rows // _SHARE))
     waiting = iter(windows)
     if number == 1:
         work(waiting)
@@ -207,136 +199,5 @@ def in_threads(work: Callable[[Iterable[Window]], None], windows: list[Window]) 
     with ThreadPoolExecutor(number - 1) as pool:
         pending = [pool.submit(work, waiting) for _ in range(number - 1)]
         work(waiting)
-        for each in pending:
-            each.result()
-
-
-@final
-class Layout:
-    """How flat tensors are cut into rows: whole ones, then what is left of each.
-
-    Attributes:
-        num_rows: Of all tensors.
-    """
-
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self._whole = [index for index, size in enumerate(sizes) if size >= ROW]
-        self._rests = [index for index, size in enumerate(sizes) if size % ROW]
-        heights = [sizes[index] // ROW for index in self._whole]
-        self._starts = list(accumulate(heights, initial=0))[:-1]
-        self._num_whole = sum(heights)
-        self._heights = [*heights, len(self._rests)] if self._rests else heights
-        self._number = len(sizes)
-        self._windows: dict[int, list[Window]] = {}
-        self.num_rows = sum(self._heights)
-
-    @staticmethod
-    @lru_cache(maxsize=32)
-    def of(sizes: tuple[int, ...]) -> Layout:
-        """The layout of tensors of these sizes, remembered from step to step."""
-        return Layout(sizes)
-
-    def blocks(self, arrays: Sequence[Array]) -> list[Array]:
-        """Whole rows of each array, `(rows, ROW)`; the rests, filled up with zeros."""
-        whole = [arrays[index] for index in self._whole]
-        blocks = [each[: len(each) // ROW * ROW].reshape(-1, ROW) for each in whole]
-        if self._rests:
-            rests = np.zeros((len(self._rests), ROW), arrays[0].dtype)
-            for row, index in zip(rests, self._rests, strict=True):
-                size = len(arrays[index]) % ROW
-                row[:size] = arrays[index][-size:]
-            blocks.append(rests)
-        return blocks
-
-    def windows(self, size: int) -> list[Window]:
-        """All rows, so many at a time."""
-        if size not in self._windows:
-            self._windows[size] = self._cut(size)
-        return self._windows[size]
-
-    def _cut(self, size: int) -> list[Window]:
-        return [
-            Window(block, slice(start, stop), slice(first + start, first + stop))
-            for block, (first, height) in enumerate(
-                zip([*self._starts, self._num_whole], self._heights, strict=False)
-            )
-            for start in range(0, height, size)
-            for stop in [min(start + size, height)]
-        ]
-
-    def sums(self, rows: Array) -> Array:
-        """Sums over each tensor's rows, shape `(count, number of tensors)`."""
-        sums = np.zeros((len(rows), self._number))
-        if self._whole:
-            whole = rows[:, : self._num_whole]
-            sums[:, self._whole] = np.add.reduceat(whole, self._starts, axis=1)
-        sums[:, self._rests] += rows[:, self._num_whole :]
-        return sums
-
-
-def flat(tensor: Tensor) -> Tensor:
-    """The tensor's real numbers as they lie in memory, in one dimension.
-
-    A sparse tensor's repeated entries are summed first; complex numbers are two.
-    """
-    tensor = tensor.detach()
-    if tensor.layout is not torch.strided:
-        tensor = tensor.coalesce().values()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    if tensor.is_neg():
-        tensor = tensor.resolve_neg()
-    if tensor.is_contiguous():
-        return tensor.view(-1)
-    if _is_dense(tensor):  # channels_last, transposed: any order serves a norm
-        return tensor.as_strided((tensor.numel(),), (1,))
-    return tensor.reshape(-1)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def kinds(tensors: Iterable[Tensor | None]) -> dict[Kind, list[int]]:
-    """Indices of the tensors that are computed together; empty ones have none."""
-    found = defaultdict(list)
-    for index, tensor in enumerate(tensors):
-        if tensor is not None and tensor.numel():
-            found[tensor.device, tensor.dtype].append(index)
-    return dict(found)
-
-
-def in_order(
-    sums: dict[Kind, Tensor], indices: dict[Kind, list[int]], size: int, *, rows: int
-) -> Tensor:
-    """Sums by kind, shape `(rows, len(indices))`, in the tensors' order; 0 elsewhere.
-
-    Without a look at a value: nothing here waits for an accelerator.
-    """
-    device = home(kind[0] for kind in sums)
-    if [list(range(size))] == list(indices.values()):
-        return next(iter(sums.values()))
-    zero = torch.zeros(rows, dtype=wide_dtype(device), device=device)
-    columns = [zero] * size
-    for kind, those in indices.items():
-        moved = sums[kind].to(zero, non_blocking=True)
-        for index, column in zip(those, moved.unbind(1), strict=True):
-            columns[index] = column
-    return torch.stack(columns, dim=1) if columns else zero[:, None][:, :0]
-
-
-def home(devices: Iterable[torch.device]) -> torch.device:
-    """Where sums of several devices come together: an accelerator, if there is one."""
-    known = list(devices)
-    away = (device for device in known if device.type != "cpu")
-    return next(away, torch.device("cpu"))
-
-
-def wide_dtype(device: torch.device) -> torch.dtype:
-    """The widest dtype that the device has."""
-    return torch.float32 if device.type == "mps" else torch.float64
+        for job in pending:
+            job.result()

@@ -10,14 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain_eval._steps.norms import (
-    Array,
-    Rows,
-    flat,
-    foreach_square_sums,
-    in_order,
-    kinds,
-)
+from pretrain_eval._steps.kinds import flat, in_order, kinds
+from pretrain_eval._steps.norms import RowSquares, foreach_square_sums
+from pretrain_eval._steps.rows import Array
 
 try:
     import resource
@@ -40,24 +35,25 @@ class Room:
 
     def copies(self, tensors: list[Tensor]) -> list[Tensor]:
         """Copies of flat tensors of one device and dtype."""
-        layout = _layout(tensors)
-        before = _peak_memory()
-        kept = self._kept.pop(layout, None)
+        form = _form(tensors)
+        peak_before = _peak_memory()
+        kept = self._kept.pop(form, None)
         copies = kept or [torch.empty_like(tensor) for tensor in tensors]
         torch._foreach_copy_(copies, tensors)
         size = sum(copy.nbytes for copy in copies)
-        if copies[0].device.type == "cpu" and _peak_memory() - before > size / 2:
-            self._raised_peak.add(layout)
+        raised_by = _peak_memory() - peak_before
+        if copies[0].device.type == "cpu" and raised_by > size / 2:
+            self._raised_peak.add(form)
         return copies
 
     def give_back(self, copies: list[Tensor]) -> None:
         """They are used no more."""
-        layout = _layout(copies)
-        if layout in self._raised_peak:
-            self._kept[layout] = copies
+        form = _form(copies)
+        if form in self._raised_peak:
+            self._kept[form] = copies
 
 
-def _layout(tensors: list[Tensor]) -> Hashable:
+def _form(tensors: list[Tensor]) -> Hashable:
     sizes = tuple(tensor.numel() for tensor in tensors)
     return tensors[0].device, tensors[0].dtype, sizes
 
@@ -105,11 +101,11 @@ class Snapshot:
         ]
         sums = {}
         for kind, indices in self._kinds.items():
-            compare = _compare_rows if kind[0].type == "cpu" else _compare_foreach
-            sums[kind] = compare(
-                [now[index] for index in indices], self._copies[kind], sizes=sizes
-            )
-            self._room.give_back(self._copies[kind])
+            device, _ = kind
+            compare = _compare_rows if device.type == "cpu" else _compare_foreach
+            new, old = [now[index] for index in indices], self._copies[kind]
+            sums[kind] = compare(new, old, sizes=sizes)
+            self._room.give_back(old)
         return in_order(sums, self._kinds, len(now), rows=1 + sizes)
 
 
@@ -128,14 +124,18 @@ def _compare_foreach(now: list[Tensor], then: list[Tensor], *, sizes: bool) -> T
         torch._foreach_sub_(then, now)
         updates = foreach_square_sums(then)
     else:  # half precision would round the difference
-        moved = (new.float().sub_(old) for new, old in zip(now, then, strict=True))
-        updates = torch.cat([foreach_square_sums([each]) for each in moved])
+        differences = (
+            new.float().sub_(old) for new, old in zip(now, then, strict=True)
+        )
+        # One at a time, since together they would take twice the parameters' memory.
+        sums = [foreach_square_sums([difference]) for difference in differences]
+        updates = torch.cat(sums)
     return torch.stack([updates, *parameters])
 
 
 def _compare_rows(now: list[Tensor], then: list[Tensor], *, sizes: bool) -> Tensor:
     make = _moved_and_size if sizes else _moved
-    return Rows(make, now, then, count=1 + sizes).square_sums()
+    return RowSquares(make, now, then, count=1 + sizes).sums()
 
 
 def _moved(scratch: Array, new: Array, old: Array) -> list[Array]:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from pretrain_eval._steps import gradients as _gradients
 from pretrain_eval._steps import norms, shards
+from pretrain_eval._steps.kinds import home
 from pretrain_eval._steps.names import Names, Per, Split
 from pretrain_eval._steps.snapshot import Room, Snapshot
 
@@ -223,5 +224,5 @@ def _joined(sums: Sequence[Tensor | None]) -> Tensor | None:
         return None
     if len(given) == 1:
         return given[0]
-    home = norms.home(each.device for each in given)
-    return torch.cat([each.to(home, non_blocking=True) for each in given])
+    device = home(each.device for each in given)
+    return torch.cat([each.to(device, non_blocking=True) for each in given])

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pretrain_eval._optional import needs
 from pretrain_eval._runs import Run, Status
 from pretrain_eval._training import Cell, Shared, Surroundings, finetune_cell
 
@@ -38,12 +39,7 @@ class Part:
         """
         # It carries functions that are defined in a script or in another function,
         # which plain pickle refuses.
-        try:
-            import cloudpickle
-        except ImportError as error:
-            raise ImportError(
-                'workers and executors need: pip install "pretrain-eval[workers]"'
-            ) from error
+        cloudpickle = needs("workers")
         try:
             content: bytes = cloudpickle.dumps(value)
         except Exception as error:

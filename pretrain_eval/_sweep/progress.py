@@ -8,6 +8,8 @@ from typing import Any
 
 from typing_extensions import Self
 
+from pretrain_eval._optional import needs
+
 
 class Progress:
     """Counts what is done; shows it with tqdm, or not at all.
@@ -27,8 +29,8 @@ class Progress:
         if not show:
             return
         try:
-            from tqdm.auto import tqdm
-        except ImportError:  # the extra pretrain-eval[progress]
+            tqdm = needs("progress").tqdm
+        except ImportError:
             return
         self._bar = tqdm(
             total=total,

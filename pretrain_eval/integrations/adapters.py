@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pretrain_eval._metrics import CountedMetric, Metric
+from pretrain_eval._optional import needs
 
 
 def as_torchmetrics(metric: Metric) -> Any:
@@ -26,12 +27,8 @@ def as_torchmetrics(metric: Metric) -> Any:
     Raises:
         ImportError: torchmetrics is not installed.
     """
-    try:
-        import torchmetrics
-    except ImportError as error:
-        raise ImportError(
-            "as_torchmetrics needs torchmetrics: pip install torchmetrics"
-        ) from error
+    needs("torchmetrics")
+    import torchmetrics
 
     class Adapted(torchmetrics.Metric):
         full_state_update = False
@@ -81,12 +78,8 @@ def as_ignite(metric: Metric) -> Any:
     Raises:
         ImportError: ignite is not installed.
     """
-    try:
-        from ignite.metrics import Metric as IgniteMetric
-    except ImportError as error:
-        raise ImportError(
-            "as_ignite needs ignite: pip install pytorch-ignite"
-        ) from error
+    needs("ignite")
+    from ignite.metrics import Metric as IgniteMetric
 
     class Adapted(IgniteMetric):
         def update(self, output: tuple[Tensor, Tensor]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar, final
 
 from typing_extensions import override
 
+from pretrain_eval._optional import needs
 from pretrain_eval._sweep import Job, Part
 
 T = TypeVar("T")
@@ -34,13 +35,7 @@ class RayExecutor(Executor):
     def __init__(
         self, *, num_cpus: int = 1, num_gpus: float = 0, max_retries: int = 3
     ) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ImportError(
-                'RayExecutor needs Ray: pip install "pretrain-eval[ray]"'
-            ) from error
-        self._ray = ray
+        self._ray = ray = needs("ray")
         if not ray.is_initialized():
             ray.init(log_to_driver=False)
         self._remote = ray.remote(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from typing_extensions import override
 
+from pretrain_eval._optional import needs
 from pretrain_eval._sweep import Job, Part
 
 if TYPE_CHECKING:
@@ -40,14 +41,11 @@ class SubmititExecutor(Executor):
     """
 
     def __init__(self, executor: submitit.Executor) -> None:
-        try:
-            from submitit.core.utils import FailedJobError, JobPaths
-        except ImportError as error:
-            raise ImportError(
-                'SubmititExecutor needs submitit: pip install "pretrain-eval[submitit]"'
-            ) from error
-        self._executor, self._raised = executor, FailedJobError
-        self._folder = JobPaths.get_first_id_independent_folder(executor.folder)
+        names = needs("submitit")
+        self._executor, self._raised = executor, names.FailedJobError
+        self._folder: Path = names.JobPaths.get_first_id_independent_folder(
+            executor.folder
+        )
         self._jobs: dict[Future[Any], submitit.Job[Any]] = {}
         self._lock, self._watching = threading.Lock(), False
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pretrain_eval._optional import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,16 +25,7 @@ def axes_for(ax: Axes | None, *, width: float = 6.4, height: float = 4.0) -> Axe
     """The axes themselves, or those of a new figure of this size in inches."""
     if ax is not None:
         return ax
-    made: Axes = pyplot().subplots(figsize=(width, height), layout="constrained")[1]
+    made: Axes = needs("plot").subplots(figsize=(width, height), layout="constrained")[
+        1
+    ]
     return made
-
-
-def pyplot() -> Any:
-    """matplotlib's, or which line installs it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            'pictures need matplotlib: pip install "pretrain-eval[plot]"'
-        ) from error
-    return plt

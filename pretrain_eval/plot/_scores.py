@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretrain_eval._optional import needs
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring import Grid, ordered
 from pretrain_eval._scoring.formulas import members_of, performance_profile, time_share
@@ -28,7 +29,6 @@ from pretrain_eval.plot._axes import (
     TIED,
     axes_for,
     plain,
-    pyplot,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def scorecard(card: Scorecard) -> Figure:
     panels = [first, *(c for c in card.comparisons if c.protocol != first.protocol)]
     columns, rows = len(panels) + 1, len(card.models)
     figure: Figure
-    figure, axes = pyplot().subplots(
+    figure, axes = needs("plot").subplots(
         1,
         columns,
         figsize=(2.15 * columns + 1.2, 2.3 + 0.36 * rows),
@@ -307,7 +307,7 @@ def ranks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     for rank in range(len(models)):
         width = np.array([shares[model][rank] for model in models])
         tone = rank / max(len(models) - 1, 1)
-        color = pyplot().get_cmap("Blues_r")(0.15 + 0.7 * tone)
+        color = needs("plot").get_cmap("Blues_r")(0.15 + 0.7 * tone)
         ax.barh(range(len(models)), width, left=left, color=color, label=f"{rank + 1}")
         left += width
     ax.set_yticks(range(len(models)), [plain(model) for model in models])

@@ -85,7 +85,7 @@ def main() -> None:
     keys = Keys(lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "runs.db")
-        with pe.RunStore(path) as store, store._writing():
+        with pe.RunStore(path) as store, store._database.writing():
             for cell in cells():
                 store.add(keys.of(cell), make_run(cell.seed))
         print(f"{NUM_RUNS} runs, {path.stat().st_size / 1e6:.0f} MB")

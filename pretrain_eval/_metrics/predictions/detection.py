@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pretrain_eval._metrics.metric import Metric, Value
+from pretrain_eval._optional import needs
 
 Boxes = Sequence[Mapping[str, Tensor]]
 
@@ -37,16 +38,9 @@ class MeanAveragePrecision(Metric):
         iou_threshold: float | None = None,
         box_format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy",
     ) -> None:
-        try:
-            import pycocotools  # type: ignore[import-untyped]  # noqa: F401 # torchmetrics imports it later
-            from torchmetrics.detection import MeanAveragePrecision as Judge
-        except ImportError as error:
-            raise ImportError(
-                "mean average precision needs torchmetrics and pycocotools:"
-                " pip install 'pretrain-eval[detection]'"
-            ) from error
+        judge = needs("detection").MeanAveragePrecision
         thresholds = None if iou_threshold is None else [iou_threshold]
-        self._judge: Any = Judge(box_format, iou_thresholds=thresholds)
+        self._judge: Any = judge(box_format, iou_thresholds=thresholds)
         self._num_images = 0
 
     @override

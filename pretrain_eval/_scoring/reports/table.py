@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pretrain_eval._optional import needs
+
 if TYPE_CHECKING:
     import pandas
 
@@ -128,13 +130,8 @@ class Tabular(ABC):
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "to_pandas needs pandas: pip install pandas; to_csv needs nothing"
-            ) from error
-        return pandas.DataFrame(self.rows())
+        frame: pandas.DataFrame = needs("pandas").DataFrame(self.rows())
+        return frame
 
 
 def to_csv(records: Sequence[Row]) -> str:
