@@ -40,7 +40,8 @@ def draw(rng: np.random.Generator, num_runs: int, num_tasks: int) -> tuple[Array
     """True means, true spreads and the measured scores."""
     means = rng.uniform(0.3, 0.9, num_tasks)
     spreads = rng.uniform(0.005, 0.05, num_tasks)
-    return means, spreads, rng.normal(means, spreads, (num_runs, num_tasks))
+    scores = rng.normal(means, spreads, (num_runs, num_tasks))
+    return means, spreads, np.clip(scores, 0.0, 1.0)
 
 
 def population_iqm(means: Array, spreads: Array) -> float:
@@ -157,7 +158,7 @@ def coverage_of_decision(
         runs = []
         for model, lift in enumerate(lifts):
             spreads = rng.uniform(0.005, 0.05, 4)
-            scores = rng.normal(base + lift, spreads, (3, 4))
+            scores = np.clip(rng.normal(base + lift, spreads, (3, 4)), 0.0, 1.0)
             runs += runs_of(scores, f"m{model}")
         found = evaluator.compare(runs)
         names = (found.best, *found.not_separable)
