@@ -62,7 +62,7 @@ def opened_place(
         ValueError: A cell cannot be sent there.
     """
     timeout, window = resources.timeout, resources.num_processes
-    surroundings = Surroundings(device=resources.device, timeout=timeout)
+    surroundings = Surroundings(device=resources.only_device, timeout=timeout)
     if resources.executor is not None:
         yield Elsewhere(resources.executor, None, surroundings, cells, files)
     elif not window:

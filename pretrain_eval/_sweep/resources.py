@@ -18,9 +18,8 @@ class Resources:
         ValueError: Two exclude each other, or one is out of range.
     """
 
-    device: str | None
+    device: torch.device | str | Sequence[str] | None
     workers: int
-    devices: Sequence[str]
     executor: Executor | None
     timeout: float | None
 
@@ -31,15 +30,13 @@ class Resources:
             )
         if self.executor is not None and (self.workers > 1 or self.devices):
             raise ValueError(
-                "sweep expects an executor or workers and devices, got both"
+                "sweep expects an executor, or workers and several devices, got both"
             )
         if self.executor is not None and not isinstance(self.executor, Executor):
             raise TypeError(
                 "sweep expects a concurrent.futures.Executor, got"
                 f" {type(self.executor).__name__}"
             )
-        if self.devices and self.device is not None:
-            raise ValueError("sweep expects device or devices, got both")
         for name in self.devices:
             device, num_devices = torch.device(name), torch.cuda.device_count()
             if device.type == "cuda" and (device.index or 0) >= num_devices:
@@ -49,6 +46,18 @@ class Resources:
                 )
         if self.timeout is not None and not self.timeout > 0:
             raise ValueError(f"sweep expects a positive timeout, got {self.timeout!r}")
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """One for each worker in turn, where there are several."""
+        if self.device is None or isinstance(self.device, str | torch.device):
+            return ()
+        return tuple(map(str, self.device))
+
+    @property
+    def only_device(self) -> str | None:
+        """Where all train; None is the default, or one of several."""
+        return None if self.device is None or self.devices else str(self.device)
 
     @property
     def num_processes(self) -> int:

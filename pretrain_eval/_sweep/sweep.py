@@ -41,9 +41,8 @@ def sweep(
     *,
     store: RunStore | str | Path | None = None,
     heads: Mapping[str, str] | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str | Sequence[str] | None = None,
     workers: int = 1,
-    devices: Sequence[str] = (),
     executor: Executor | None = None,
     timeout: float | None = None,
     retry: Collection[Status] = (),
@@ -69,9 +68,9 @@ def sweep(
         heads: By model name, the dotted path of the layer to replace, where it cannot
             be told.
         device: Where to train; by default CUDA if there is one, otherwise the CPU.
+            Several, such as `["cuda:0", "cuda:1"]`, are one for each worker in turn,
+            of which there are as many where `workers` is 1.
         workers: Processes of this machine that train; 1 trains in this one.
-        devices: Instead of `device`, one for each worker in turn, for example
-            `["cuda:0", "cuda:1"]`; starts as many workers where `workers` is 1.
         executor: Instead of workers, any `concurrent.futures.Executor`.
         timeout: Seconds that one run may take.
         retry: Statuses that are tried again, once: when a run ends so, and when the
@@ -87,15 +86,14 @@ def sweep(
             does not fit a task, or cannot be sent to a worker.
     """
     resources = Resources(
-        device=None if device is None else str(device),
+        device=device,
         workers=workers,
-        devices=devices,
         executor=executor,
         timeout=timeout,
     )
     _check_retry(retry)
     cells = grid_cells(models, tasks, strategies, seeds, heads or {})
-    check_fits(cells, device)
+    check_fits(cells, resources.only_device)
     with (
         _opened(store) as keeper,
         Progress(len(cells), "runs", show=progress) as bar,
