@@ -99,6 +99,8 @@ def spread_over_examples(runs: Sequence[Run], key: str) -> float | None:
             return None
         size = min(sizes)
         mean = math.fsum(run.scores[key] for run in runs) / len(runs)
+        if not 0 <= mean <= 1:
+            return None  # in another unit, such as percent
         share = (mean * size + 2) / (size + 4)
         return math.sqrt(share * (1 - share) / (size + 4))
     if key not in MACRO:
