@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from pretrain_eval._runs import Run
+from pretrain_eval._runs import SHARE, Run
 from pretrain_eval._scoring.formulas.intervals import percentiles
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Cells, cell_of
@@ -99,8 +99,9 @@ def spread_over_examples(runs: Sequence[Run], key: str) -> float | None:
             return None
         size = min(sizes)
         mean = math.fsum(run.scores[key] for run in runs) / len(runs)
-        if not 0 <= mean <= 1:
-            return None  # in another unit, such as percent
+        units = {run.scales.get(key, SHARE) for run in runs}
+        if units != {SHARE} or not 0 <= mean <= 1:
+            return None  # in percent, say
         share = (mean * size + 2) / (size + 4)
         return math.sqrt(share * (1 - share) / (size + 4))
     if key not in MACRO:
