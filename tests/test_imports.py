@@ -52,9 +52,11 @@ def _imports(module: str) -> frozenset[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module in FILES:
-            # A face hands on a function of the name of the file that holds it.
-            names = {alias.name for alias in node.names} - _bound(node.module)
-            found |= {f"{node.module}.{name}" for name in names} or {node.module}
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                # A face hands on a function of the name of the file that holds it.
+                file = inner in FILES and alias.name not in _bound(node.module)
+                found.add(inner if file else node.module)
     return frozenset(found & FILES.keys())
 
 

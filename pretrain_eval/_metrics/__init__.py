@@ -2,7 +2,14 @@
 
 from pretrain_eval._metrics.collection import MetricCollection
 from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
-from pretrain_eval._metrics.metric import CountedMetric, Metric, StepMetric, Value
+from pretrain_eval._metrics.metric import (
+    CountedMetric,
+    Metric,
+    StepMetric,
+    SupportsUpdate,
+    Value,
+    value_of,
+)
 from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
@@ -33,6 +40,7 @@ __all__ = [
     "ParameterNorm",
     "Skipped",
     "StepMetric",
+    "SupportsUpdate",
     "UpdateNorm",
     "UpdateRatio",
     "Validation",
@@ -46,4 +54,5 @@ __all__ = [
     "preserved_rng",
     "seed_all",
     "validate",
+    "value_of",
 ]

@@ -7,16 +7,17 @@ from pretrain_eval._metrics.predictions.agreement import (
     MatthewsCorrCoef,
 )
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
-from pretrain_eval._metrics.predictions.classification import (
-    Accuracy,
+from pretrain_eval._metrics.predictions.classification import Accuracy
+from pretrain_eval._metrics.predictions.detection import MeanAveragePrecision
+from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
+from pretrain_eval._metrics.predictions.ratios import (
+    Absent,
     Average,
     F1Score,
     Precision,
     Recall,
 )
-from pretrain_eval._metrics.predictions.detection import MeanAveragePrecision
-from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
-from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.regression import (
     MeanAbsoluteError,
     MeanSquaredError,
@@ -26,6 +27,7 @@ from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 
 __all__ = [
     "AUROC",
+    "Absent",
     "Accuracy",
     "Average",
     "AveragePrecision",
