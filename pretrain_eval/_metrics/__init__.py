@@ -23,6 +23,7 @@ from pretrain_eval._metrics.optimization import (
     ZeroGradShare,
 )
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics.sums import SumMetric
 from pretrain_eval._metrics.undisturbed import evaluating
 from pretrain_eval._metrics.validate import validate
 from pretrain_eval._metrics.validation import Validation
@@ -40,6 +41,7 @@ __all__ = [
     "ParameterNorm",
     "Skipped",
     "StepMetric",
+    "SumMetric",
     "SupportsUpdate",
     "UpdateNorm",
     "UpdateRatio",
