@@ -1,4 +1,4 @@
-"""The families of metrics on predictions, one a file."""
+"""The families of metrics on predictions, one a file, and a function each."""
 
 from pretrain_eval._metrics.predictions.agreement import (
     BalancedAccuracy,
@@ -9,6 +9,26 @@ from pretrain_eval._metrics.predictions.agreement import (
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.classification import Accuracy
 from pretrain_eval._metrics.predictions.detection import MeanAveragePrecision
+from pretrain_eval._metrics.predictions.functional import (
+    accuracy,
+    auroc,
+    average_precision,
+    balanced_accuracy,
+    calibration_error,
+    cohen_kappa,
+    confusion_matrix,
+    dice_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    mean_absolute_error,
+    mean_iou,
+    mean_squared_error,
+    perplexity,
+    precision,
+    r2_score,
+    recall,
+)
 from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
@@ -48,4 +68,22 @@ __all__ = [
     "Precision",
     "R2Score",
     "Recall",
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "balanced_accuracy",
+    "calibration_error",
+    "cohen_kappa",
+    "confusion_matrix",
+    "dice_score",
+    "f1_score",
+    "log_loss",
+    "matthews_corrcoef",
+    "mean_absolute_error",
+    "mean_iou",
+    "mean_squared_error",
+    "perplexity",
+    "precision",
+    "r2_score",
+    "recall",
 ]
