@@ -26,6 +26,7 @@ BELOW = {
     "_scoring": {"_runs", "_optional"},
     "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics"},
+    "typing": {"_steps", "_metrics", "_training", "_runs", "_scoring"},
     "integrations": {"_steps", "_metrics", "_training", "_sweep", "_optional"},
 }
 SCORING = ("_runs", "_scoring", "plot")

@@ -1,6 +1,7 @@
 """What a batch showed: metrics, several as one, and a measurement without a trace."""
 
 from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.counter import Counter
 from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
 from pretrain_eval._metrics.metric import (
     CountedMetric,
@@ -31,6 +32,7 @@ from pretrain_eval._metrics.validation import Validation
 __all__ = [
     "Clipped",
     "CountedMetric",
+    "Counter",
     "Forward",
     "GradNorm",
     "GradNormBeforeClipping",

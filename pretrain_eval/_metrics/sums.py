@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import Flags, SumCounter, Words
+from pretrain_eval._metrics.counter import Counter, Flags, SumCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value, plain_value
 
 
@@ -68,7 +68,7 @@ class SumMetric(CountedMetric):
     @property
     @final
     @override
-    def counter(self) -> OwnCounter:
+    def counter(self) -> Counter:
         return OwnCounter(self)
 
     @final

@@ -8,7 +8,7 @@ from pretrain_eval._metrics.predictions.agreement import (
 )
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.classification import Accuracy
-from pretrain_eval._metrics.predictions.detection import MeanAveragePrecision
+from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
 from pretrain_eval._metrics.predictions.functional import (
     accuracy,
     auroc,
@@ -44,6 +44,7 @@ from pretrain_eval._metrics.predictions.regression import (
     R2Score,
 )
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores
 
 __all__ = [
     "AUROC",
@@ -52,11 +53,13 @@ __all__ = [
     "Average",
     "AveragePrecision",
     "BalancedAccuracy",
+    "Boxes",
     "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
     "DiceScore",
     "F1Score",
+    "Kind",
     "LogLoss",
     "Loss",
     "MatthewsCorrCoef",
@@ -68,6 +71,7 @@ __all__ = [
     "Precision",
     "R2Score",
     "Recall",
+    "Scores",
     "accuracy",
     "auroc",
     "average_precision",

@@ -11,30 +11,27 @@ import numpy as np
 # A number of each class, or of each score.
 Column: TypeAlias = np.ndarray
 
-# Numerator and denominator.
-Ratio: TypeAlias = tuple[Column, Column]
-
-
 # Of each class: how often it was hit, predicted and actually there. tp is a hit, fp a
-# prediction that is none, fn an actual one that was not predicted.
+# prediction that is none, fn an actual one that was not predicted. A ratio is given as
+# numerator and denominator.
 
 
-def precision(hits: Column, predicted: Column, actual: Column) -> Ratio:
+def precision(hits: Column, predicted: Column, actual: Column) -> tuple[Column, Column]:
     """Share of predictions that are right, tp / (tp + fp)."""
     return hits, predicted
 
 
-def recall(hits: Column, predicted: Column, actual: Column) -> Ratio:
+def recall(hits: Column, predicted: Column, actual: Column) -> tuple[Column, Column]:
     """Share of a class that is found, tp / (tp + fn)."""
     return hits, actual
 
 
-def dice(hits: Column, predicted: Column, actual: Column) -> Ratio:
+def dice(hits: Column, predicted: Column, actual: Column) -> tuple[Column, Column]:
     """Twice the intersection over both, 2 tp / (2 tp + fp + fn); the F1 score."""
     return 2 * hits, predicted + actual
 
 
-def jaccard(hits: Column, predicted: Column, actual: Column) -> Ratio:
+def jaccard(hits: Column, predicted: Column, actual: Column) -> tuple[Column, Column]:
     """Intersection over union, tp / (tp + fp + fn)."""
     return hits, predicted + actual - hits
 
