@@ -12,6 +12,7 @@ from pretrain_eval._metrics import (
     ParameterNorm,
     Skipped,
     StepMetric,
+    SumMetric,
     UpdateNorm,
     UpdateRatio,
     Validation,
@@ -65,6 +66,7 @@ from pretrain_eval._scoring.reports import (
     Report,
     Scorecard,
 )
+from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._training import Splits, Strategy, Task, count_macs, finetune
 from pretrain_eval._version import __version__
@@ -73,6 +75,7 @@ from pretrain_eval.integrations import as_ignite, as_torchmetrics
 __all__ = [
     "AUROC",
     "Accuracy",
+    "Attachment",
     "AveragePrecision",
     "BalancedAccuracy",
     "Budget",
@@ -117,8 +120,10 @@ __all__ = [
     "Scorecard",
     "Skipped",
     "Splits",
+    "Step",
     "StepMetric",
     "Strategy",
+    "SumMetric",
     "Task",
     "UpdateNorm",
     "UpdateRatio",

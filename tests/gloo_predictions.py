@@ -1,9 +1,10 @@
-"""What two processes compute together; tests/test_metric.py starts them."""
+"""What two processes compute together; tests of metrics start them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -11,6 +12,46 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
 import pretrain_eval as pe
+
+
+class Skill(pe.SumMetric):
+    """1 − Σ|output − target|ᵖ / Σ|target|ᵖ."""
+
+    key = "skill"
+
+    def __init__(self, power: float = 1.0) -> None:
+        self.power = power
+
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Both sums of a batch."""
+        both = torch.stack([outputs - targets, targets]).double()
+        return both.abs().pow(self.power).flatten(1).sum(1)
+
+    def value(self, sums: np.ndarray) -> float:
+        """Their ratio."""
+        return float(1 - sums[0] / sums[1])
+
+
+class Length(pe.SumMetric):
+    """As many sums as outputs."""
+
+    key = "length"
+
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Each output is a sum."""
+        return outputs
+
+    def value(self, sums: np.ndarray) -> float:
+        """How many."""
+        return float(len(sums))
+
+
+def numbers(length: int) -> tuple[Tensor, Tensor]:
+    """Random outputs and targets in float64."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn(length, generator=generator, dtype=torch.float64)
+    errors = torch.randn(length, generator=generator, dtype=torch.float64)
+    return targets + 0.1 * errors, targets
 
 
 def members(num_classes: int | None) -> list[pe.Metric]:
@@ -69,3 +110,45 @@ def everything(rank: int, world: int) -> dict[str, Any]:
     if rank == 0:
         found["alone"] = metrics.compute(sync=False)
     return found
+
+
+def own_sums(rank: int, world: int) -> dict[str, Any]:
+    """What metrics of one's own compute on this one of two ranks."""
+    calls: list[int] = []
+    reduce_all = dist.all_reduce
+
+    def counted(tensor: Tensor, *args: Any, **options: Any) -> Any:
+        calls.append(tensor.numel())
+        return reduce_all(tensor, *args, **options)
+
+    dist.all_reduce = counted
+    outputs, targets = numbers(21)
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    metrics = pe.MetricCollection(
+        uneven=Skill(2.0), one_alone=Skill(), reference=pe.MeanSquaredError()
+    )
+    for key in ("uneven", "reference"):
+        metrics[key].update(outputs[part], targets[part])
+    if rank == 1:
+        metrics["one_alone"].update(outputs, targets)
+    found: dict[str, Any] = metrics.compute()
+    collectives = [len(calls)]
+    calls.clear()
+    assert metrics.compute() == found
+    found["collectives"] = [*collectives, len(calls)]
+    length = Length()
+    length.update(torch.ones(1 + rank), torch.ones(1 + rank))
+    try:
+        length.compute()
+    except ValueError as error:
+        found["lengths"] = str(error)
+    return found
+
+
+def boxes(rank: int, world: int) -> list[float]:
+    """Mean average precision of an image on each rank, of all, of one, of all."""
+    box, label = torch.tensor([[10.0, 10.0, 50.0, 50.0]]), torch.tensor([0])
+    found = {"boxes": box + 100 * rank, "scores": torch.tensor([0.9]), "labels": label}
+    metric = pe.MeanAveragePrecision()
+    metric.update([found], [{"boxes": box, "labels": label}])
+    return [metric.compute(), metric.compute(sync=False), metric.compute()]

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import gloo_predictions
 import numpy as np
 import pytest
 import torch
+from processes import together
 from sklearn import metrics as sk
 from torch import Tensor, nn
 from torchmetrics import functional as tm
@@ -128,7 +130,7 @@ def test_binned_ranking(task: Any) -> None:
         targets = targets % 2
     for metric in (pe.AUROC, pe.AveragePrecision):
         exact = metric(task=task, scores="probabilities")
-        binned = metric(task=task, scores="probabilities", bins=10)
+        binned = metric(task=task, scores="probabilities", num_bins=10)
         assert counted(binned, scores, targets) == pytest.approx(
             counted(exact, scores, targets), abs=1e-12
         )
@@ -317,7 +319,7 @@ SCORES = torch.tensor([[0.3, 0.7], [0.6, 0.4]])
 TARGETS = torch.tensor([0, 1])
 FAMILIES: dict[str, Callable[[], CountedMetric]] = {
     "auroc": lambda: pe.AUROC(task="multiclass", scores="probabilities"),
-    "binned": lambda: pe.AUROC(task="multiclass", scores="probabilities", bins=5),
+    "binned": lambda: pe.AUROC(task="multiclass", scores="probabilities", num_bins=5),
     "calibration": lambda: pe.CalibrationError(scores="probabilities"),
     "log_loss": lambda: pe.LogLoss(scores="probabilities"),
     "confusion": pe.ConfusionMatrix,
@@ -365,10 +367,10 @@ def test_bad_batches(
     ("make", "message"),
     [
         (lambda: pe.AUROC(task="multiclass"), "must know what scores are"),
-        (lambda: pe.AUROC(task="binary", bins=5), "must know what scores are"),
+        (lambda: pe.AUROC(task="binary", num_bins=5), "must know what scores are"),
         (lambda: pe.AUROC(task="other"), "task must be"),
         (lambda: pe.AUROC(task="binary", average="micro"), "average must be"),
-        (lambda: pe.AUROC(task="binary", bins=1, scores="logits"), "at least 2"),
+        (lambda: pe.AUROC(task="binary", num_bins=1, scores="logits"), "at least 2"),
         (lambda: pe.LogLoss(scores="other"), "'logits' or 'probabilities'"),
         (lambda: pe.LogLoss(scores="logits", task="multilabel"), "task must be"),
         (lambda: pe.CalibrationError(scores="logits", num_bins=0), "positive"),
@@ -497,3 +499,13 @@ def test_detection() -> None:
     assert metric.compute() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="NaN or infinite"):
         metric.update([{**found, "boxes": box * torch.nan}], [target])
+
+
+def test_detection_on_two_processes() -> None:
+    """Images of all processes are judged together, or one's own, in any order."""
+    pytest.importorskip("pycocotools")
+    right, wrong = together(gloo_predictions.boxes, 2)
+    both = pytest.approx(right[0])
+    assert 0 < right[0] < 1
+    assert right == [both, pytest.approx(1.0), both]
+    assert wrong == [both, pytest.approx(0.0), both]

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
+from pretrain_eval import typing
 
 FROZEN = Path(__file__).parent / "frozen"
 KEYS = {
@@ -78,6 +79,7 @@ def surface():
         for name in home.__all__:
             value = getattr(home, name)
             lines += _lines(f"{home.__name__}.{name}", value)
+    lines += [f"{typing.__name__}.{name}" for name in typing.__all__]
     return sorted(lines)
 
 

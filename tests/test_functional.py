@@ -1,15 +1,256 @@
 """The public formulas on tensors."""
 
+import inspect
+import math
+import re
+
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as oracle
+from torchmetrics import functional as judge
 
+import pretrain_eval as pe
 from pretrain_eval import functional
 
 SCORES = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.randint(4, (200,), generator=torch.Generator().manual_seed(1))
 PREDICTED = SCORES.argmax(1)
+CHANCES = SCORES.double().softmax(1)
+ONE, HITS = SCORES[:, 0], (TARGETS == 0).long()
+LABELS = (SCORES.flip(0) > 0.3).long()
+NUMBERS = SCORES[:, :2].double(), SCORES[:, 2:].double()
+IMAGES = SCORES.reshape(5, 40, 4).movedim(2, 1).reshape(5, 4, 8, 5)
+REGIONS = TARGETS.reshape(5, 8, 5)
+
+METRICS = {
+    "accuracy": pe.Accuracy,
+    "auroc": pe.AUROC,
+    "average_precision": pe.AveragePrecision,
+    "balanced_accuracy": pe.BalancedAccuracy,
+    "calibration_error": pe.CalibrationError,
+    "cohen_kappa": pe.CohenKappa,
+    "confusion_matrix": pe.ConfusionMatrix,
+    "dice_score": pe.DiceScore,
+    "f1_score": pe.F1Score,
+    "log_loss": pe.LogLoss,
+    "matthews_corrcoef": pe.MatthewsCorrCoef,
+    "mean_absolute_error": pe.MeanAbsoluteError,
+    "mean_iou": pe.MeanIoU,
+    "mean_squared_error": pe.MeanSquaredError,
+    "perplexity": pe.Perplexity,
+    "precision": pe.Precision,
+    "r2_score": pe.R2Score,
+    "recall": pe.Recall,
+}
+SCORED = {"scores": "logits"}
+BINARY = {"task": "binary", "scores": "logits"}
+BY_LABEL = {"task": "multilabel", "scores": "logits"}
+MANY = {"task": "multiclass", "scores": "logits"}
+# Function, outputs, targets, options, and the value of somebody else's library.
+CASES = [
+    ("accuracy", SCORES, TARGETS, {}, oracle.accuracy_score(TARGETS, PREDICTED)),
+    ("accuracy", ONE, HITS, BINARY, oracle.accuracy_score(HITS, ONE > 0)),
+    (
+        "accuracy",
+        SCORES,
+        LABELS,
+        {**BY_LABEL, "per_label": True},
+        ((SCORES > 0) == LABELS).double().mean(0),
+    ),
+    (
+        "balanced_accuracy",
+        SCORES,
+        TARGETS,
+        {},
+        oracle.balanced_accuracy_score(TARGETS, PREDICTED),
+    ),
+    (
+        "cohen_kappa",
+        PREDICTED,
+        TARGETS,
+        {"num_classes": 4},
+        oracle.cohen_kappa_score(TARGETS, PREDICTED),
+    ),
+    (
+        "matthews_corrcoef",
+        ONE,
+        HITS,
+        BINARY,
+        oracle.matthews_corrcoef(HITS, ONE > 0),
+    ),
+    *(
+        (
+            "confusion_matrix",
+            SCORES,
+            TARGETS,
+            {"normalize": normalize},
+            oracle.confusion_matrix(TARGETS, PREDICTED, normalize=normalize),
+        )
+        for normalize in (None, "true", "pred", "all")
+    ),
+    (
+        "calibration_error",
+        SCORES,
+        TARGETS,
+        SCORED,
+        judge.classification.multiclass_calibration_error(CHANCES, TARGETS, 4, 15),
+    ),
+    ("log_loss", SCORES, TARGETS, SCORED, oracle.log_loss(TARGETS, CHANCES)),
+    ("log_loss", ONE, HITS, BINARY, oracle.log_loss(HITS, ONE.sigmoid())),
+    (
+        "perplexity",
+        SCORES[None],
+        TARGETS[None],
+        {},
+        math.exp(oracle.log_loss(TARGETS, CHANCES)),
+    ),
+    *(
+        (name, outputs, targets, options, theirs)
+        for name, judged in (
+            ("auroc", oracle.roc_auc_score),
+            ("average_precision", oracle.average_precision_score),
+        )
+        for outputs, targets, options, theirs in (
+            (ONE, HITS, {"task": "binary"}, judged(HITS, ONE)),
+            (
+                SCORES,
+                TARGETS,
+                MANY,
+                judged(np.eye(4)[TARGETS], CHANCES),
+            ),
+            (
+                SCORES,
+                LABELS,
+                {"task": "multilabel", "average": "none"},
+                judged(LABELS, SCORES, average=None),
+            ),
+        )
+    ),
+    ("mean_squared_error", *NUMBERS, {}, oracle.mean_squared_error(*NUMBERS)),
+    ("mean_absolute_error", *NUMBERS, {}, oracle.mean_absolute_error(*NUMBERS)),
+    (
+        "r2_score",
+        *NUMBERS,
+        {},
+        oracle.r2_score(NUMBERS[1].reshape(-1), NUMBERS[0].reshape(-1)),
+    ),
+    *(
+        (
+            name,
+            IMAGES,
+            REGIONS,
+            {"average": average},
+            theirs(
+                REGIONS.reshape(-1),
+                IMAGES.argmax(1).reshape(-1),
+                average=None if average == "none" else average,
+            ),
+        )
+        for average in ("macro", "micro", "weighted", "none")
+        for name, theirs in (
+            ("mean_iou", oracle.jaccard_score),
+            ("dice_score", oracle.f1_score),
+        )
+    ),
+    (
+        "dice_score",
+        IMAGES,
+        REGIONS,
+        {"average": "micro"},
+        judge.classification.multiclass_f1_score(IMAGES, REGIONS, 4, "micro"),
+    ),
+    (
+        "mean_iou",
+        IMAGES,
+        REGIONS,
+        {},
+        judge.classification.multiclass_jaccard_index(IMAGES, REGIONS, 4),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "outputs", "targets", "options", "theirs"), CASES)
+def test_another_library_and_the_class_agree(name, outputs, targets, options, theirs):
+    """The value of a function is another library's, and the class's to the bit."""
+    found = getattr(functional, name)(outputs, targets, **options)
+    # torch and torchmetrics compute in float32.
+    assert np.allclose(found, theirs, rtol=1e-6, atol=1e-12)
+    metric = METRICS[name](**options)
+    metric.update(outputs, targets)
+    assert found == metric.compute()
+    assert found == getattr(functional, name)(
+        targets=targets, outputs=outputs, **options
+    )
+
+
+def test_a_function_for_every_formula():
+    """Every metric of predictions has one, but for criteria and for boxes."""
+    steps = {"norm", "square_sums", "update_ratio"}
+    assert set(functional.__all__) == METRICS.keys() | steps
+    assert {case[0] for case in CASES} | {"precision", "recall", "f1_score"} == set(
+        METRICS
+    )
+    families = {
+        value
+        for value in vars(pe).values()
+        if inspect.isclass(value)
+        and issubclass(value, pe.Metric)
+        and value.__module__.startswith("pretrain_eval._metrics.predictions")
+    }
+    assert families - set(METRICS.values()) == {pe.Loss, pe.MeanAveragePrecision}
+
+
+def arguments(text):
+    """What a docstring says of each argument."""
+    section = re.search(r"Args:\n(.*?)(?:\n\n|\Z)", inspect.cleandoc(text), re.S)
+    found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section[1], re.M)
+    return {name: " ".join(said.split()) for name, said in found}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_function_takes_what_the_class_takes(name):
+    """Arguments, defaults and what is said of them are the class's, word for word."""
+    function, metric = getattr(functional, name), METRICS[name]
+    outputs, targets, *options = inspect.signature(function).parameters.values()
+    assert (outputs.name, targets.name) == ("outputs", "targets")
+    assert options == list(inspect.signature(metric).parameters.values())
+    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+    said = arguments(function.__doc__)
+    assert list(said) == ["outputs", "targets", *(option.name for option in options)]
+    if options:
+        of_class = arguments(metric.__doc__)
+        assert of_class == {key: said[key] for key in of_class}
+        assert len(of_class) == len(options)
+
+
+def test_nothing_is_kept():
+    """A function has no memory: one call is another's no batch before it."""
+    first = functional.accuracy(SCORES[:9], TARGETS[:9])
+    functional.accuracy(SCORES, TARGETS)
+    assert functional.accuracy(SCORES[:9], TARGETS[:9]) == first
+
+
+def test_what_is_wrong_raises_and_what_is_unknown_is_nan():
+    """A function refuses and warns as the class does, at the caller's line."""
+    with pytest.raises(ValueError, match=r"0\.\.3, got 9"):
+        functional.accuracy(SCORES, TARGETS.where(TARGETS != 0, 9))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'averag'"):
+        functional.precision(SCORES, TARGETS, averag="none")
+    with pytest.raises(ValueError, match="counted no sample"):
+        functional.mean_squared_error(torch.zeros(0), torch.zeros(0))
+    diverged = SCORES.clone()
+    diverged[0, 0] = math.nan
+    with pytest.warns(UserWarning, match="accuracy is NaN: 1 of the model's") as seen:
+        value = functional.accuracy(diverged, TARGETS)
+    assert math.isnan(value)
+    assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match="kappa is undefined"):
+        assert math.isnan(
+            functional.cohen_kappa(
+                torch.ones(3).long(), torch.ones(3).long(), num_classes=2
+            )
+        )
 
 
 @pytest.mark.parametrize("top_k", [1, 2])

@@ -26,6 +26,7 @@ BELOW = {
     "_scoring": {"_runs", "_optional"},
     "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics"},
+    "typing": {"_steps", "_metrics", "_training", "_runs", "_scoring"},
     "integrations": {"_steps", "_metrics", "_training", "_sweep", "_optional"},
 }
 SCORING = ("_runs", "_scoring", "plot")
@@ -52,9 +53,11 @@ def _imports(module: str) -> frozenset[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module in FILES:
-            # A face hands on a function of the name of the file that holds it.
-            names = {alias.name for alias in node.names} - _bound(node.module)
-            found |= {f"{node.module}.{name}" for name in names} or {node.module}
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                # A face hands on a function of the name of the file that holds it.
+                file = inner in FILES and alias.name not in _bound(node.module)
+                found.add(inner if file else node.module)
     return frozenset(found & FILES.keys())
 
 

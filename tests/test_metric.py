@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 from collections.abc import Callable
@@ -21,6 +22,8 @@ import pretrain_eval as pe
 from pretrain_eval._metrics.metric import CountedMetric
 from pretrain_eval._metrics.predictions import class_counters
 from pretrain_eval._metrics.predictions.class_counters import ClassCounter
+from pretrain_eval._metrics.predictions.decided import Decided
+from pretrain_eval.integrations import as_torchmetrics
 
 
 class Count(pe.Metric):
@@ -332,7 +335,7 @@ def test_a_device_gathers_what_is_wrong(
 ) -> None:
     """Flags wait on the device and raise at compute, whatever came after."""
     metric = pe.Accuracy(num_classes=2)
-    batch = class_counters.count_on_device(outputs, targets, 2, None, None, None, None)
+    batch = class_counters.count_on_device(Decided(outputs, targets, 2))
     metric.counts = metric.counter.add(metric.counts, batch)
     metric.update(torch.tensor([0, 1]), torch.tensor([1, 1]))
     if message is None:
@@ -518,6 +521,43 @@ def test_others_metrics_are_members() -> None:
     each = values["each"]
     assert isinstance(each, tuple)
     assert len(each) == 10
+
+
+class Told(Count):
+    """One's own metric that counts over processes."""
+
+    key = "told"
+
+    def compute(self, *, sync: bool = True) -> float:
+        """How many samples there were, twice where all processes are asked."""
+        return float(self.count * (1 + sync))
+
+
+def test_who_takes_sync_is_told() -> None:
+    """A `compute` without `sync` is one's own value; one with it hears what is asked."""
+    metrics = pe.MetricCollection(Told(), Count(), pe.Accuracy())
+    metrics.update(SCORES, torch.tensor([1, 0]))
+    everything = {"told": 4.0, "count": 2.0, "accuracy": 1.0}
+    assert metrics.compute() == everything
+    assert metrics.compute(sync=False) == everything | {"told": 2.0}
+    for metric, value in ((Told(), 2.0), (Count(), 2.0), (pe.Accuracy(), 1.0)):
+        adapted = as_torchmetrics(metric)
+        assert adapted(SCORES, torch.tensor([1, 0])) == value
+        assert adapted.compute() == everything[metric.key]
+
+
+def test_every_metric_of_the_library_takes_sync() -> None:
+    """Nobody needs to know of what kind a metric is to ask for its own value."""
+    metrics = [value for value in vars(pe).values() if inspect.isclass(value)]
+    metrics = [metric for metric in metrics if issubclass(metric, pe.Metric)]
+    takes = {m for m in metrics if "sync" in inspect.signature(m.compute).parameters}
+    assert set(metrics) - takes == {pe.Metric}
+    weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    with (steps := pe.GradNorm()).attach(optimizer):
+        weight.square().sum().backward()
+        optimizer.step()
+    assert steps.compute(sync=False) == steps.compute() == 10.0
 
 
 @pytest.mark.parametrize(

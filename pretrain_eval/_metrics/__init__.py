@@ -1,8 +1,16 @@
 """What a batch showed: metrics, several as one, and a measurement without a trace."""
 
 from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.counter import Counter
 from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
-from pretrain_eval._metrics.metric import CountedMetric, Metric, StepMetric, Value
+from pretrain_eval._metrics.metric import (
+    CountedMetric,
+    Metric,
+    StepMetric,
+    SupportsUpdate,
+    Value,
+    value_of,
+)
 from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
@@ -16,6 +24,7 @@ from pretrain_eval._metrics.optimization import (
     ZeroGradShare,
 )
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics.sums import SumMetric
 from pretrain_eval._metrics.undisturbed import evaluating
 from pretrain_eval._metrics.validate import validate
 from pretrain_eval._metrics.validation import Validation
@@ -23,6 +32,7 @@ from pretrain_eval._metrics.validation import Validation
 __all__ = [
     "Clipped",
     "CountedMetric",
+    "Counter",
     "Forward",
     "GradNorm",
     "GradNormBeforeClipping",
@@ -33,6 +43,8 @@ __all__ = [
     "ParameterNorm",
     "Skipped",
     "StepMetric",
+    "SumMetric",
+    "SupportsUpdate",
     "UpdateNorm",
     "UpdateRatio",
     "Validation",
@@ -46,4 +58,5 @@ __all__ = [
     "preserved_rng",
     "seed_all",
     "validate",
+    "value_of",
 ]

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.metric import (
     CountedMetric,
-    DeferredMetric,
     Metric,
     StepMetric,
     SupportsUpdate,
     Value,
+    value_of,
 )
 from pretrain_eval._metrics.sync import fetch, fetch_counts
 from pretrain_eval._steps import (
@@ -127,28 +126,25 @@ class MetricCollection:
                 one all_reduce; every process must then call this.
         """
         counted = [m for m in self._metrics.values() if isinstance(m, CountedMetric)]
-        deferred = {
+        states = {
             key: list(metric.state())
             for key, metric in self._metrics.items()
-            if isinstance(metric, DeferredMetric)
-            and not isinstance(metric, CountedMetric)
+            if isinstance(metric, StepMetric)
         }
-        counts, states = fetch_counts(
-            counted, [t for tensors in deferred.values() for t in tensors], sync=sync
-        )
-        sums, rest = iter(counts), iter(states)
+        tensors = [tensor for state in states.values() for tensor in state]
+        counts, fetched = fetch_counts(counted, tensors, sync=sync)
+        sums, rest = iter(counts), iter(fetched)
         values: dict[str, Value] = {}
         for key, metric in self._metrics.items():
             if isinstance(metric, CountedMetric):
                 values[key] = metric.reported(next(sums))
-            elif isinstance(metric, DeferredMetric):
-                state = [next(rest) for _ in deferred[key]]
+            elif isinstance(metric, StepMetric):
+                state = [next(rest) for _ in states[key]]
                 values[key] = metric.value(*state)
-                if isinstance(metric, StepMetric):
-                    parts = metric.parts(*state)
-                    values |= {part_key(key, name): parts[name] for name in parts}
+                parts = metric.parts(*state)
+                values |= {part_key(key, name): parts[name] for name in parts}
             else:
-                values[key] = _plain_value(metric.compute())
+                values[key] = value_of(metric, sync=sync)
         return values
 
     def merge(self, other: MetricCollection) -> None:
@@ -278,16 +274,3 @@ def _add_batch(metrics: Sequence[CountedMetric], batch: Held) -> None:
             # The old vector is kept too, so that nothing else takes its identity.
             others[id(counts)] = counts, metric.counter.add(counts, batch)
         metric.counts = others[id(counts)][1]
-
-
-def _plain_value(value: object) -> Value:
-    if isinstance(value, Tensor | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Sequence):
-        return tuple(_plain_value(each) for each in value)
-    if isinstance(value, Mapping):
-        raise TypeError(
-            f"a metric in a collection computes numbers, got {sorted(value)}; add its"
-            " members one by one"
-        )
-    return float(value)  # type: ignore[arg-type] # whatever has __float__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +17,47 @@ Array = np.ndarray | Tensor
 # What a metric holds: sums, or the rows that it has seen, in pieces.
 Held = Array | tuple[Tensor, ...]
 
-# The last entries of sums: how many targets and predictions were out of range, how
-# many scores were declared as probabilities and are none, how many were not finite.
-FLAGS = 4
+
+class Flags(NamedTuple):
+    """Where entries of a batch are wrong, a mask for each way to be so.
+
+    How many are stands behind the sums of a batch, in this order. None is nowhere.
+
+    Attributes:
+        targets: Out of range.
+        predictions: Out of range.
+        probabilities: Scores that were declared as probabilities and are none.
+        outputs: NaN or infinite.
+    """
+
+    targets: Tensor | None = None
+    predictions: Tensor | None = None
+    probabilities: Tensor | None = None
+    outputs: Tensor | None = None
+
+    def behind(self, sums: Tensor, keep: Tensor) -> Tensor:
+        """The sums, flat, and behind them how many of the kept entries are wrong."""
+        zero = torch.zeros_like(keep.sum())
+        wrong = [
+            zero if mask is None else (keep & mask.reshape(keep.shape)).sum()
+            for mask in self
+        ]
+        return torch.cat((sums.reshape(-1), torch.stack(wrong).to(sums.dtype)))
+
+
+FLAGS = len(Flags._fields)
+
+
+class Words(NamedTuple):
+    """What to say of each of the `Flags`, after how many there are."""
+
+    targets: str = "targets are out of range"
+    predictions: str = "predictions are out of range"
+    probabilities: str = "scores were declared as probabilities and are none"
+    outputs: str = "of the model's outputs are NaN or infinite"
+
+
+DROPS = "; a value that marks rows to drop is given by ignore_index=..."
 
 
 class Counter(ABC):
@@ -29,10 +68,11 @@ class Counter(ABC):
     changed in place: several metrics may hold the same.
     """
 
+    #: What batches with counts of other lengths differ in.
+    entries: ClassVar[str] = "classes"
+
     @abstractmethod
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Array:
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Array:
         """The counts of one batch."""
 
     @property
@@ -41,14 +81,16 @@ class Counter(ABC):
         """The length of what is held, None where batches decide it."""
 
     @abstractmethod
-    def batch(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Held:
+    def batch(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Held:
         """The same to be held, checked where that needs no wait for a device."""
 
     @abstractmethod
     def add(self, counts: Held | None, batch: Held) -> Held:
         """What is held after one more batch."""
+
+    def merges(self, other: Counter) -> bool:
+        """Whether what the other one has counted may be added."""
+        return self == other
 
     @abstractmethod
     def whole(self, counts: Held) -> Tensor:
@@ -66,18 +108,20 @@ class Counter(ABC):
     def num_unknown(self, counts: np.ndarray) -> int:
         """How many outputs were NaN or infinite, so that no value can be known."""
 
+    def words(self, counts: np.ndarray) -> Words:
+        """What to say of what is wrong in the counts."""
+        return Words()
+
+    def unflagged(self, counts: np.ndarray) -> np.ndarray:
+        """What a value is made of."""
+        return counts
+
 
 class SumCounter(Counter):
-    """Counts a vector that ends with `FLAGS` flags; vectors of batches add up."""
-
-    @abstractmethod
-    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
-        """What to say of bad targets, predictions and probabilities."""
+    """Counts a vector that ends with `Flags`; vectors of batches add up."""
 
     @override
-    def batch(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Held:
+    def batch(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Held:
         require_one_device(outputs, targets)
         counts = self.count(outputs, targets, weights)
         # Counts in numpy were checked on the way.
@@ -91,8 +135,8 @@ class SumCounter(Counter):
             return batch
         if len(counts) != len(batch):
             raise ValueError(
-                f"this batch has other classes than the ones before it:"
-                f" {len(batch)} counters after {len(counts)}"
+                f"this batch has other {self.entries} than the ones before it:"
+                f" {len(batch) - FLAGS} counters after {len(counts) - FLAGS}"
             )
         if isinstance(counts, np.ndarray) and isinstance(batch, np.ndarray):
             total: np.ndarray = counts + batch
@@ -113,13 +157,16 @@ class SumCounter(Counter):
     def check(self, counts: np.ndarray) -> None:
         flags = counts[-FLAGS:-1]
         if flags.any():
-            words = self.complaints(counts)
-            raised = [word for word, flag in zip(words, flags, strict=True) if flag]
-            raise ValueError("; ".join(raised))
+            said = zip(flags.astype(int), self.words(counts), strict=False)
+            raise ValueError("; ".join(f"{n} {words}" for n, words in said if n))
 
     @override
     def num_unknown(self, counts: np.ndarray) -> int:
         return int(counts[-1])
+
+    @override
+    def unflagged(self, counts: np.ndarray) -> np.ndarray:
+        return counts[:-FLAGS]
 
 
 class RowCounter(Counter):
@@ -136,9 +183,7 @@ class RowCounter(Counter):
         return None
 
     @override
-    def batch(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Held:
+    def batch(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Held:
         require_one_device(outputs, targets)
         (rows,) = _tensors(self.count(outputs, targets, weights))
         if rows.is_cpu:
@@ -151,7 +196,7 @@ class RowCounter(Counter):
         for piece in _tensors(batch):
             if pieces and pieces[0].shape[1] != piece.shape[1]:
                 raise ValueError(
-                    "this batch has other classes than the ones before it:"
+                    f"this batch has other {self.entries} than the ones before it:"
                     f" {piece.shape[1]} columns after {pieces[0].shape[1]}"
                 )
             pieces.append(piece)

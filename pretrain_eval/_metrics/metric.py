@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from inspect import signature
 from typing import Any, ClassVar, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
@@ -50,8 +51,33 @@ class SupportsUpdate(Protocol):
 class Metric(ABC):
     """A quantity that is updated batch by batch and computed when asked.
 
+    A metric of one's own gives a `key` and three methods, and then is a member of a
+    `MetricCollection`, measured by `validate` and taken by the adapters. One that is
+    a function of sums over samples is shorter as a `SumMetric`.
+
+    Every metric of this library also takes `compute(sync=False)`, the value of this
+    process alone. One of your own may: where `compute` has an argument `sync`, it is
+    told, and where it has none, its value counts as this process's own.
+
     Attributes:
         key: The name of the value in a collection, a record and a picture.
+
+    >>> class Count(Metric):
+    ...     key = "count"
+    ...     count = 0
+    ...
+    ...     def update(self, outputs, targets):
+    ...         self.count += len(targets)
+    ...
+    ...     def compute(self):
+    ...         return float(self.count)
+    ...
+    ...     def reset(self):
+    ...         self.count = 0
+    >>> metric = Count()
+    >>> metric.update(torch.zeros(3, 2), torch.zeros(3))
+    >>> metric.compute()
+    3.0
     """
 
     key: str
@@ -69,26 +95,32 @@ class Metric(ABC):
         """Forget everything since the last reset."""
 
 
-class DeferredMetric(Metric):
-    """A metric whose state lies on the device until it is asked for.
+def value_of(metric: Metric | SupportsUpdate, *, sync: bool) -> Value:
+    """The metric's value in plain numbers.
 
-    A collection fetches the states of all such metrics together, in one transfer.
+    Args:
+        metric: Told of `sync` where its `compute` takes it.
+        sync: Whether the value is of all processes, or of this one alone.
     """
-
-    @abstractmethod
-    def state(self) -> Sequence[Tensor]:
-        """Tensors that hold everything since the last reset."""
-
-    @abstractmethod
-    def value(self, *state: np.ndarray) -> Value:
-        """The value, a pure function of the fetched `state` in float64."""
-
-    @override
-    def compute(self) -> Value:
-        return self.value(*fetch(self.state()))
+    told = {"sync": sync} if "sync" in signature(metric.compute).parameters else {}
+    return plain_value(metric.compute(**told))
 
 
-class CountedMetric(DeferredMetric):
+def plain_value(value: object) -> Value:
+    """Numbers of whatever kind as floats and tuples of them."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Sequence):
+        return tuple(plain_value(entry) for entry in value)
+    if isinstance(value, Mapping):
+        raise TypeError(
+            f"a metric in a collection computes numbers, got {sorted(value)}; add its"
+            " members one by one"
+        )
+    return float(value)  # type: ignore[arg-type] # whatever has __float__
+
+
+class CountedMetric(Metric):
     """A metric of sums over samples, whatever the batches and processes.
 
     Sums of equal `counter`s are counted once in a collection. They are vectors that
@@ -98,10 +130,20 @@ class CountedMetric(DeferredMetric):
         counter: What is counted of a batch.
     """
 
+    counts: Held | None = None
+    agreed_size: int | None = None
+
     def __init__(self, counter: Counter) -> None:
-        self.counter = counter
-        self.counts: Held | None = None
-        self.agreed_size: int | None = None
+        self._counter = counter
+
+    @property
+    def counter(self) -> Counter:
+        """What is counted of a batch."""
+        return self._counter
+
+    @abstractmethod
+    def formula(self, sums: np.ndarray) -> Value:
+        """The value, a pure function of what was counted, in float64."""
 
     @override
     def update(
@@ -114,8 +156,9 @@ class CountedMetric(DeferredMetric):
             targets: What is right.
             weights: One a sample; a boolean mask keeps samples, exactly.
         """
-        batch = self.counter.batch(outputs, targets, weights)
-        self.counts = self.counter.add(self.counts, batch)
+        counter = self.counter
+        batch = counter.batch(outputs, targets, weights)
+        self.counts = counter.add(self.counts, batch)
 
     @override
     def compute(self, *, sync: bool = True) -> Value:
@@ -125,31 +168,25 @@ class CountedMetric(DeferredMetric):
             sync: Sum over the processes of torch.distributed, where it was started;
                 every process must then call this.
         """
-        (counts,), _ = fetch_counts([self], [], sync=sync)
+        (counts,), _ = fetch_counts([self], sync=sync)
         return self.reported(counts)
 
     @final
     def reported(self, counts: np.ndarray) -> Value:
         """The value of fetched counts; NaN, with a warning, where it is unknown."""
-        num_unknown = self.counter.num_unknown(counts)
-        if not num_unknown:
-            return self.value(counts)
-        warnings.warn(
-            f"{self.key} is NaN: {num_unknown} of the model's outputs are NaN or"
-            " infinite",
-            stacklevel=3,
-        )
-        return _unknown(self.value(counts))
+        counter = self.counter
+        num_unknown = counter.num_unknown(counts)
+        if num_unknown:
+            warnings.warn(
+                f"{self.key} is NaN: {num_unknown} {counter.words(counts).outputs}",
+                stacklevel=3,
+            )
+        value = self.formula(counter.unflagged(counts))
+        return _unknown(value) if num_unknown else value
 
     @override
     def reset(self) -> None:
         self.counts = None
-
-    @override
-    def state(self) -> Sequence[Tensor]:
-        if self.counts is None:
-            raise RuntimeError(f"{self.key} has seen no batch since its last reset")
-        return [self.counter.whole(self.counts)]
 
     @final
     def require_samples(self, num_samples: float) -> float:
@@ -164,13 +201,14 @@ class CountedMetric(DeferredMetric):
     @final
     def merge(self, other: CountedMetric) -> None:
         """Count what `other` has counted, too."""
-        if type(other) is not type(self) or other.counter != self.counter:
+        counter = self.counter
+        if type(other) is not type(self) or not counter.merges(other.counter):
             raise ValueError(
                 f"{self.key} can merge what was counted alike, got {other.counter}"
-                f" for {self.counter}"
+                f" for {counter}"
             )
         if other.counts is not None:
-            self.counts = self.counter.add(self.counts, other.counts)
+            self.counts = counter.add(self.counts, other.counts)
 
     @final
     def state_dict(self) -> dict[str, Any]:
@@ -193,10 +231,11 @@ class CountedMetric(DeferredMetric):
         self.counts = None if counts is None else self.counter.kept(counts.clone())
 
 
-class StepMetric(DeferredMetric):
+class StepMetric(Metric):
     """A metric of the optimizer's step; `attach` tells it when one happens.
 
     A member overrides `before_step` or `after_step` and calls `record` once a step.
+    What it reads of a step, `Step` documents.
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their mean,
@@ -207,6 +246,23 @@ class StepMetric(DeferredMetric):
 
     Raises:
         ValueError: The statistic is none of the three.
+
+    >>> class LargestGradient(StepMetric):
+    ...     key = "largest_gradient"
+    ...
+    ...     def before_step(self, step):
+    ...         grads = [parameter.grad for parameter in step.parameters]
+    ...         self.largest = torch.stack([grad.abs().max() for grad in grads]).max()
+    ...
+    ...     def after_step(self, step):
+    ...         self.record(step, self.largest)
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.1)
+    >>> with (metric := LargestGradient()).attach(optimizer):
+    ...     weight.square().sum().backward()
+    ...     optimizer.step()
+    >>> metric.compute()
+    8.0
     """
 
     #: Whether skipped steps count in the statistic.
@@ -255,7 +311,16 @@ class StepMetric(DeferredMetric):
         """A step metric reads steps; batches mean nothing to it."""
 
     @override
+    def compute(self, *, sync: bool = True) -> Value:
+        """The statistic of the steps since the last reset.
+
+        Args:
+            sync: Means nothing to a step, which was measured with its whole gradient.
+        """
+        return self.value(*fetch(self.state()))
+
     def state(self) -> Sequence[Tensor]:
+        """Tensors that hold everything since the last reset."""
         folds = self.log.folds()
         if not folds:
             raise RuntimeError(
@@ -264,8 +329,8 @@ class StepMetric(DeferredMetric):
             )
         return folds
 
-    @override
     def value(self, *state: np.ndarray) -> Value:
+        """The value from the fetched `state`."""
         return self.parts(*state)[""]
 
     @final
@@ -298,15 +363,32 @@ class StepMetric(DeferredMetric):
     ) -> Attachment:
         """Watch the optimizer's steps until the handle is closed.
 
-        See `MetricCollection.attach`.
+        Args:
+            optimizer: Watched, never changed. Several ones count together: a step is
+                over when each of them has stepped, or one steps again.
+            model: Gives the parameters their names, where the metric asks for them.
+            every: Steps 1, 1 + every, 1 + 2·every, ... are measured, the others cost
+                nothing. Steps of the optimizer, not batches.
+
+        Returns:
+            A context manager with `close`, and with a `clip_grad_norm_` that the
+            metrics of clipping see.
+
+        Raises:
+            ValueError: The optimizer holds no parameters, the metric is attached
+                already, or `every` is not positive.
+            TypeError: It is no optimizer and wraps none.
         """
         return watch(optimizer, [self], model, every=every)
 
     @final
     def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:
-        """Measure the step that happens inside the block.
+        """Measure the step that happens inside the block, where nothing can be hooked.
 
-        See `MetricCollection.step`.
+        Gradients are read as they are when the block begins.
+
+        Args:
+            model: What the step moves: a model or its parameters.
         """
         return watched_step(model, [self])
 

@@ -19,6 +19,12 @@ class GradNorm(StepMetric):
     a gradient count as zero. With a closure, the gradient of its first evaluation,
     which is the one at θ_t.
 
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
+
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -48,6 +54,12 @@ class ZeroGradShare(StepMetric):
     Weights that this batch taught nothing: behind a ReLU that is never active, or of
     words that do not occur. A parameter without a gradient counts with all its entries,
     so that it does not matter whether `zero_grad` sets gradients to zero or to None.
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -82,6 +94,12 @@ class GradParameterCosine(StepMetric):
     where their length changes no output, as before a normalisation. NaN where gradient
     or parameters are all zero.
 
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
+
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -114,6 +132,12 @@ class UpdateNorm(StepMetric):
     The real movement of the weights: momentum, weight decay and the optimizer's
     preconditioning count.
 
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
+
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -139,6 +163,12 @@ class UpdateNorm(StepMetric):
 @final
 class ParameterNorm(StepMetric):
     """Size of what the step started from, ‖θ_t‖₂ over all parameters.
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -167,6 +197,12 @@ class UpdateRatio(StepMetric):
     """Relative size of one update, ‖θ_{t+1} − θ_t‖₂ / ‖θ_t‖₂.
 
     Infinite where all parameters were zero and one moved, NaN where none moved.
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Besides the total, values per "parameter", per "module", or per whatever
+            label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -198,6 +234,11 @@ class GradNormBeforeClipping(StepMetric):
 
     Clip by the handle's `clip_grad_norm_`, or hand the norm over by its `hand_over`.
 
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Means nothing here: the value has no parts.
+
     Raises:
         RuntimeError: In the step, where neither was called before it.
 
@@ -226,6 +267,11 @@ class Clipped(StepMetric):
     """Share of the steps whose gradient was made smaller by clipping, in [0, 1].
 
     Clipping is seen as by `GradNormBeforeClipping`, and a step without it raises alike.
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Means nothing here: the value has no parts.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -264,6 +310,11 @@ class Skipped(StepMetric):
     Only fused optimizers skip by themselves; GradScaler does not even call another
     one's `step`, and what is not called is no step here.
 
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Means nothing here: the value has no parts.
+
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -286,6 +337,11 @@ class Skipped(StepMetric):
 @final
 class LearningRate(StepMetric):
     """The first parameter group's learning rate; the others' as parts `group 1`, ....
+
+    Args:
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value or the largest, "max".
+        per: Means nothing here: the parts are groups.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))

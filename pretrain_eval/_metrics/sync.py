@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pretrain_eval._metrics.counter import Counter, Held, RowCounter
+from pretrain_eval._metrics.counter import FLAGS, Counter, Held, RowCounter
 
 
 class Holder(Protocol):
@@ -18,15 +18,29 @@ class Holder(Protocol):
 
     Attributes:
         key: Its name in an error.
-        counter: What is counted.
         counts: What was counted, None before the first batch.
         agreed_size: The length that the processes met, once they told each other.
     """
 
     key: str
-    counter: Counter
     counts: Held | None
     agreed_size: int | None
+
+    @property
+    def counter(self) -> Counter:
+        """What is counted."""
+
+
+class Rows(NamedTuple):
+    """How the rows of all processes lie one behind another.
+
+    Attributes:
+        width: Entries a row.
+        starts: Where the entries of each process start, and where the last ones end.
+    """
+
+    width: int
+    starts: list[int]
 
 
 def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
@@ -34,16 +48,15 @@ def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     fetched: list[np.ndarray] = [np.empty(0)] * len(tensors)
     for device in dict.fromkeys(tensor.device for tensor in tensors):
         places = [i for i, tensor in enumerate(tensors) if tensor.device == device]
-        parts = _parts(
-            _flat([tensors[i] for i in places]), [tensors[i] for i in places]
-        )
-        for i, part in zip(places, parts, strict=True):
-            fetched[i] = part
+        here = [tensors[place] for place in places]
+        parts = _parts(_flat(here), here)
+        for place, part in zip(places, parts, strict=True):
+            fetched[place] = part
     return fetched
 
 
 def fetch_counts(
-    holders: Sequence[Holder], others: Sequence[Tensor], *, sync: bool
+    holders: Sequence[Holder], others: Sequence[Tensor] = (), *, sync: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """What each holder has counted, and the other tensors, in float64.
 
@@ -59,13 +72,14 @@ def fetch_counts(
         counts = _fetch_from_all(holders)
         fetched = fetch(others)
     else:
+        # What several hold together is fetched once.
         held = {id(holder.counts): _own(holder) for holder in holders}
-        parts = fetch([*held.values(), *others])
-        by_identity = dict(zip(held, parts, strict=False))
-        counts = [by_identity[id(holder.counts)] for holder in holders]
-        fetched = parts[len(held) :]
-    for holder, each in zip(holders, counts, strict=True):
-        holder.counter.check(each)
+        parts = iter(fetch([*held.values(), *others]))
+        fetched_held = {identity: next(parts) for identity in held}
+        counts = [fetched_held[id(holder.counts)] for holder in holders]
+        fetched = list(parts)
+    for holder, counted in zip(holders, counts, strict=True):
+        holder.counter.check(counted)
     return counts, fetched
 
 
@@ -77,9 +91,14 @@ def num_processes() -> int:
 
 
 def _own(holder: Holder) -> Tensor:
+    """What this process has counted."""
     if holder.counts is None:
-        raise RuntimeError(f"{holder.key} has seen no batch since its last reset")
+        raise _no_batch(holder)
     return holder.counter.whole(holder.counts)
+
+
+def _no_batch(holder: Holder) -> RuntimeError:
+    return RuntimeError(f"{holder.key} has seen no batch since its last reset")
 
 
 def _fetch_from_all(holders: Sequence[Holder]) -> list[np.ndarray]:
@@ -88,68 +107,108 @@ def _fetch_from_all(holders: Sequence[Holder]) -> list[np.ndarray]:
     Every process sends alike, whatever its metrics hold together. Rows travel in a
     sum too, each process' in a place of its own among zeros.
     """
-    offsets = _agree(holders)
+    layouts = _agree(holders)
     tensors = []
     for holder in holders:
         if holder.agreed_size == 0:
-            raise RuntimeError(f"{holder.key} has seen no batch since its last reset")
-        if not isinstance(holder.counter, RowCounter):
-            size = holder.counter.size or holder.agreed_size or 0
-            tensors.append(torch.zeros(size) if holder.counts is None else _own(holder))
-            continue
-        width, starts = offsets[id(holder)]
-        room = torch.zeros(starts[-1] // width, width, dtype=torch.float64)
-        if holder.counts is not None:
-            rank = dist.get_rank()
-            flat = _own(holder).detach().reshape(-1)
-            room.view(-1)[starts[rank] : starts[rank + 1]] = flat
-        tensors.append(room)
+            raise _no_batch(holder)
+        if id(holder) in layouts:
+            tensors.append(_rows_in_place(holder, layouts[id(holder)]))
+        else:
+            tensors.append(_sums(holder))
     device = _collective_device()
     flat = _flat([tensor.to(device) for tensor in tensors])
     dist.all_reduce(flat)
     return _parts(flat, tensors)
 
 
-def _agree(holders: Sequence[Holder]) -> dict[int, tuple[int, list[int]]]:
+def _sums(holder: Holder) -> Tensor:
+    """This process' sums, zeros where it has seen no batch."""
+    if holder.counts is not None:
+        return _own(holder)
+    return torch.zeros(holder.counter.size or holder.agreed_size or 0)
+
+
+def _rows_in_place(holder: Holder, rows: Rows) -> Tensor:
+    """This process' rows, and zeros in the places of all others'."""
+    length = rows.starts[-1] // rows.width
+    room = torch.zeros(length, rows.width, dtype=torch.float64)
+    if holder.counts is not None:
+        rank = dist.get_rank()
+        own = slice(rows.starts[rank], rows.starts[rank + 1])
+        room.view(-1)[own] = _own(holder).detach().reshape(-1)
+    return room
+
+
+def _agree(holders: Sequence[Holder]) -> dict[int, Rows]:
     """Tell each other the sizes that only batches tell, in one all_reduce.
 
     Sums of a declared or agreed size need none, and where all are so, none is done.
 
     Returns:
-        For holders of rows their width and where each process's entries start.
+        The layout of holders of rows, by identity.
     """
-    rows = [h for h in holders if isinstance(h.counter, RowCounter)]
-    sums = [h for h in holders if h not in rows]
-    unknown = [h for h in sums if h.counter.size is None and not h.agreed_size]
-    if not unknown and not rows:
+    of_rows, unknown = [], []
+    for holder in holders:
+        if isinstance(holder.counter, RowCounter):
+            of_rows.append(holder)
+        elif holder.counter.size is None and not holder.agreed_size:
+            unknown.append(holder)
+    if not unknown and not of_rows:
         return {}
     numbers = []
     for holder in unknown:
-        size = 0 if holder.counts is None else len(_own(holder))
-        numbers += [size, -size or -(2**62)]
-    for holder in rows:
-        own = None if holder.counts is None else _own(holder)
-        sizes = [0] * dist.get_world_size()
-        sizes[dist.get_rank()] = 0 if own is None else own.numel()
-        numbers += [0 if own is None else own.shape[1], *sizes]
+        numbers += _own_length(holder)
+    for holder in of_rows:
+        numbers += _own_rows(holder)
+    told = iter(_largest(numbers))
+    for holder in unknown:
+        _learn_length(holder, told)
+    return {id(holder): _learn_rows(holder, told) for holder in of_rows}
+
+
+def _own_length(holder: Holder) -> list[int]:
+    """The length and its negative, whose largest is the least length of all."""
+    length = 0 if holder.counts is None else len(_own(holder))
+    return [length, -length or -(2**62)]
+
+
+def _learn_length(holder: Holder, told: Iterator[int]) -> None:
+    """Keep the length that all have agreed on, so that it is asked for once."""
+    most, least = next(told), -next(told)
+    if most and most != least:
+        raise ValueError(
+            f"{holder.key}: processes met different numbers of"
+            f" {holder.counter.entries},"
+            f" {least - FLAGS} and {most - FLAGS} counters"
+        )
+    holder.agreed_size = most
+
+
+def _own_rows(holder: Holder) -> list[int]:
+    """The width of rows, and how many entries each process has: zeros but for ours."""
+    sizes = [0] * dist.get_world_size()
+    if holder.counts is None:
+        return [0, *sizes]
+    own = _own(holder)
+    sizes[dist.get_rank()] = own.numel()
+    return [own.shape[1], *sizes]
+
+
+def _learn_rows(holder: Holder, told: Iterator[int]) -> Rows:
+    """Where the rows of each process go."""
+    width = next(told)
+    sizes = [next(told) for _ in range(dist.get_world_size())]
+    holder.agreed_size = sum(sizes)
+    return Rows(width, [0, *np.cumsum(sizes).tolist()])
+
+
+def _largest(numbers: Sequence[int]) -> list[int]:
+    """The largest of each number among the processes."""
     agreed = torch.tensor(numbers, dtype=torch.int64, device=_collective_device())
     dist.all_reduce(agreed, op=dist.ReduceOp.MAX)
-    told = iter(agreed.tolist())
-    for holder in unknown:
-        most, least = next(told), -next(told)
-        if most and most != least:
-            raise ValueError(
-                f"{holder.key}: processes met different numbers of classes,"
-                f" {least} and {most} counters"
-            )
-        holder.agreed_size = most
-    offsets = {}
-    for holder in rows:
-        width = next(told)
-        sizes = [next(told) for _ in range(dist.get_world_size())]
-        holder.agreed_size = sum(sizes)
-        offsets[id(holder)] = width, [0, *np.cumsum(sizes).tolist()]
-    return offsets
+    largest: list[int] = agreed.tolist()
+    return largest
 
 
 def _collective_device() -> torch.device:
@@ -163,9 +222,11 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _parts(flat: Tensor, tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    ends = np.cumsum([tensor.numel() for tensor in tensors])
-    parts = np.split(flat.cpu().numpy(), ends[:-1])
-    return [
-        part.reshape(tuple(tensor.shape))
-        for part, tensor in zip(parts, tensors, strict=True)
-    ]
+    """The flat tensor on the host, cut into arrays of the tensors' shapes."""
+    whole = flat.cpu().numpy()
+    parts, start = [], 0
+    for tensor in tensors:
+        end = start + tensor.numel()
+        parts.append(whole[start:end].reshape(tuple(tensor.shape)))
+        start = end
+    return parts

@@ -32,10 +32,13 @@ class Validation(StepMetric):
         loader: Held-out batches.
         metrics: One or several; each must compute one number.
         every: Optimizer steps between measurements; `len(train_loader)` for epochs.
-        forward: As for `validate`.
-        device: As for `validate`.
-        autocast: As for `validate`.
-        optimizer: As for `validate`.
+        forward: Called with model and batch, returns `(outputs, targets)`, for
+            batches of any other shape than `validate` reads.
+        device: Where batches are moved; by default where the model's parameters are.
+        autocast: The dtype to compute in where torch allows it, such as
+            `torch.bfloat16`.
+        optimizer: Needed where it keeps other weights for evaluation than for
+            training (schedule-free ones): it is switched, and back to the bit.
 
     >>> from pretrain_eval import Accuracy
     >>> model = nn.Linear(2, 2)

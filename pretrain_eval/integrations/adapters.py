@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain_eval._metrics import CountedMetric, Metric
+from pretrain_eval._metrics import Metric, value_of
 from pretrain_eval._optional import needs
 
 
@@ -26,6 +26,12 @@ def as_torchmetrics(metric: Metric) -> Any:
 
     Raises:
         ImportError: torchmetrics is not installed.
+
+    >>> from pretrain_eval import Accuracy
+    >>> metric = as_torchmetrics(Accuracy())
+    >>> metric.update(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
     """
     needs("torchmetrics")
     import torchmetrics
@@ -52,11 +58,7 @@ def as_torchmetrics(metric: Metric) -> Any:
             batch.reset()
             batch.update(outputs, targets)
             # One batch's value is this process' own: no collective a step.
-            value = (
-                batch.compute(sync=False)
-                if isinstance(batch, CountedMetric)
-                else batch.compute()
-            )
+            value = value_of(batch, sync=False)
             tensor = torch.tensor(value, dtype=torch.float64)
             self._forward_cache: Any = tensor
             self.update(outputs, targets)
@@ -77,6 +79,14 @@ def as_ignite(metric: Metric) -> Any:
 
     Raises:
         ImportError: ignite is not installed.
+
+    >>> from ignite.engine import Engine
+    >>> from pretrain_eval import Accuracy
+    >>> evaluator = Engine(lambda engine, batch: batch)
+    >>> as_ignite(Accuracy()).attach(evaluator, "accuracy")
+    >>> batch = torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1])
+    >>> evaluator.run([batch]).metrics
+    {'accuracy': 0.5}
     """
     needs("ignite")
     from ignite.metrics import Metric as IgniteMetric

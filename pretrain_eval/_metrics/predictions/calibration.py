@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import FLAGS, SumCounter
+from pretrain_eval._metrics.counter import FLAGS, Flags, SumCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions import formulas
 from pretrain_eval._metrics.predictions.probabilities import ScoreRows
-from pretrain_eval._metrics.predictions.shapes import Kind, Scores, flags
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores, check_scores
+from pretrain_eval._metrics.sync import fetch_counts
 
 
 @final
@@ -22,18 +24,16 @@ class ConfidenceCounter(SumCounter):
     """Samples, their confidence and their hits in each bin of confidence."""
 
     reader: ScoreRows
-    bins: int
+    num_bins: int
 
     @property
     @override
     def size(self) -> int:
-        return 3 * self.bins + FLAGS
+        return 3 * self.num_bins + FLAGS
 
     @override
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        scores, truth, each = self.reader.rows(outputs, targets, weights)
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        scores, truth, weights = self.reader.rows(outputs, targets, weights)
         if self.reader.task == "binary":
             confidence, hit = scores[:, 0], truth == 1
         else:
@@ -42,23 +42,21 @@ class ConfidenceCounter(SumCounter):
         improper, infinite = confidence.isinf(), confidence.isnan()
         confidence = confidence.nan_to_num(0.0, 0.0).double()
         # Bins are open on the left: (0, 1/n], (1/n, 2/n], ...
-        place = ((confidence * self.bins).ceil().long() - 1).clamp(0, self.bins - 1)
-        sums = torch.zeros(
-            3, self.bins, dtype=torch.float64, device=confidence.device
-        ).scatter_add_(
-            1, place.expand(3, -1), torch.stack((each, each * confidence, each * hit))
-        )
-        wrong = flags(each != 0, truth.isinf(), None, improper, infinite)
-        return torch.cat((sums.reshape(-1), wrong.double()))
+        place = (confidence * self.num_bins).ceil().long() - 1
+        place = place.clamp(0, self.num_bins - 1).expand(3, -1)
+        columns = torch.stack((weights, weights * confidence, weights * hit))
+        sums = columns.new_zeros(3, self.num_bins).scatter_add_(1, place, columns)
+        flags = Flags(truth.isinf(), None, improper, infinite)
+        return flags.behind(sums, weights != 0)
+
+    def bins(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples, Σ confidence and hits of each bin."""
+        samples, confidence, hits = sums.reshape(3, -1)
+        return samples, confidence, hits
 
     @override
-    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
-        bad = counts[-FLAGS:].astype(int)
-        return (
-            f"{bad[0]} targets are out of range",
-            "",
-            f"{bad[2]} rows of scores were declared as probabilities and are none",
-        )
+    def words(self, counts: np.ndarray) -> Words:
+        return Words(probabilities=f"rows of {Words().probabilities}")
 
 
 @final
@@ -78,6 +76,7 @@ class CalibrationError(CountedMetric):
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 
+    >>> import torch
     >>> metric = CalibrationError(scores="probabilities", task="binary", num_bins=2)
     >>> metric.update(torch.tensor([0.25, 0.75, 0.75]), torch.tensor([0, 1, 1]))
     >>> metric.compute()
@@ -97,28 +96,26 @@ class CalibrationError(CountedMetric):
     ) -> None:
         if task not in ("multiclass", "binary"):
             raise ValueError(f"{self.key} needs one class a sample, got {task!r}")
-        if scores not in ("logits", "probabilities"):
-            raise ValueError(
-                f"scores must be 'logits' or 'probabilities', got {scores!r}"
-            )
+        check_scores(scores, needed=True)
         if num_bins < 1:
             raise ValueError(f"num_bins must be positive, got {num_bins}")
         reader = ScoreRows(task, scores, ignore_index, class_dim)
-        super().__init__(ConfidenceCounter(reader, num_bins))
+        self._confidence = ConfidenceCounter(reader, num_bins)
+        super().__init__(self._confidence)
 
     @override
-    def value(self, *state: np.ndarray) -> Value:
-        each, confidence, hits = state[0][:-FLAGS].reshape(3, -1)
-        total = self.require_samples(each.sum())
-        return float(np.abs(hits - confidence).sum() / total)
+    def formula(self, sums: np.ndarray) -> Value:
+        samples, confidence, hits = self._confidence.bins(sums)
+        self.require_samples(samples.sum())
+        return formulas.calibration_error(samples, confidence, hits)
 
     def bins(self) -> dict[str, tuple[float, ...]]:
         """Samples, mean confidence and accuracy of each bin, NaN of empty ones."""
-        each, confidence, hits = self.state()[0].cpu().numpy()[:-FLAGS].reshape(3, -1)
-        means = np.full((2, len(each)), np.nan)
-        np.divide((confidence, hits), each, out=means, where=each > 0)
+        (counts,), _ = fetch_counts([self], sync=False)
+        sums = self.counter.unflagged(counts)
+        samples, confidence, hits = self._confidence.bins(sums)
         return {
-            "num_samples": tuple(each.tolist()),
-            "confidence": tuple(means[0].tolist()),
-            "accuracy": tuple(means[1].tolist()),
+            "num_samples": tuple(samples.tolist()),
+            "confidence": tuple(formulas.divide(confidence, samples, np.nan).tolist()),
+            "accuracy": tuple(formulas.divide(hits, samples, np.nan).tolist()),
         }

@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pretrain_eval._metrics.metric import Metric, Value
+from pretrain_eval._metrics.sync import num_processes
 from pretrain_eval._optional import needs
 
 Boxes = Sequence[Mapping[str, Tensor]]
@@ -28,6 +29,14 @@ class MeanAveragePrecision(Metric):
 
     Raises:
         ImportError: torchmetrics or pycocotools is not installed.
+
+    >>> import torch
+    >>> box, label = torch.tensor([[10.0, 10.0, 50.0, 50.0]]), torch.tensor([0])
+    >>> metric = MeanAveragePrecision()
+    >>> found = {"boxes": box, "scores": torch.tensor([0.9]), "labels": label}
+    >>> metric.update([found], [{"boxes": box, "labels": label}])
+    >>> round(metric.compute(), 6)
+    1.0
     """
 
     key = "map"
@@ -40,7 +49,14 @@ class MeanAveragePrecision(Metric):
     ) -> None:
         judge = needs("detection").MeanAveragePrecision
         thresholds = None if iou_threshold is None else [iou_threshold]
-        self._judge: Any = judge(box_format, iou_thresholds=thresholds)
+        self._judge: Any = judge(
+            box_format,
+            iou_thresholds=thresholds,
+            # The value of one process is no value of all, whichever is asked first.
+            compute_with_cache=False,
+            distributed_available_fn=self._is_summed,
+        )
+        self._sync = True
         self._num_images = 0
 
     @override
@@ -55,10 +71,20 @@ class MeanAveragePrecision(Metric):
         )
         self._num_images += len(targets)
 
+    def _is_summed(self) -> bool:
+        return self._sync and num_processes() > 1
+
     @override
-    def compute(self) -> Value:
+    def compute(self, *, sync: bool = True) -> Value:
+        """The value of everything since the last reset.
+
+        Args:
+            sync: Of the images of all processes of torch.distributed, where it was
+                started; every process must then call this.
+        """
         if not self._num_images:
             raise RuntimeError(f"{self.key} has seen no batch since its last reset")
+        self._sync = sync
         return float(self._judge.compute()["map"])
 
     @override

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import FLAGS, SumCounter
+from pretrain_eval._metrics.counter import DROPS, FLAGS, Flags, SumCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
+from pretrain_eval._metrics.predictions import formulas
+from pretrain_eval._metrics.predictions.probabilities import sum_to_one
 from pretrain_eval._metrics.predictions.shapes import (
     Kind,
     Scores,
-    class_dimension,
-    flags,
-    require_integers,
-    require_one_shape,
-    spread_weights,
+    check_scores,
+    entry_weights,
+    one_score,
+    score_rows,
     zeros_and_ones,
 )
 
@@ -35,14 +35,37 @@ class MeanCounter(SumCounter):
         return 2 + FLAGS
 
     @override
-    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
-        bad = counts[-FLAGS:].astype(int)
-        return (
-            f"{bad[0]} targets are out of range; a value that marks rows to drop is"
-            " given by ignore_index=...",
-            "",
-            f"{bad[2]} rows of scores were declared as probabilities and are none",
+    def words(self, counts: np.ndarray) -> Words:
+        said = Words()
+        return Words(
+            targets=said.targets + DROPS,
+            probabilities=f"rows of {said.probabilities}",
         )
+
+
+class MeanOfSamples(CountedMetric):
+    """The mean of one number an entry."""
+
+    @override
+    def formula(self, sums: np.ndarray) -> Value:
+        count, total = sums
+        return float(total / self.require_samples(count))
+
+
+class Surprises(NamedTuple):
+    """−log p of each target, and where it cannot be told.
+
+    Attributes:
+        losses: −log p(target), flat.
+        fits: Which targets are in range.
+        improper: Which rows were declared as probabilities and are none; None: none.
+        infinite: Which scores are NaN or infinite.
+    """
+
+    losses: Tensor
+    fits: Tensor
+    improper: Tensor | None
+    infinite: Tensor
 
 
 @final
@@ -56,73 +79,47 @@ class LogLikelihoodCounter(MeanCounter):
     class_dim: int | None
 
     @override
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         outputs = outputs.detach()
         if not outputs.is_floating_point():
             raise TypeError(f"scores must be floats, got {outputs.dtype}")
-        each = torch.ones(targets.shape, dtype=torch.float64, device=targets.device)
-        if weights is not None:
-            each = spread_weights(weights, targets).double().view(targets.shape)
-        if self.task == "binary":
-            losses, fits, improper, infinite = self._binary(outputs, targets)
-        else:
-            losses, fits, improper, infinite = self._multiclass(outputs, targets)
-        if self.ignore_index is not None:
-            each = each.where(targets != self.ignore_index, 0.0)
-        each = each.reshape(-1)
-        kept = each != 0
+        weights = entry_weights(targets, self.ignore_index, weights).reshape(-1)
+        read = self._binary if self.task == "binary" else self._multiclass
+        losses, fits, improper, infinite = read(outputs, targets)
+        kept = weights != 0
         losses = losses.where(kept & losses.isfinite(), 0.0)
-        sums = torch.stack((each.sum(), (each * losses).sum()))
-        return torch.cat((sums, flags(kept, ~fits, None, improper, infinite)))
+        sums = torch.stack((weights.sum(), (weights * losses).sum()))
+        return Flags(~fits, None, improper, infinite).behind(sums, kept)
 
-    def _multiclass(
-        self, outputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        require_integers(targets, "targets")
-        dim = class_dimension(outputs, targets, self.class_dim)
-        if dim is None:
-            raise ValueError(
-                "expected scores with a class dimension, got outputs and targets of"
-                f" shape {tuple(outputs.shape)}"
-            )
-        scores = outputs.movedim(dim, -1).reshape(-1, outputs.shape[dim])
+    def _multiclass(self, outputs: Tensor, targets: Tensor) -> Surprises:
+        scores = score_rows(outputs, targets, self.class_dim)
         targets = targets.reshape(-1).long()
         fits = (targets >= 0) & (targets < scores.shape[1])
         infinite = ~scores.isfinite().all(1)
-        improper = torch.zeros_like(infinite)
+        improper = None
         if self.scores == "logits":
-            scores = (
-                scores.double() if scores.dtype is torch.float64 else scores.float()
-            )
-            chances = scores.log_softmax(1)
+            double = scores.dtype is torch.float64
+            chances = (scores if double else scores.float()).log_softmax(1)
         else:
             scores = scores.double()
-            # Probabilities that were computed in half precision sum to 1 ± 1 %.
-            proper = (scores >= 0).all(1) & ((scores.sum(1) - 1).abs() < 0.01)
+            proper = (scores >= 0).all(1) & sum_to_one(scores)
             improper = ~proper & ~infinite
             chances = _log(scores)
         own = chances.gather(1, targets.where(fits, 0)[:, None])[:, 0]
-        return -own.double(), fits, improper, infinite
+        return Surprises(-own.double(), fits, improper, infinite)
 
-    def _binary(
-        self, outputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if outputs.shape == (*targets.shape, 1):
-            outputs = outputs.squeeze(-1)
-        require_one_shape(outputs, targets)
-        scores = outputs.reshape(-1).double()
+    def _binary(self, outputs: Tensor, targets: Tensor) -> Surprises:
+        scores = one_score(outputs, targets).reshape(-1).double()
         truth = zeros_and_ones(targets).reshape(-1)
         fits = (truth == 0) | (truth == 1)
         infinite = ~scores.isfinite()
         if self.scores == "logits":
             signed = torch.where(truth == 1, scores, -scores)
             losses = -nn.functional.logsigmoid(signed)
-            return losses, fits, torch.zeros_like(fits), infinite
+            return Surprises(losses, fits, None, infinite)
         own = torch.where(truth == 1, scores, 1 - scores)
         improper = ((scores < 0) | (scores > 1)) & ~infinite
-        return -_log(own), fits, improper, infinite
+        return Surprises(-_log(own), fits, improper, infinite)
 
 
 def _log(probabilities: Tensor) -> Tensor:
@@ -131,8 +128,8 @@ def _log(probabilities: Tensor) -> Tensor:
 
 
 @final
-class LogLoss(CountedMetric):
-    """Mean of −log p(target) over samples, in nats; lower is better.
+class LogLoss(MeanOfSamples):
+    """Mean of −log p(target) over samples, in nats, at least 0; lower is better.
 
     Args:
         scores: What scores are, "logits" or "probabilities".
@@ -141,6 +138,7 @@ class LogLoss(CountedMetric):
         ignore_index: Rows with this target are dropped.
         class_dim: Where the classes of scores lie, where shapes do not tell.
 
+    >>> import torch
     >>> metric = LogLoss(scores="probabilities")
     >>> metric.update(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([1, 0]))
     >>> metric.compute()
@@ -159,20 +157,20 @@ class LogLoss(CountedMetric):
     ) -> None:
         super().__init__(likelihoods(task, scores, ignore_index, class_dim))
 
-    @override
-    def value(self, *state: np.ndarray) -> Value:
-        return float(state[0][1] / self.require_samples(state[0][0]))
-
 
 @final
 class Perplexity(CountedMetric):
     """Exponential of the mean −log p(token); 1 is perfect, V is a guess among V.
 
+    Outputs are scores `(num_samples, num_tokens, vocabulary)`, targets
+    `(num_samples, num_tokens)`.
+
     Args:
-        scores: What scores `(num_samples, num_tokens, vocabulary)` are.
+        scores: What scores are, "logits" or "probabilities".
         ignore_index: Tokens with this target are dropped.
         class_dim: Where the vocabulary lies, where shapes do not tell.
 
+    >>> import torch
     >>> metric = Perplexity()
     >>> metric.update(torch.zeros(1, 3, 4), torch.tensor([[0, 1, -100]]))
     >>> round(metric.compute(), 6)
@@ -191,9 +189,9 @@ class Perplexity(CountedMetric):
         super().__init__(likelihoods("multiclass", scores, ignore_index, class_dim))
 
     @override
-    def value(self, *state: np.ndarray) -> Value:
-        mean = state[0][1] / self.require_samples(state[0][0])
-        return math.exp(mean) if mean < 700 else math.inf
+    def formula(self, sums: np.ndarray) -> Value:
+        count, total = sums
+        return formulas.perplexity(total, self.require_samples(count))
 
 
 def likelihoods(
@@ -202,8 +200,7 @@ def likelihoods(
     """The counter, of arguments that fit."""
     if task not in ("multiclass", "binary"):
         raise ValueError(f"task must be multiclass or binary, got {task!r}")
-    if scores not in ("logits", "probabilities"):
-        raise ValueError(f"scores must be 'logits' or 'probabilities', got {scores!r}")
+    check_scores(scores, needed=True)
     return LogLikelihoodCounter(task, scores, ignore_index, class_dim)
 
 
@@ -217,9 +214,7 @@ class LossCounter(MeanCounter):
     ignore_index: int | None
 
     @override
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         if weights is not None:
             raise TypeError("a criterion gives one mean, which weights cannot enter")
         with torch.no_grad():
@@ -234,13 +229,13 @@ class LossCounter(MeanCounter):
         loss = loss.where(num_entries > 0, 0.0)
         infinite = ~loss.isfinite()
         total = torch.where(infinite, 0.0, loss * num_entries)
-        wrong = flags(num_entries > 0, None, None, None, infinite)
-        return torch.cat((torch.stack((num_entries.double(), total)), wrong))
+        sums = torch.stack((num_entries.double(), total))
+        return Flags(outputs=infinite).behind(sums, num_entries > 0)
 
 
 @final
-class Loss(CountedMetric):
-    """The mean of a criterion over samples, whatever the batches.
+class Loss(MeanOfSamples):
+    """The mean of a criterion over samples, whatever the batches; lower is better.
 
     A criterion that averages over a batch counts as often as the batch has samples,
     or targets other than its own `ignore_index`; one with `reduction="none"` counts
@@ -251,7 +246,8 @@ class Loss(CountedMetric):
         criterion: Called with outputs and targets, such as `torch.nn.MSELoss()`.
         key: The name of the value.
 
-    >>> metric = Loss(nn.MSELoss())
+    >>> import torch
+    >>> metric = Loss(torch.nn.MSELoss())
     >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
     >>> metric.update(torch.tensor([1.0]), torch.tensor([1.0]))
     >>> metric.compute()
@@ -266,7 +262,3 @@ class Loss(CountedMetric):
         self.key = key
         ignore_index = getattr(criterion, "ignore_index", None)
         super().__init__(LossCounter(criterion, ignore_index))
-
-    @override
-    def value(self, *state: np.ndarray) -> Value:
-        return float(state[0][1] / self.require_samples(state[0][0]))

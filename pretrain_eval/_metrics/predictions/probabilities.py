@@ -10,11 +10,11 @@ from torch import Tensor
 from pretrain_eval._metrics.predictions.shapes import (
     Kind,
     Scores,
-    class_dimension,
-    require_integers,
+    entry_weights,
+    one_score,
     require_kind,
     require_one_shape,
-    spread_weights,
+    score_rows,
     zeros_and_ones,
 )
 
@@ -46,43 +46,32 @@ class ScoreRows:
         Targets are `(num_rows,)`, or as scores are for "multilabel"; infinite where
         out of range. Weights are of the targets' shape, 0 where a row is dropped.
         """
-        outputs = outputs.detach()
-        if self.task == "multiclass":
-            require_integers(targets, "targets")
-            dim = class_dimension(outputs, targets, self.class_dim)
-            if dim is None:
-                raise ValueError(
-                    "expected scores with a class dimension, got outputs and targets of"
-                    f" shape {tuple(outputs.shape)}"
-                )
-            scores = outputs.movedim(dim, -1).reshape(-1, outputs.shape[dim])
-            num_classes = scores.shape[1]
-            shape: tuple[int, ...] = (-1,)
-        else:
-            if self.task == "binary" and outputs.shape == (*targets.shape, 1):
-                outputs = outputs.squeeze(-1)
-            require_one_shape(outputs, targets)
-            targets = zeros_and_ones(targets)
-            shape = (-1,) if self.task == "binary" else tuple(targets.shape)
-            scores, num_classes = outputs.reshape(-1, *outputs.shape[1:]), 2
-            if self.task == "binary":
-                scores = outputs.reshape(-1, 1)
+        scores, targets, num_classes = self._read(outputs.detach(), targets)
         if not scores.is_floating_point():
             raise TypeError(f"scores must be floats, got {outputs.dtype}")
-        each = torch.ones(targets.shape, dtype=torch.float64, device=targets.device)
-        if weights is not None:
-            each = spread_weights(weights, targets).double().view(targets.shape)
-        if self.ignore_index is not None:
-            each = each.where(targets != self.ignore_index, 0.0)
-        each, targets = each.reshape(shape), targets.reshape(shape).long()
-        fits = (targets >= 0) & (targets < num_classes)
+        weights = entry_weights(targets, self.ignore_index, weights)
+        targets = targets.long()
+        if self.task != "multilabel":
+            weights, targets = weights.reshape(-1), targets.reshape(-1)
         wide = scores.double() if scores.dtype is torch.float64 else scores.float()
+        fits = (targets >= 0) & (targets < num_classes)
         truth = torch.where(fits, targets.to(wide.dtype), torch.inf)
         # What weighs nothing may be anything.
-        truth = truth.where(each != 0, 0.0)
+        heavy = weights != 0
         scores = self._probabilities(wide)
-        heavy = each[:, None] if each.ndim < scores.ndim else each
-        return scores.where(heavy != 0, 0.5), truth, each
+        heavy_scores = heavy if self.task == "multilabel" else heavy[:, None]
+        return scores.where(heavy_scores, 0.5), truth.where(heavy, 0.0), weights
+
+    def _read(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Rows of scores, integer targets, and how many classes these may be of."""
+        if self.task == "multiclass":
+            scores = score_rows(outputs, targets, self.class_dim)
+            return scores, targets, scores.shape[1]
+        if self.task == "binary":
+            scores = one_score(outputs, targets).reshape(-1, 1)
+            return scores, zeros_and_ones(targets), 2
+        require_one_shape(outputs, targets)
+        return outputs, zeros_and_ones(targets), 2
 
     def _probabilities(self, scores: Tensor) -> Tensor:
         finite = torch.where(scores.isfinite(), scores, torch.nan)
@@ -93,6 +82,11 @@ class ScoreRows:
             return finite.softmax(1) if self.task == "multiclass" else finite.sigmoid()
         fits = (scores >= 0) & (scores <= 1)
         if self.task == "multiclass":
-            # Probabilities that were computed in half precision sum to 1 ± 1 %.
-            fits &= ((scores.sum(1) - 1).abs() < 0.01)[:, None]
+            fits &= sum_to_one(scores)[:, None]
         return torch.where(fits | finite.isnan(), finite, torch.inf)
+
+
+def sum_to_one(scores: Tensor) -> Tensor:
+    """Which rows may be probabilities."""
+    # Those that were computed in half precision sum to 1 ± 1 %.
+    return (scores.sum(1) - 1).abs() < 0.01

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -13,12 +12,16 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import FLAGS, RowCounter, SumCounter
+from pretrain_eval._metrics.counter import FLAGS, Flags, RowCounter, SumCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
-from pretrain_eval._metrics.predictions.averages import average_of, undefined
-from pretrain_eval._metrics.predictions.classification import Absent
+from pretrain_eval._metrics.predictions import formulas
+from pretrain_eval._metrics.predictions.formulas import average_of, undefined
 from pretrain_eval._metrics.predictions.probabilities import ScoreRows
-from pretrain_eval._metrics.predictions.shapes import Kind, Scores, flags
+from pretrain_eval._metrics.predictions.ratios import Absent
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores, check_scores
+
+# Weights of positives and of negatives at each score, falling.
+Curve = tuple[np.ndarray, np.ndarray]
 
 
 @final
@@ -29,36 +32,32 @@ class ScoreCounter(RowCounter):
     reader: ScoreRows
 
     @override
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        scores, truth, each = self.reader.rows(outputs, targets, weights)
-        columns = [scores, truth, each.to(scores.dtype)]
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        scores, truth, weights = self.reader.rows(outputs, targets, weights)
+        columns = [scores, truth, weights.to(scores.dtype)]
         return torch.cat([c if c.ndim == 2 else c[:, None] for c in columns], 1)
 
-    def curves(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Weights of positives and negatives at each score, falling, a class each."""
-        length = rows.shape[1]
+    def curves(self, rows: np.ndarray) -> list[Curve]:
+        """One curve a class."""
         if self.reader.task == "multilabel":
-            third = length // 3
-            parts = [rows[:, [i, third + i, 2 * third + i]] for i in range(third)]
-            return [_curve(part[:, 0], part[:, 1] == 1, part[:, 2]) for part in parts]
-        scores, truth, each = rows[:, :-2], rows[:, -2], rows[:, -1]
+            labels = zip(*np.split(rows.T, 3), strict=True)
+            return [_curve(scores, hot == 1, heavy) for scores, hot, heavy in labels]
+        scores, truth, weights = rows[:, :-2], rows[:, -2], rows[:, -1]
         if self.reader.task == "binary":
-            return [_curve(scores[:, 0], truth == 1, each)]
+            return [_curve(scores[:, 0], truth == 1, weights)]
         return [
-            _curve(scores[:, label], truth == label, each)
-            for label in range(scores.shape[1])
+            _curve(column, truth == label, weights)
+            for label, column in enumerate(scores.T)
         ]
 
 
 @final
 @dataclass(frozen=True)
 class BinCounter(SumCounter):
-    """Weights of positives and negatives in each of `bins` equal bins of [0, 1]."""
+    """Weights of positives and negatives in each of `num_bins` equal bins of [0, 1]."""
 
     reader: ScoreRows
-    bins: int
+    num_bins: int
     num_classes: int | None
 
     @property
@@ -66,45 +65,30 @@ class BinCounter(SumCounter):
     def size(self) -> int | None:
         if self.num_classes is None:
             return None
-        return 2 * self.bins * self.num_classes + FLAGS
+        return 2 * self.num_bins * self.num_classes + FLAGS
 
     @override
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        scores, truth, each = self.reader.rows(outputs, targets, weights)
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        scores, truth, weights = self.reader.rows(outputs, targets, weights)
+        classes = torch.arange(scores.shape[1], device=scores.device)
         if truth.ndim == 1:
-            classes = torch.arange(scores.shape[1], device=scores.device)
-            wanted = classes[None] if self.reader.task == "multiclass" else 1
-            positive = truth[:, None] == wanted
-            each = each[:, None].expand_as(scores)
-        else:
-            positive = truth == 1
+            truth, weights = truth[:, None], weights[:, None].expand_as(scores)
+        wanted = classes if self.reader.task == "multiclass" else 1
+        positive = truth == wanted
         improper, infinite = scores.isinf(), scores.isnan()
-        place = (scores.nan_to_num(0.0, 0.0) * self.bins).long().clamp(0, self.bins - 1)
-        label = torch.arange(scores.shape[1], device=scores.device)
-        place = (label * 2 + positive.long()) * self.bins + place
-        counts = torch.zeros(
-            2 * self.bins * scores.shape[1], dtype=torch.float64, device=scores.device
-        )
-        counts.scatter_add_(0, place.reshape(-1), each.reshape(-1).contiguous())
-        bad_targets = (truth if truth.ndim == 2 else truth[:, None]).isinf()
-        bad_targets = bad_targets.expand_as(scores)
-        wrong = flags(each != 0, bad_targets, None, improper, infinite)
-        return torch.cat((counts, wrong.double()))
+        # One row of bins for each class and, in it, for negatives and for positives.
+        place = (scores.nan_to_num(0.0, 0.0) * self.num_bins).long()
+        place = place.clamp(0, self.num_bins - 1)
+        place = (classes * 2 + positive.long()) * self.num_bins + place
+        counts = weights.new_zeros(2 * self.num_bins * len(classes))
+        counts.scatter_add_(0, place.reshape(-1), weights.reshape(-1).contiguous())
+        bad_targets = truth.isinf().expand_as(scores)
+        flags = Flags(bad_targets, None, improper, infinite)
+        return flags.behind(counts, weights != 0)
 
-    @override
-    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
-        bad = counts[-FLAGS:].astype(int)
-        return (
-            f"{bad[0]} targets are out of range",
-            "",
-            f"{bad[2]} scores were declared as probabilities and are none",
-        )
-
-    def curves(self, counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Weights of positives and negatives in each bin, falling, a class each."""
-        bins = counts[:-FLAGS].reshape(-1, 2, self.bins)[:, :, ::-1]
+    def curves(self, sums: np.ndarray) -> list[Curve]:
+        """One curve a class, a point a bin."""
+        bins = sums.reshape(-1, 2, self.num_bins)[:, :, ::-1]
         return [(positives, negatives) for negatives, positives in bins]
 
 
@@ -115,12 +99,12 @@ class Ranking(CountedMetric):
         task: "binary": one score a sample. "multiclass": `(num_samples, num_classes)`.
             "multilabel": `(num_samples, num_labels)`.
         scores: "logits" or "probabilities"; needed for "multiclass", whose logits
-            order samples otherwise than its probabilities, and with `bins`.
+            order samples otherwise than its probabilities, and with `num_bins`.
         average: Of several classes: "macro", the mean; "weighted", weighted by
             targets; "none", one value a class.
         absent: What a class does whose value is undefined: "count", the average is
             NaN, with a warning; "drop", it is left out.
-        bins: Count scores in so many equal bins of [0, 1], in constant memory; by
+        num_bins: Count scores in so many equal bins of [0, 1], in constant memory; by
             default every sample is kept and the value is exact.
         num_classes: Classes or labels, where a process may see no batch at all.
         ignore_index: Rows with this target are dropped; entries for "multilabel".
@@ -134,50 +118,36 @@ class Ranking(CountedMetric):
         scores: Scores | None = None,
         average: Literal["macro", "weighted", "none"] = "macro",
         absent: Absent = "count",
-        bins: int | None = None,
+        num_bins: int | None = None,
         num_classes: int | None = None,
         ignore_index: int | None = None,
         class_dim: int | None = None,
     ) -> None:
-        if task not in ("binary", "multiclass", "multilabel"):
-            raise ValueError(
-                f"task must be binary, multiclass or multilabel, got {task!r}"
-            )
-        if scores not in (None, "logits", "probabilities"):
-            raise ValueError(
-                f"scores must be 'logits' or 'probabilities', got {scores!r}"
-            )
-        if scores is None and (bins is not None or task == "multiclass"):
+        _check_ranking(task, average, absent, num_bins)
+        check_scores(scores)
+        if scores is None and (num_bins is not None or task == "multiclass"):
             raise ValueError(
                 f"{self.key} must know what scores are: scores='logits' or"
                 " scores='probabilities'"
             )
-        if average not in ("macro", "weighted", "none"):
-            raise ValueError(
-                f"average must be macro, weighted or none, got {average!r}"
-            )
-        if absent not in ("count", "drop"):
-            raise ValueError(f"absent must be 'count' or 'drop', got {absent!r}")
-        if bins is not None and bins < 2:
-            raise ValueError(f"bins must be at least 2, got {bins}")
         # Exact orders need no sigmoid, which would tie what saturates.
-        exact = scores if task == "multiclass" or bins is not None else None
+        exact = scores if task == "multiclass" or num_bins is not None else None
         reader = ScoreRows(task, exact, ignore_index, class_dim)
-        counter: ScoreCounter | BinCounter = ScoreCounter(reader)
-        if bins is not None:
-            counter = BinCounter(reader, bins, 1 if task == "binary" else num_classes)
-        super().__init__(counter)
-        self._curves: Callable[[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]
-        self._curves = counter.curves
+        self._scores: ScoreCounter | BinCounter = ScoreCounter(reader)
+        if num_bins is not None:
+            num_columns = 1 if task == "binary" else num_classes
+            self._scores = BinCounter(reader, num_bins, num_columns)
+        super().__init__(self._scores)
         self._task, self._average, self._absent = task, average, absent
 
+    @staticmethod
     @abstractmethod
-    def area(self, positives: np.ndarray, negatives: np.ndarray) -> float:
+    def area(positives: np.ndarray, negatives: np.ndarray) -> float:
         """The value of one class, from weights at each score, falling."""
 
     @override
-    def value(self, *state: np.ndarray) -> Value:
-        curves = self._curves(state[0])
+    def formula(self, sums: np.ndarray) -> Value:
+        curves = self._scores.curves(sums)
         self.require_samples(sum(float(p.sum() + n.sum()) for p, n in curves))
         areas = np.array([self.area(*curve) for curve in curves])
         missing = np.flatnonzero(np.isnan(areas)).tolist()
@@ -200,6 +170,22 @@ class AUROC(Ranking):
     The area under the receiver operating characteristic, in [0, 1]; 0.5 is chance.
     Undefined where a class has no positives or no negatives.
 
+    Args:
+        task: "binary": one score a sample. "multiclass": `(num_samples, num_classes)`.
+            "multilabel": `(num_samples, num_labels)`.
+        scores: "logits" or "probabilities"; needed for "multiclass", whose logits
+            order samples otherwise than its probabilities, and with `num_bins`.
+        average: Of several classes: "macro", the mean; "weighted", weighted by
+            targets; "none", one value a class.
+        absent: What a class does whose value is undefined: "count", the average is
+            NaN, with a warning; "drop", it is left out.
+        num_bins: Count scores in so many equal bins of [0, 1], in constant memory; by
+            default every sample is kept and the value is exact.
+        num_classes: Classes or labels, where a process may see no batch at all.
+        ignore_index: Rows with this target are dropped; entries for "multilabel".
+        class_dim: Where the classes of scores lie, where shapes do not tell.
+
+    >>> import torch
     >>> metric = AUROC(task="binary")
     >>> metric.update(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]))
     >>> metric.compute()
@@ -207,14 +193,7 @@ class AUROC(Ranking):
     """
 
     key = "auroc"
-
-    @override
-    def area(self, positives: np.ndarray, negatives: np.ndarray) -> float:
-        pairs = positives.sum() * negatives.sum()
-        if pairs == 0:
-            return math.nan
-        below = negatives.sum() - np.cumsum(negatives)
-        return float((positives * (below + negatives / 2)).sum() / pairs)
+    area = staticmethod(formulas.auroc)
 
 
 @final
@@ -224,6 +203,22 @@ class AveragePrecision(Ranking):
     In [0, 1]; a random order gives the share of positives.
     Undefined where a class has no positives.
 
+    Args:
+        task: "binary": one score a sample. "multiclass": `(num_samples, num_classes)`.
+            "multilabel": `(num_samples, num_labels)`.
+        scores: "logits" or "probabilities"; needed for "multiclass", whose logits
+            order samples otherwise than its probabilities, and with `num_bins`.
+        average: Of several classes: "macro", the mean; "weighted", weighted by
+            targets; "none", one value a class.
+        absent: What a class does whose value is undefined: "count", the average is
+            NaN, with a warning; "drop", it is left out.
+        num_bins: Count scores in so many equal bins of [0, 1], in constant memory; by
+            default every sample is kept and the value is exact.
+        num_classes: Classes or labels, where a process may see no batch at all.
+        ignore_index: Rows with this target are dropped; entries for "multilabel".
+        class_dim: Where the classes of scores lie, where shapes do not tell.
+
+    >>> import torch
     >>> metric = AveragePrecision(task="binary")
     >>> metric.update(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1]))
     >>> metric.compute()
@@ -231,21 +226,21 @@ class AveragePrecision(Ranking):
     """
 
     key = "average_precision"
-
-    @override
-    def area(self, positives: np.ndarray, negatives: np.ndarray) -> float:
-        if positives.sum() == 0:
-            return math.nan
-        hits = np.cumsum(positives)
-        predicted = hits + np.cumsum(negatives)
-        filled = predicted > 0
-        precision = hits[filled] / predicted[filled]
-        return float((positives[filled] * precision).sum() / hits[-1])
+    area = staticmethod(formulas.average_precision)
 
 
-def _curve(
-    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _check_ranking(task: str, average: str, absent: str, num_bins: int | None) -> None:
+    if task not in ("binary", "multiclass", "multilabel"):
+        raise ValueError(f"task must be binary, multiclass or multilabel, got {task!r}")
+    if average not in ("macro", "weighted", "none"):
+        raise ValueError(f"average must be macro, weighted or none, got {average!r}")
+    if absent not in ("count", "drop"):
+        raise ValueError(f"absent must be 'count' or 'drop', got {absent!r}")
+    if num_bins is not None and num_bins < 2:
+        raise ValueError(f"num_bins must be at least 2, got {num_bins}")
+
+
+def _curve(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Curve:
     """Weights of positives and negatives at each distinct score, falling."""
     kept = weights > 0
     scores, positive, weights = scores[kept], positive[kept], weights[kept]

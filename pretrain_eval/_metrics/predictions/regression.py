@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from dataclasses import dataclass
 from typing import final
 
@@ -12,13 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import FLAGS, SumCounter
+from pretrain_eval._metrics.counter import FLAGS, Flags, SumCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
-from pretrain_eval._metrics.predictions.shapes import (
-    flags,
-    require_one_shape,
-    spread_weights,
-)
+from pretrain_eval._metrics.predictions import formulas
+from pretrain_eval._metrics.predictions.shapes import require_one_shape, spread_weights
 
 
 @final
@@ -32,37 +27,35 @@ class ResidualCounter(SumCounter):
         return 5 + FLAGS
 
     @override
-    def count(
-        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
+    def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         require_one_shape(outputs, targets)
         if outputs.is_complex() or targets.is_complex():
             raise TypeError(f"expected real numbers, got {outputs.dtype}")
         targets = targets.detach().double().reshape(-1)
         residuals = outputs.detach().double().reshape(-1) - targets
-        each = torch.ones_like(targets)
-        if weights is not None:
-            each = spread_weights(weights, outputs).double()
+        if weights is None:
+            weights = torch.ones_like(targets)
+        else:
+            weights = spread_weights(weights, outputs).double()
             # What weighs nothing may be NaN: it is not counted.
-            targets = targets.where(each != 0, 0.0)
-            residuals = residuals.where(each != 0, 0.0)
-        columns = torch.stack(
-            (each, residuals**2 * each, residuals.abs() * each, targets * each)
+            targets = targets.where(weights != 0, 0.0)
+            residuals = residuals.where(weights != 0, 0.0)
+        columns = (
+            weights,
+            residuals**2 * weights,
+            residuals.abs() * weights,
+            targets * weights,
         )
-        sums = torch.cat((columns.sum(1), (targets**2 * each).sum()[None]))
+        squares = (targets**2 * weights).sum()
+        sums = torch.cat((torch.stack(columns).sum(1), squares[None]))
         bad_targets = ~targets.isfinite()
         bad_outputs = ~residuals.isfinite() & ~bad_targets
-        wrong = flags(each != 0, bad_targets, None, None, bad_outputs)
-        return torch.cat((sums.where(sums.isfinite(), 0.0), wrong))
+        flags = Flags(targets=bad_targets, outputs=bad_outputs)
+        return flags.behind(sums.where(sums.isfinite(), 0.0), weights != 0)
 
     @override
-    def complaints(self, counts: np.ndarray) -> tuple[str, str, str]:
-        bad = counts[-FLAGS:].astype(int)
-        return (
-            f"{bad[0]} targets are NaN or infinite",
-            "",
-            "",
-        )
+    def words(self, counts: np.ndarray) -> Words:
+        return Words(targets="targets are NaN or infinite")
 
 
 class Residuals(CountedMetric):
@@ -74,7 +67,7 @@ class Residuals(CountedMetric):
 
 @final
 class MeanSquaredError(Residuals):
-    """Mean of (output − target)² over all entries; lower is better.
+    """Mean of (output − target)² over all entries, at least 0; lower is better.
 
     >>> import torch
     >>> metric = MeanSquaredError()
@@ -86,13 +79,14 @@ class MeanSquaredError(Residuals):
     key = "mse"
 
     @override
-    def value(self, *state: np.ndarray) -> Value:
-        return float(state[0][1] / self.require_samples(state[0][0]))
+    def formula(self, sums: np.ndarray) -> Value:
+        count, squared, *_ = sums
+        return float(squared / self.require_samples(count))
 
 
 @final
 class MeanAbsoluteError(Residuals):
-    """Mean of abs(output − target) over all entries; lower is better.
+    """Mean of abs(output − target) over all entries, at least 0; lower is better.
 
     >>> import torch
     >>> metric = MeanAbsoluteError()
@@ -104,8 +98,9 @@ class MeanAbsoluteError(Residuals):
     key = "mae"
 
     @override
-    def value(self, *state: np.ndarray) -> Value:
-        return float(state[0][2] / self.require_samples(state[0][0]))
+    def formula(self, sums: np.ndarray) -> Value:
+        count, _, absolute, *_ = sums
+        return float(absolute / self.require_samples(count))
 
 
 @final
@@ -125,12 +120,7 @@ class R2Score(Residuals):
     key = "r2"
 
     @override
-    def value(self, *state: np.ndarray) -> Value:
-        count, residual, _, total, squares = state[0][:-FLAGS]
+    def formula(self, sums: np.ndarray) -> Value:
+        count, squared, _, total, squares = sums
         self.require_samples(count)
-        spread = squares - total**2 / count
-        # Sums of squares round at about 1e-16 of their size an entry.
-        if spread <= 1e-12 * squares:
-            warnings.warn("r2 is undefined: the targets are constant", stacklevel=2)
-            return math.nan
-        return float(1 - residual / spread)
+        return formulas.r2(count, squared, total, squares)

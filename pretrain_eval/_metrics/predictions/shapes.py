@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -54,22 +55,16 @@ def class_dimension(
         return 1
     if shape == wanted:
         return None
-    dims = []
-    if len(shape) == len(wanted) + 1:
-        last = len(shape) - 1
-        given = None if class_dim is None else class_dim % len(shape)
-        for dim in (last, 1) if last > 1 else (last,):
-            fits = shape[:dim] == wanted[:dim] and shape[dim + 1 :] == wanted[dim:]
-            if fits and given in (None, dim):
-                dims.append(dim)
+    dims = _dims_that_fit(shape, wanted, class_dim)
     if len(dims) > 1 and num_classes is not None:
         dims = [dim for dim in dims if shape[dim] == num_classes] or dims
-    if len(dims) == 1 and num_classes in (None, shape[dims[0]]):
-        return dims[0]
     if len(dims) == 1:
-        raise ValueError(
-            f"expected scores of {num_classes} classes, got {shape[dims[0]]}"
-        )
+        (dim,) = dims
+        if num_classes not in (None, shape[dim]):
+            raise ValueError(
+                f"expected scores of {num_classes} classes, got {shape[dim]}"
+            )
+        return dim
     both = f"{tuple(shape)} and {tuple(wanted)}"
     if dims:
         raise ValueError(
@@ -80,6 +75,53 @@ def class_dimension(
         "expected outputs (num_samples, num_classes) or (num_samples,) and targets"
         f" (num_samples,), or both with further dimensions, got {both}"
     )
+
+
+def _dims_that_fit(
+    shape: Sequence[int], wanted: Sequence[int], class_dim: int | None
+) -> list[int]:
+    """The last dimension and the second, where the others are those of the targets."""
+    if len(shape) != len(wanted) + 1:
+        return []
+    last = len(shape) - 1
+    candidates = [last, 1] if last > 1 else [last]
+    if class_dim is not None:
+        candidates = [dim for dim in candidates if dim == class_dim % len(shape)]
+    return [
+        dim
+        for dim in candidates
+        if shape[:dim] == wanted[:dim] and shape[dim + 1 :] == wanted[dim:]
+    ]
+
+
+def as_rows(
+    outputs: Tensor, targets: Tensor, class_dim: int | None, num_classes: int | None
+) -> Tensor | None:
+    """Scores as `(num_rows, num_classes)`, None where outputs are class indices."""
+    require_integers(targets, "targets")
+    dim = class_dimension(outputs, targets, class_dim, num_classes)
+    if dim is None:
+        return None
+    return outputs.detach().movedim(dim, -1).reshape(-1, outputs.shape[dim])
+
+
+def score_rows(outputs: Tensor, targets: Tensor, class_dim: int | None) -> Tensor:
+    """Scores as `(num_rows, num_classes)`; class indices raise."""
+    rows = as_rows(outputs, targets, class_dim, None)
+    if rows is None:
+        raise ValueError(
+            "expected scores with a class dimension, got outputs and targets of"
+            f" shape {tuple(outputs.shape)}"
+        )
+    return rows
+
+
+def one_score(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Outputs of the targets' shape, of which a last dimension of length 1 is cut."""
+    if outputs.shape == (*targets.shape, 1):
+        outputs = outputs.squeeze(-1)
+    require_one_shape(outputs, targets)
+    return outputs
 
 
 def decide(
@@ -109,6 +151,12 @@ def require_kind(outputs: Tensor, scores: Scores | None) -> None:
         )
 
 
+def check_scores(scores: str | None, *, needed: bool = False) -> None:
+    """What scores are called."""
+    if scores not in ("logits", "probabilities") and (needed or scores is not None):
+        raise ValueError(f"scores must be 'logits' or 'probabilities', got {scores!r}")
+
+
 def logit(probability: float) -> float:
     """log(p / (1 − p)), infinite at 0 and 1."""
     if probability <= 0:
@@ -124,17 +172,6 @@ def zeros_and_ones(targets: Tensor) -> Tensor:
     return targets.long()
 
 
-def flags(keep: Tensor, *wrong: Tensor | None) -> Tensor:
-    """How much of what is kept is wrong, in each of several ways."""
-    zero = torch.zeros_like(keep.sum())
-    return torch.stack(
-        [
-            zero if each is None else (keep & each.reshape(keep.shape)).sum()
-            for each in wrong
-        ]
-    )
-
-
 def spread_weights(weights: Tensor, targets: Tensor) -> Tensor:
     """One weight an entry of the targets, flat, from one a sample or one an entry."""
     if weights.shape not in (targets.shape, targets.shape[:1]):
@@ -146,6 +183,16 @@ def spread_weights(weights: Tensor, targets: Tensor) -> Tensor:
     if weights.is_cpu and not bool((weights >= 0).all()):
         raise ValueError("expected weights of at least 0, got negative ones or NaN")
     missing = targets.ndim - weights.ndim
-    return (
-        weights.reshape(*weights.shape, *[1] * missing).expand_as(targets).reshape(-1)
-    )
+    spread = weights.reshape(*weights.shape, *[1] * missing).expand_as(targets)
+    return spread.reshape(-1)
+
+
+def entry_weights(
+    targets: Tensor, ignore_index: int | None, weights: Tensor | None
+) -> Tensor:
+    """Float64 weights of the targets' shape, 1 where none are given, 0 where dropped."""
+    if weights is None:
+        full = torch.ones(targets.shape, dtype=torch.float64, device=targets.device)
+    else:
+        full = spread_weights(weights, targets).double().view(targets.shape)
+    return full if ignore_index is None else full.where(targets != ignore_index, 0.0)
