@@ -8,6 +8,7 @@ import math
 import pickle
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gloo_predictions
@@ -358,6 +359,10 @@ ALIKE: dict[str, Callable[[], Any]] = {
     "array": lambda: np.arange(6).reshape(2, 3).T,
     "containers": lambda: {"a": (1, [torch.ones(2)])},
     "function": lambda: double,
+    "built-in": lambda: math.sqrt,
+    "of torch": lambda: torch.square,
+    "class": lambda: nn.MSELoss,
+    "partial": lambda: partial(double, power=torch.ones(1)),
     "module": lambda: seeded(0),
 }
 UNLIKE: dict[str, tuple[Any, Any]] = {
@@ -372,6 +377,8 @@ UNLIKE: dict[str, tuple[Any, Any]] = {
     "array": (np.arange(2000), np.arange(2000) % 1999),
     "containers": ({"a": (1, 2)}, {"a": (1, 3)}),
     "function": (double, torch.square),
+    "method": (pe.Accuracy().compute, pe.Accuracy().compute),
+    "partial": (partial(double, power=1), partial(double, power=2)),
     "lambda": (lambda x: x, lambda x: x + 1),
 }
 

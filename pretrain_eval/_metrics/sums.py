@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
 from typing import Any, final
 
 import numpy as np
@@ -152,9 +154,12 @@ def _told(value: Any) -> str:
         return f"{{{', '.join(entries)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_told, value))}]"
-    # Of a lambda or an inner function the name says too little; its repr is its own.
-    name = getattr(value, "__qualname__", "<")
-    return repr(value) if "<" in name else f"{value.__module__}.{name}"
+    if isinstance(value, partial):
+        return f"{_told(value.func)}{_told(value.args)}{_told(value.keywords)}"
+    # Of a lambda, an inner function or a method of an object the name says too little.
+    name, owner = getattr(value, "__qualname__", "<"), getattr(value, "__self__", None)
+    is_named = "<" not in name and isinstance(owner, type | ModuleType | None)
+    return f"{value.__module__}.{name}" if is_named else repr(value)
 
 
 def _digest(content: Any) -> str:
