@@ -9,28 +9,61 @@ from pretrain_eval._metrics import (
 )
 from pretrain_eval._metrics.predictions import Absent, Average, Boxes, Kind, Scores
 from pretrain_eval._runs import Better, Plain, Status
-from pretrain_eval._scoring import Grid
-from pretrain_eval._steps import Attachment, Per, Statistic, Step
-from pretrain_eval._training import Model
+from pretrain_eval._scoring import (
+    Ceiling,
+    Cells,
+    Chance,
+    Direction,
+    Grid,
+    Runs,
+    Scored,
+    Source,
+)
+from pretrain_eval._scoring.formulas import Aggregate, Array
+from pretrain_eval._scoring.reports import Row, Table
+from pretrain_eval._steps import (
+    Attachment,
+    Partition,
+    Per,
+    Quantity,
+    Statistic,
+    Step,
+)
+from pretrain_eval._training import Model, Split, Trainable
 
 __all__ = [
     "Absent",
+    "Aggregate",
+    "Array",
     "Attachment",
     "Average",
     "Better",
     "Boxes",
+    "Ceiling",
+    "Cells",
+    "Chance",
     "CountedMetric",
     "Counter",
+    "Direction",
     "Forward",
     "Grid",
     "Kind",
     "Model",
+    "Partition",
     "Per",
     "Plain",
+    "Quantity",
+    "Row",
+    "Runs",
+    "Scored",
     "Scores",
+    "Source",
+    "Split",
     "Statistic",
     "Status",
     "Step",
     "SupportsUpdate",
+    "Table",
+    "Trainable",
     "Value",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from scoring import BUDGET, make_run
 import pretrain_eval as pe
 from pretrain_eval._runs import SCALES
 
+METRICS = [
+    value
+    for name in pe.__all__
+    if isinstance(value := getattr(pe, name), type) and issubclass(value, pe.Metric)
+]
 LOWER = pe.Scale(better="lower", low=0.0)
 
 
@@ -42,6 +48,23 @@ def test_every_metric_of_the_package_has_its_direction(key: str) -> None:
     assert comparison.best == "b"
     assert comparison.p_best["b"] > 0.99
     assert comparison.differences[0].difference > 0
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)
+def test_every_key_of_the_package_is_known_or_has_no_direction(metric: Any) -> None:
+    """What a metric declares is what runs without scales are read by."""
+    key = "loss" if metric is pe.Loss else getattr(metric, "key", None)
+    scale = SCALES.get(key or "")
+    if scale is None:
+        # Values of a step, tables, and metrics of one's own are neither good nor bad.
+        assert metric.higher_is_better is None
+        return
+    assert metric.higher_is_better == (scale.better == "higher")
+    low, high = metric.bounds
+    assert (scale.low, scale.high) == (
+        low if math.isfinite(low) else None,
+        high if math.isfinite(high) else None,
+    )
 
 
 @pytest.mark.parametrize("key", ["eval_loss", "wer", "cer", "fid", "MSE", "valid/mse"])

@@ -61,6 +61,9 @@ class Metric(ABC):
 
     Attributes:
         key: The name of the value in a collection, a record and a picture.
+        higher_is_better: Whether the higher of two values is the better one; None where
+            neither is, or nobody said.
+        bounds: The lowest and the highest possible value.
 
     >>> class Count(Metric):
     ...     key = "count"
@@ -81,6 +84,8 @@ class Metric(ABC):
     """
 
     key: str
+    higher_is_better: bool | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @abstractmethod
     def update(self, outputs: Tensor, targets: Tensor) -> None:

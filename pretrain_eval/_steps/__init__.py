@@ -3,14 +3,16 @@
 from pretrain_eval._steps.attach import Attachment, watch, watched_step
 from pretrain_eval._steps.folds import Row, Statistic, checked_statistic
 from pretrain_eval._steps.log import StepLog, joined, keyed, part_key
-from pretrain_eval._steps.names import Per, checked_per
+from pretrain_eval._steps.names import Partition, Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
 from pretrain_eval._steps.snapshot import update_ratio
-from pretrain_eval._steps.step import Step
+from pretrain_eval._steps.step import Quantity, Step
 
 __all__ = [
     "Attachment",
+    "Partition",
     "Per",
+    "Quantity",
     "Row",
     "Statistic",
     "Step",

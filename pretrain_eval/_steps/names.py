@@ -13,7 +13,7 @@ Per = Literal["parameter", "module"] | Callable[[str], str]
 
 
 @final
-class Split:
+class Partition:
     """The total of several parameters, and its parts by name.
 
     Attributes:
@@ -50,15 +50,15 @@ class Names:
     ) -> None:
         self._optimizers = optimizers
         self._model = model
-        self._splits: dict[object, Split] = {}
+        self._splits: dict[object, Partition] = {}
 
-    def split(self, parameters: Sequence[Tensor], per: Per | None) -> Split:
+    def split(self, parameters: Sequence[Tensor], per: Per | None) -> Partition:
         """How to split sums over `parameters`; remembered from step to step."""
         if per is None:
             return _TOTAL
         key = per, tuple(map(id, parameters))
         if key not in self._splits:
-            self._splits[key] = Split(
+            self._splits[key] = Partition(
                 [_label(per, name) for name in self.of(parameters)]
             )
         return self._splits[key]
@@ -93,7 +93,7 @@ class Names:
         return known
 
 
-_TOTAL = Split(())
+_TOTAL = Partition(())
 
 
 def _named(group: dict[str, Any]) -> list[tuple[Tensor, str]]:

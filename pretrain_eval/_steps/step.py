@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from pretrain_eval._steps import gradients as _gradients
 from pretrain_eval._steps import norms, shards
 from pretrain_eval._steps.kinds import home
-from pretrain_eval._steps.names import Names, Per, Split
+from pretrain_eval._steps.names import Names, Partition, Per
 from pretrain_eval._steps.snapshot import Room, Snapshot
 
 Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
@@ -185,7 +185,7 @@ class Step:
         """Σg² before clipping of each parameter that was clipped, float64."""
         return self._sums("clipping")
 
-    def split(self, per: Per | None = None) -> Split:
+    def split(self, per: Per | None = None) -> Partition:
         """How sums over the parameters are split; `split.sums(step.update_squares)`."""
         return self._names.split(self.parameters, per)
 

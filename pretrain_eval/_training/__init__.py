@@ -25,8 +25,8 @@ from pretrain_eval._training.side_by_side import (
     finetune_side_by_side,
     stackable,
 )
-from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Splits, Task
+from pretrain_eval._training.strategy import Strategy, Trainable
+from pretrain_eval._training.task import Split, Splits, Task
 
 __all__ = [
     "TRAINING_SEMANTICS",
@@ -35,10 +35,12 @@ __all__ = [
     "FeatureFiles",
     "Model",
     "Shared",
+    "Split",
     "Splits",
     "Strategy",
     "Surroundings",
     "Task",
+    "Trainable",
     "build",
     "check_fits",
     "count_macs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
-from pretrain_eval._runs import Outcomes
+from pretrain_eval._runs import Better, Outcomes, Scale
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.fingerprint import fingerprint
@@ -55,6 +56,13 @@ def scores_for(task: Task) -> list[Metric]:
     if task.is_classification:
         return [Accuracy(), Precision(), Recall(), F1Score()]
     return [R2Score(), MeanSquaredError()]
+
+
+def scale_of(metric: Metric) -> Scale:
+    """The direction and range that a metric declares, in plain values."""
+    low, high = (end if math.isfinite(end) else None for end in metric.bounds)
+    better: Better = "higher" if metric.higher_is_better else "lower"
+    return Scale(better=better, low=low, high=high)
 
 
 def measure(

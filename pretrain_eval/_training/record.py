@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import torch
 
 from pretrain_eval._metrics import Value
-from pretrain_eval._runs import SCALES, Cost, Run
+from pretrain_eval._runs import Cost, Run
 from pretrain_eval._training.course import Course, as_number
+from pretrain_eval._training.measure import scale_of, scores_for
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._version import __version__
 
@@ -32,7 +33,11 @@ def record(prepared: Prepared, course: Course, cost: Cost) -> Run:
         scores=scores,
         baseline=_finite(prepared.baseline()),
         chance=cell.task.chance[cell.dataset],
-        scales={key: SCALES[key] for key in scores if key in SCALES},
+        scales={
+            metric.key: scale_of(metric)
+            for metric in scores_for(cell.task)
+            if metric.key in scores
+        },
         num_examples=course.reported.num_examples,
         confusion=course.reported.confusion,
         outcomes=course.reported.outcomes,

@@ -38,6 +38,7 @@ def as_torchmetrics(metric: Metric) -> Any:
 
     class Adapted(torchmetrics.Metric):
         full_state_update = False
+        higher_is_better = metric.higher_is_better
 
         def __init__(self) -> None:
             super().__init__()

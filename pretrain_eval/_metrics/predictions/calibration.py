@@ -84,6 +84,8 @@ class CalibrationError(CountedMetric):
     """
 
     key = "calibration_error"
+    higher_is_better = False
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

@@ -49,6 +49,8 @@ class Accuracy(CountedMetric):
     """
 
     key = "accuracy"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

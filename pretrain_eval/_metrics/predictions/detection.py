@@ -40,6 +40,8 @@ class MeanAveragePrecision(Metric):
     """
 
     key = "map"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

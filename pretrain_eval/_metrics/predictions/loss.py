@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
@@ -146,6 +147,8 @@ class LogLoss(MeanOfSamples):
     """
 
     key = "log_loss"
+    higher_is_better = False
+    bounds = (0.0, math.inf)
 
     def __init__(
         self,
@@ -178,6 +181,8 @@ class Perplexity(CountedMetric):
     """
 
     key = "perplexity"
+    higher_is_better = False
+    bounds = (1.0, math.inf)
 
     def __init__(
         self,
@@ -253,6 +258,8 @@ class Loss(MeanOfSamples):
     >>> metric.compute()
     1.333...
     """
+
+    higher_is_better = False
 
     def __init__(
         self, criterion: Callable[[Tensor, Tensor], Tensor], *, key: str = "loss"

@@ -193,6 +193,8 @@ class AUROC(Ranking):
     """
 
     key = "auroc"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     area = staticmethod(formulas.auroc)
 
 
@@ -226,6 +228,8 @@ class AveragePrecision(Ranking):
     """
 
     key = "average_precision"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     area = staticmethod(formulas.average_precision)
 
 

@@ -169,6 +169,8 @@ class Precision(ClassRatio):
     """
 
     key = "precision"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     bottom = "predicted"
     ratio = staticmethod(formulas.precision)
 
@@ -204,6 +206,8 @@ class Recall(ClassRatio):
     """
 
     key = "recall"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     bottom = "actual"
     ratio = staticmethod(formulas.recall)
 
@@ -239,6 +243,8 @@ class F1Score(ClassRatio):
     """
 
     key = "f1"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     bottom = "both"
     ratio = staticmethod(formulas.dice)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -77,6 +78,8 @@ class MeanSquaredError(Residuals):
     """
 
     key = "mse"
+    higher_is_better = False
+    bounds = (0.0, math.inf)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:
@@ -96,6 +99,8 @@ class MeanAbsoluteError(Residuals):
     """
 
     key = "mae"
+    higher_is_better = False
+    bounds = (0.0, math.inf)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:
@@ -118,6 +123,8 @@ class R2Score(Residuals):
     """
 
     key = "r2"
+    higher_is_better = True
+    bounds = (-math.inf, 1.0)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:

@@ -43,6 +43,8 @@ class MeanIoU(ClassRatio):
     """
 
     key = "miou"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     ratio = staticmethod(formulas.jaccard)
 
 
@@ -81,5 +83,7 @@ class DiceScore(ClassRatio):
     """
 
     key = "dice"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
     bottom = "both"
     ratio = staticmethod(formulas.dice)

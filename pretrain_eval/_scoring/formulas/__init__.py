@@ -2,10 +2,12 @@
 
 from pretrain_eval._scoring.formulas.curves import time_share
 from pretrain_eval._scoring.formulas.intervals import (
+    Aggregate,
     bootstrap_interval,
     interval_of_mean,
 )
 from pretrain_eval._scoring.formulas.statistics import (
+    Array,
     iqm,
     members_of,
     optimality_gap,
@@ -14,6 +16,8 @@ from pretrain_eval._scoring.formulas.statistics import (
 )
 
 __all__ = [
+    "Aggregate",
+    "Array",
     "bootstrap_interval",
     "interval_of_mean",
     "iqm",

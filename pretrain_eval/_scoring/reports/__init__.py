@@ -3,7 +3,7 @@
 from pretrain_eval._scoring.reports.comparison import Change, Comparison, Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
-from pretrain_eval._scoring.reports.table import amount, duration
+from pretrain_eval._scoring.reports.table import Row, Table, amount, duration
 
 __all__ = [
     "Change",
@@ -11,7 +11,9 @@ __all__ = [
     "Difference",
     "Interval",
     "Report",
+    "Row",
     "Scorecard",
+    "Table",
     "amount",
     "duration",
 ]
