@@ -64,6 +64,7 @@ from pretrain_eval._scoring.reports import (
     Interval,
     Report,
     Scorecard,
+    Sheet,
 )
 from pretrain_eval._sweep import sweep
 from pretrain_eval._training import Splits, Strategy, Task, count_macs, finetune
@@ -115,6 +116,7 @@ __all__ = [
     "RunStore",
     "Scale",
     "Scorecard",
+    "Sheet",
     "Skipped",
     "Splits",
     "StepMetric",

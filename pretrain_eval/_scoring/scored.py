@@ -22,6 +22,7 @@ from pretrain_eval._scoring.noise import (
     Error,
     cells_over_seeds,
     error_over_seeds,
+    mixing,
     over_examples,
     over_seeds,
 )
@@ -50,11 +51,14 @@ def scored(
     parts = floats(protocol.parts(grid.cells))
     score = score_of(protocol, parts)
     tasks: dict[str, float] = {}
+    unmixed = None
     noise: dict[str, Array] = {}
     interval = None
     if score is not None:
         tasks, noise, error = _variation(protocol, grid, score)
         interval = _interval(protocol, score, noise, error)
+        if error is not None:
+            unmixed = noise["seeds"] / mixing(error.freedom, protocol.seed)
     missing = int(grid.lost.sum())
     bounds = None
     if missing and score is not None:
@@ -81,7 +85,8 @@ def scored(
         ),
     )
     details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
-    return Scored(dataclasses.replace(report, details=details), grid, noise, tasks)
+    report = dataclasses.replace(report, details=details)
+    return Scored(report, grid, noise, tasks, unmixed)
 
 
 def grid_of(

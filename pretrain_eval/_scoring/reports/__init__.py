@@ -1,9 +1,10 @@
 """What a score is told as: reports, comparisons, scorecards and their tables."""
 
-from pretrain_eval._scoring.reports.comparison import Change, Comparison, Difference
+from pretrain_eval._scoring.reports.comparison import Change, Comparison
+from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
-from pretrain_eval._scoring.reports.table import amount, duration
+from pretrain_eval._scoring.reports.table import Sheet, amount, duration
 
 __all__ = [
     "Change",
@@ -12,6 +13,7 @@ __all__ = [
     "Interval",
     "Report",
     "Scorecard",
+    "Sheet",
     "amount",
     "duration",
 ]
