@@ -212,7 +212,9 @@ def test_an_interval_of_no_width_has_its_reason() -> None:
 def test_new_tasks_stand_beside_new_seeds() -> None:
     """Where there are three tasks or more, and not where they are the interval."""
     runs = [
-        make_run(task, seed=seed, model=model, accuracy=a + seed / 100 + ord(task) / 999)
+        make_run(
+            task, seed=seed, model=model, accuracy=a + seed / 100 + ord(task) / 999
+        )
         for model, a in {"a": 0.6, "b": 0.5}.items()
         for task in "stu"
         for seed in range(3)

@@ -19,7 +19,7 @@ from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
-from pretrain_eval._scoring.reports.table import listing
+from pretrain_eval._scoring.reports.table import counted, listing
 from pretrain_eval._scoring.scored import over_tasks, scored, sources_of, sum_of
 from pretrain_eval._scoring.undecided import num_examples, undecided
 
@@ -360,4 +360,4 @@ def _notes(
 def _untimed(number: int, num_runs: int) -> list[str]:
     if not number:
         return []
-    return [f"The time of {number} of {num_runs} runs was not measured."]
+    return [f"The time of {number} of {counted(num_runs, 'run')} was not measured."]

@@ -29,6 +29,7 @@ from pretrain_eval._scoring.noise import (
 from pretrain_eval._scoring.noise import over_tasks as tasks_drawn
 from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.reports.table import counted
 
 ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
@@ -408,17 +409,20 @@ def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:
     num_runs, notes = len(own.runs), []
     if grid.diverged:
         how = {"chance": "count as chance", "drop": "are left out"}[protocol.diverged]
-        notes.append(f"{grid.diverged} of {num_runs} runs diverged and {how}.")
+        notes.append(
+            f"{grid.diverged} of {counted(num_runs, 'run')} diverged and {how}."
+        )
     missing = int(grid.lost.sum())
     if missing:
+        expected = missing + grid.cell.size
         notes.append(
-            f"{missing} of {missing + grid.cell.size} expected runs are missing: the"
+            f"{missing} of {counted(expected, 'expected run')} are missing: the"
             " score is of those that exist, and the bounds say what it could be."
         )
     unknown = protocol.scales.unknown(own.runs, protocol.keys)
     if unknown:
         notes.append(
-            f"Chance is unknown for {unknown} of {num_runs} runs and taken as 0,"
+            f"Chance is unknown for {unknown} of {counted(num_runs, 'run')} and taken as 0,"
             " so that raw scores are read; state it with chance=."
         )
     if grid.counts.max() < 2:

@@ -4,7 +4,7 @@ from pretrain_eval._scoring.reports.comparison import Change, Comparison
 from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
-from pretrain_eval._scoring.reports.table import Sheet, amount, duration
+from pretrain_eval._scoring.reports.table import Sheet, amount, counted, duration
 
 __all__ = [
     "Change",
@@ -15,5 +15,6 @@ __all__ = [
     "Scorecard",
     "Sheet",
     "amount",
+    "counted",
     "duration",
 ]
