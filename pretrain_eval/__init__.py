@@ -65,6 +65,7 @@ from pretrain_eval._scoring.reports import (
     Interval,
     Report,
     Scorecard,
+    Sheet,
 )
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
@@ -118,6 +119,7 @@ __all__ = [
     "RunStore",
     "Scale",
     "Scorecard",
+    "Sheet",
     "Skipped",
     "Splits",
     "Step",

@@ -116,9 +116,9 @@ def test_the_decision_sentence() -> None:
         cost=pe.Cost(total_seconds=2460.0),
     )
     assert comparison.decision == (
-        "Use ssl; P(best) = 0.83; at most 0.012 worse than the best at 95 %; the whole"
-        " decision cost 41 minutes; sup has 0.5× the parameters and is not separable"
-        " from it."
+        "Use ssl for now, inconclusive; P(best) = 0.83; at most 0.012 worse than the"
+        " best at 95 %; the whole decision cost 41 minutes; sup has 0.5× the parameters"
+        " and is not separable from it."
     )
 
 
@@ -126,7 +126,13 @@ def test_the_decision_sentence() -> None:
     ("rivals", "ending"),
     [
         ([("b", 10, 9.0)], "b has 0.5× the parameters and is not separable from it."),
-        ([("b", 20, 3.0)], "b took 0.3× the time and is not separable from it."),
+        ([("b", 40, 3.0)], "b took 0.3× the time and is not separable from it."),
+        # Of equal size: what tells their times apart is the machine's load.
+        (
+            [("b", 20, 3.0)],
+            "inconclusive; how sure that is cannot be said with one seed"
+            " a cell; b is not separable from it.",
+        ),
         ([("b", 20, 10.0)], "b is not separable from it."),
         ([("b", None, None)], "b is not separable from it."),
         ([("b", 40, 11.0), ("c", 30, 12.0)], "b and c are not separable from it."),
@@ -186,3 +192,38 @@ def test_usability_with_a_budget_ranks() -> None:
     text = str(pe.UsabilityEvaluator(budget=BUDGET).compare(make_grid()))
     assert "Use " in text
     assert "First under random weights: " in text
+
+
+def test_an_interval_of_no_width_has_its_reason() -> None:
+    """Seeds that agree are no certainty, and the row says that they do."""
+    runs = [
+        make_run(task, seed=seed, model=model, accuracy=a)
+        for model, a in {"a": 0.8, "b": 0.5}.items()
+        for task in "stu"
+        for seed in range(3)
+    ]
+    comparison = pe.PersistenceEvaluator().compare(runs)
+    assert "[0.800, 0.800] (seeds agree)" in str(comparison)
+    assert "(seeds agree)" in str(comparison.reports[0])
+    varied = pe.PersistenceEvaluator().compare(make_grid())
+    assert "agree)" not in str(varied)
+
+
+def test_new_tasks_stand_beside_new_seeds() -> None:
+    """Where there are three tasks or more, and not where they are the interval."""
+    runs = [
+        make_run(
+            task, seed=seed, model=model, accuracy=a + seed / 100 + ord(task) / 999
+        )
+        for model, a in {"a": 0.6, "b": 0.5}.items()
+        for task in "stu"
+        for seed in range(3)
+    ]
+    table = pe.PersistenceEvaluator().compare(runs).table()
+    assert table.header[3] == "new tasks"
+    report = pe.PersistenceEvaluator().compare(runs).reports[0]
+    assert table.rows[0][3] == str(report.new_tasks)
+    two = pe.PersistenceEvaluator().compare([r for r in runs if r.task != "u"])
+    assert "new tasks" not in two.table().header
+    tasks = pe.PersistenceEvaluator(over=("tasks",)).compare(runs)
+    assert "new tasks" not in tasks.table().header

@@ -354,7 +354,7 @@ def test_chance_can_be_stated() -> None:
     bare = make_run(chance={}, accuracy=0.6)
     report = pe.PersistenceEvaluator().score([bare])
     assert report.details["normalised mean"] == pytest.approx(0.6, abs=1e-12)
-    assert "Chance is unknown for 1 of 1 runs and taken as 0" in str(report)
+    assert "Chance is unknown for 1 of 1 run and taken as 0" in str(report)
     with pytest.raises(ValueError, match=r"needs settings\['num_classes'\]"):
         pe.PersistenceEvaluator(chance="uniform").score([bare])
 

@@ -150,7 +150,7 @@ def test_a_twin_that_lacks_the_cell_is_named() -> None:
 
 
 def test_the_sources_claim_is_tested_on_the_users_runs() -> None:
-    """The rank correlation with final validation, within datasets, is printed."""
+    """The rank correlation with final validation, within datasets and strategies, is printed."""
     norms, finals = (3.0, 2.0, 5.0, 1.0), (0.5, 0.7, 0.4, 0.6)
     runs = [
         curved((0.25, final), seed=seed, history={"grad_norm": (norm,)})
@@ -171,7 +171,33 @@ def test_the_sources_claim_is_tested_on_the_users_runs() -> None:
     rho = report.details["rank correlation of grad_norm with validation"]
     assert rho == pytest.approx(expected, abs=1e-12)
     notes = pe.OptimizabilityEvaluator().compare(runs).notes
-    assert f"over 8 runs, within each dataset: grad_norm {expected:+.2f}." in notes[-1]
+    assert (
+        f"over 8 runs, within each dataset and strategy: grad_norm {expected:+.2f}."
+        in notes[-1]
+    )
+
+
+def test_the_claim_is_tested_within_strategies() -> None:
+    """A strategy of large norms and good scores does not turn the sign round."""
+    norms, finals = (1.0, 2.0, 3.0, 4.0), (0.5, 0.4, 0.45, 0.3)
+    runs = [
+        curved(
+            (0.25, final + lift),
+            seed=seed,
+            strategy=strategy,
+            history={"grad_norm": (norm * factor,)},
+        )
+        for strategy, lift, factor in (("full", 0.5, 10.0), ("probe", 0.0, 1.0))
+        for seed, (norm, final) in enumerate(zip(norms, finals, strict=True))
+    ]
+    report = pe.OptimizabilityEvaluator().score(runs)
+    rho = report.details["rank correlation of grad_norm with validation"]
+    assert rho == pytest.approx(stats.spearmanr(norms, finals).statistic, abs=1e-12)
+    pooled = stats.spearmanr(
+        [run.history["grad_norm"][0] for run in runs],
+        [run.curve["accuracy"][-1] for run in runs],
+    )
+    assert rho < 0 < pooled.statistic
 
 
 def test_runs_without_curves_are_refused() -> None:

@@ -69,6 +69,31 @@ def test_scores_draw_the_reports() -> None:
     assert "48 runs of 2 models" in ax.get_title()
 
 
+@pytest.mark.parametrize(
+    ("evaluator", "gap", "colors"),
+    [
+        (pe.PersistenceEvaluator(), 0.3, ["#0072b2", "#999999"]),
+        (pe.PersistenceEvaluator(), 0.0, ["#56b4e9", "#56b4e9"]),
+        (pe.VariabilityEvaluator(), 0.3, ["#999999", "#999999"]),
+    ],
+    ids=["separable", "not separable", "no merit"],
+)
+def test_only_what_is_told_apart_is_the_best(
+    evaluator: pe.Evaluator, gap: float, colors: list[str]
+) -> None:
+    """Dark blue is the best that is separable, and never a score that is no merit."""
+    runs = [
+        make_run(model=model, seed=seed, accuracy=level + seed / 50)
+        for model, level in {"a": 0.6 + gap, "b": 0.6}.items()
+        for seed in range(3)
+    ]
+    ax = plot.scores(evaluator.compare(runs))
+    dots = [
+        line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())
+    ]
+    assert [dot.get_color() for dot in dots] == colors
+
+
 def test_the_grid_writes_each_cell() -> None:
     """The number in a cell is the mean over its seeds; a hole is said."""
     runs = [run for run in OWN if (run.dataset, run.strategy) != ("e", "probe")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from scoring import BUDGET, make_grid
+from scoring import BUDGET, make_grid, make_run
 
 import pretrain_eval as pe
 
@@ -70,3 +70,21 @@ def test_without_a_budget_usability_is_open() -> None:
     """No number is invented, and the card says so."""
     text = str(pe.scorecard(make_grid()))
     assert "usability: no budget is stated" in text
+
+
+def test_the_pareto_front_is_named() -> None:
+    """Score against each cost; costs of one front share a sentence."""
+    runs = [
+        make_run(
+            model=model,
+            seed=seed,
+            accuracy=level + seed / 100,
+            cost=pe.Cost(num_parameters=size, macs=10, seconds=1.0),
+        )
+        for model, level, size in (("a", 0.9, 20), ("b", 0.6, 10), ("c", 0.5, 15))
+        for seed in range(3)
+    ]
+    text = str(pe.scorecard(runs))
+    assert "Pareto front of persistence against parameters: a and b." in text
+    assert "Pareto front of persistence against macs and seconds: a." in text
+    assert "Pareto" not in str(pe.scorecard(make_grid(models=("a",))))

@@ -87,7 +87,7 @@ def test_only_common_cells_count() -> None:
     change = EVALUATOR.change(before, after)
     assert dict(change.cells) == pytest.approx({"t/e/full": -0.1, "t/f/full": -0.3})
     assert change.difference == pytest.approx(-0.2, abs=1e-12)
-    assert "1 cells stand at one date only" in str(change)
+    assert "1 cell stands at one date only" in str(change)
     text = str(change)
     assert text.index("t/f/full") < text.index("t/e/full")
     assert len(change.rows()) == 2

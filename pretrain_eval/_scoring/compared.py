@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pretrain_eval._scoring.formulas.intervals import percentiles
+from pretrain_eval._scoring.formulas.power import shares
 from pretrain_eval._scoring.formulas.ranking import share_first, standing
 from pretrain_eval._scoring.formulas.statistics import Array, Cell
 from pretrain_eval._scoring.grid import crossed
 from pretrain_eval._scoring.model_runs import ModelRuns, num_untimed, total_cost
 from pretrain_eval._scoring.protocol import Protocol, Scored
-from pretrain_eval._scoring.reports.comparison import Comparison, Difference
+from pretrain_eval._scoring.reports.comparison import Comparison
+from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
-from pretrain_eval._scoring.reports.table import listing
+from pretrain_eval._scoring.reports.table import counted, listing
 from pretrain_eval._scoring.scored import over_tasks, scored, sources_of, sum_of
+from pretrain_eval._scoring.undecided import num_examples, undecided
 
 Models = Mapping[str, ModelRuns]
 
@@ -40,11 +44,13 @@ def compared(protocol: Protocol, models: Models) -> Comparison:
     reports = tuple(each.report for each in field)
     over = sources_of(protocol, [each.noise for each in field])
     runs = [run for own in models.values() for run in own.runs]
+    stands = _standing(protocol, field, over)
     return Comparison(
         protocol=protocol.protocol,
         reports=reports,
         differences=tuple(_Pairs(protocol, asked, twins, ranked, over).differences()),
         confidence=protocol.confidence,
+        rope=protocol.rope,
         over=over,
         acceptability=protocol.acceptability(reports),
         cost=total_cost(runs, sizes=False),
@@ -53,7 +59,8 @@ def compared(protocol: Protocol, models: Models) -> Comparison:
             *_untimed(num_untimed(runs), len(runs)),
             *protocol.remarks(field),
         ),
-        **_standing(protocol, field, over),
+        **stands,
+        **undecided(protocol, models, ranked, stands.get("not_separable", ())),
     )
 
 
@@ -169,6 +176,7 @@ class _Pairs:
         self._protocol, self._models, self._twins = protocol, models, twins
         self._ranked, self._over = ranked, over
         self._on_common: dict[tuple[str, frozenset[Cell]], Scored] = {}
+        self._examples: dict[tuple[str, int], int] = {}
 
     def differences(self) -> Iterator[Difference]:
         """The better-ranked first, its differences from all below it together."""
@@ -203,20 +211,57 @@ class _Pairs:
             "examples": self._intervals(pairs, ("examples",)),
             "interval": self._intervals(pairs, self._over),
         }
+        chances = self._chances(pairs)
         for place, (first, second, num_cells) in enumerate(pairs):
             common = sorted(set(first.tasks) & set(second.tasks))
-            by_task = [first.tasks[task] - second.tasks[task] for task in common]
-            gaps = _gaps(first, second, self._over)
-            intervals = {name: found[place] for name, found in by_source.items()}
+            by_task = np.array([first.tasks[t] - second.tasks[t] for t in common])
+            known: dict[str, Any] = {n: found[place] for n, found in by_source.items()}
+            known |= chances[place]
             yield Difference(
                 first=first.report.model,
                 second=second.report.model,
                 difference=_gap(first, second),
-                new_tasks=over_tasks(self._protocol, np.array(by_task)),
-                p_better=None if gaps is None else _share_above(gaps),
+                new_tasks=over_tasks(self._protocol, by_task),
+                errors=_errors(first, second, by_task),
+                sizes=self._sizes(first, second, by_task.size),
                 num_cells=num_cells,
-                **intervals,
+                **known,
             )
+
+    def _chances(
+        self, pairs: Sequence[tuple[Scored, Scored, int]]
+    ) -> list[dict[str, float]]:
+        # All at once, as the intervals.
+        gaps = [_gaps(first, second, self._over) for first, second, _ in pairs]
+        drawn = [each for each in gaps if each is not None]
+        if not drawn:
+            return [{} for _ in gaps]
+        columns = shares(np.stack(drawn), self._protocol.rope)
+        rows = iter(np.stack(columns).T.tolist())
+        names = "p_better", "p_equal", "p_worse", "p_value"
+        return [
+            {} if each is None else dict(zip(names, next(rows), strict=True))
+            for each in gaps
+        ]
+
+    def _sizes(self, first: Scored, second: Scored, num_tasks: int) -> dict[str, int]:
+        sizes = {}
+        for name, count in (
+            ("seeds", self._num_seeds),
+            ("examples", self._num_examples),
+        ):
+            if name in first.noise and name in second.noise:
+                sizes[name] = min(count(first), count(second))
+        return sizes | ({"tasks": num_tasks} if num_tasks > 1 else {})
+
+    def _num_seeds(self, each: Scored) -> int:
+        return round(each.grid.cell.size / each.grid.present.size)
+
+    def _num_examples(self, each: Scored) -> int:
+        model = each.report.model
+        if (model, each.grid.cell.size) not in self._examples:
+            self._examples[model, each.grid.cell.size] = num_examples(each.grid)
+        return self._examples[model, each.grid.cell.size]
 
     def _intervals(
         self, pairs: Sequence[tuple[Scored, Scored, int]], over: Sequence[str]
@@ -258,9 +303,22 @@ def _gaps(first: Scored, second: Scored, over: Sequence[str]) -> Array | None:
     return _gap(first, second) + gaps
 
 
-def _share_above(gaps: Array) -> float:
-    # Of the draws in which the first is better, ties shared.
-    return float((gaps > 0).mean() + (gaps == 0).mean() / 2)
+def _errors(first: Scored, second: Scored, by_task: Array) -> dict[str, float]:
+    # Without Student's mixing, so that the errors of few seeds are comparable.
+    errors = {}
+    for name in ("seeds", "examples"):
+        if name in first.noise and name in second.noise:
+            own, other = (_unmixed(each, name) for each in (first, second))
+            errors[name] = float((own - other).std())
+    if by_task.size > 1:
+        errors["tasks"] = float(by_task.std(ddof=1)) / math.sqrt(by_task.size)
+    return errors
+
+
+def _unmixed(each: Scored, source: str) -> Array:
+    if source == "seeds" and each.unmixed is not None:
+        return each.unmixed
+    return each.noise[source]
 
 
 def _notes(
@@ -302,4 +360,4 @@ def _notes(
 def _untimed(number: int, num_runs: int) -> list[str]:
     if not number:
         return []
-    return [f"The time of {number} of {num_runs} runs was not measured."]
+    return [f"The time of {number} of {counted(num_runs, 'run')} was not measured."]

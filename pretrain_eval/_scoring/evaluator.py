@@ -48,6 +48,8 @@ class Evaluator(Protocol):
             or is an error ("raise"). It is counted in any case.
         strict: Whether a missing run is an error.
         confidence: Of every interval.
+        rope: Differences of scores up to this do not matter: models that lie so near
+            with `confidence` are practically equal.
         seed: Of every random draw; the same seed gives the same bytes.
 
     >>> import numpy as np

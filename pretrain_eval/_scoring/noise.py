@@ -102,12 +102,12 @@ def over_seeds(
         deviations /= math.sqrt(means.size * (means.size - 1))
     else:
         names = row_names(grid)
-        deviations = _row_deviations(grid, values) * grid.cells.weights[grid.index]
+        deviations = row_deviations(grid, values) * grid.cells.weights[grid.index]
     drawn = _drawn(deviations, names, seed)
     size = math.sqrt(float(deviations @ deviations))
     if size == 0:
         return drawn
-    return drawn * (error.scale / size) * _mixing(error.freedom, seed)
+    return drawn * (error.scale / size) * mixing(error.freedom, seed)
 
 
 def cells_over_seeds(grid: Grid, seed: int) -> dict[str, Array]:
@@ -119,7 +119,7 @@ def cells_over_seeds(grid: Grid, seed: int) -> dict[str, Array]:
     starts = np.searchsorted(grid.index, np.arange(grid.present.size))
     multipliers = np.stack([_multipliers(seed, name) for name in names], axis=1)
     for column, values in grid.columns.items():
-        deviations = _row_deviations(grid, np.nan_to_num(values, nan=0.0), values)
+        deviations = row_deviations(grid, np.nan_to_num(values, nan=0.0), values)
         if deviations.any():
             moves = np.add.reduceat(multipliers * deviations, starts, axis=1)
             draws[column] = grid.cells[column] + moves
@@ -131,9 +131,11 @@ def row_names(grid: Grid) -> list[str]:
     return [f"{run.task}/{run.dataset}/{run.strategy}/{run.seed}" for run in grid.runs]
 
 
-def _row_deviations(grid: Grid, values: Array, known: Array | None = None) -> Array:
-    # Deviations of rows from the mean of their cell, √(1 / (K (K − 1))) each, so that
-    # their squares add up to the variance of the mean. A cell of one row stays.
+def row_deviations(grid: Grid, values: Array, known: Array | None = None) -> Array:
+    """Deviations of rows from the mean of their cell, times √(1 / (K (K − 1))).
+
+    Their squares add up to the variance of the cell's mean. A cell of one row stays.
+    """
     size = grid.present.size
     means = mean_by_cell(values if known is None else known, grid.index, size)
     counts = np.bincount(grid.index, minlength=size)[grid.index]
@@ -152,7 +154,7 @@ def over_tasks(tasks: Mapping[str, float], seed: int) -> Array | None:
         return None
     deviations = (values - values.mean()) / math.sqrt(count * (count - 1))
     names = [f"task {name}" for name in tasks]
-    return _drawn(deviations, names, seed) * _mixing(count - 1, seed)
+    return _drawn(deviations, names, seed) * mixing(count - 1, seed)
 
 
 def over_examples(grid: Grid, keys: Iterable[str], seed: int) -> Array | None:
@@ -246,13 +248,14 @@ def _drawn(deviations: Array, names: list[str], seed: int) -> Array:
     return total
 
 
-def _mixing(freedom: float, seed: int) -> Array | float:
-    # Turns normal draws into Student's t: √(ν / χ²), one χ² for all models of a draw.
+@functools.lru_cache(maxsize=256)  # what several models and their pairs share
+def mixing(freedom: float, seed: int) -> Array | float:
+    """What turns normal draws into Student's t: √(ν / χ²), one χ² for all models."""
     if math.isinf(freedom):
         return 1.0
     uniform = np.random.default_rng([seed, 1]).uniform(size=NUM_DRAWS)
-    mixing: Array = np.sqrt(freedom / chi_quantile(uniform, freedom))
-    return mixing
+    factors: Array = np.sqrt(freedom / chi_quantile(uniform, freedom))
+    return factors
 
 
 @functools.lru_cache(maxsize=4096)  # what several models and protocols share

@@ -37,12 +37,14 @@ class Scored(NamedTuple):
             "examples", "tasks"; what is unknown is not there. Draws of several models
             are joint.
         tasks: What each task adds to the score, if the score is a mean.
+        unmixed: The draws over seeds as if their spread were known: normal ones.
     """
 
     report: Report
     grid: Grid
     noise: Mapping[str, Array]
     tasks: Mapping[str, float]
+    unmixed: Array | None = None
 
 
 Source = Literal["seeds", "examples", "tasks"]
@@ -72,6 +74,7 @@ class Protocol(ABC):
     diverged: Literal["chance", "drop", "raise"] = "chance"
     strict: bool = False
     confidence: float = 0.95
+    rope: float = 0.0
     over: Sequence[Source] = ("seeds", "examples")
     seeds: Literal["common"] | None = None
     seed: int = 0
@@ -80,6 +83,11 @@ class Protocol(ABC):
         if not 0 < self.confidence < 1:
             raise ValueError(
                 f"confidence must lie between 0 and 1, got {self.confidence}"
+            )
+        if not 0 <= self.rope < math.inf:
+            raise ValueError(
+                "rope must be a difference of scores of at least 0, below which none"
+                f" matters, got {self.rope}"
             )
         if self.diverged not in ("chance", "drop", "raise"):
             raise ValueError(

@@ -22,12 +22,14 @@ from pretrain_eval._scoring.noise import (
     Error,
     cells_over_seeds,
     error_over_seeds,
+    mixing,
     over_examples,
     over_seeds,
 )
 from pretrain_eval._scoring.noise import over_tasks as tasks_drawn
 from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.report import Interval, Report
+from pretrain_eval._scoring.reports.table import counted
 
 ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
@@ -50,11 +52,14 @@ def scored(
     parts = floats(protocol.parts(grid.cells))
     score = score_of(protocol, parts)
     tasks: dict[str, float] = {}
+    unmixed = None
     noise: dict[str, Array] = {}
     interval = None
     if score is not None:
         tasks, noise, error = _variation(protocol, grid, score)
         interval = _interval(protocol, score, noise, error)
+        if error is not None:
+            unmixed = noise["seeds"] / mixing(error.freedom, protocol.seed)
     missing = int(grid.lost.sum())
     bounds = None
     if missing and score is not None:
@@ -81,7 +86,8 @@ def scored(
         ),
     )
     details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
-    return Scored(dataclasses.replace(report, details=details), grid, noise, tasks)
+    report = dataclasses.replace(report, details=details)
+    return Scored(report, grid, noise, tasks, unmixed)
 
 
 def grid_of(
@@ -403,17 +409,20 @@ def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:
     num_runs, notes = len(own.runs), []
     if grid.diverged:
         how = {"chance": "count as chance", "drop": "are left out"}[protocol.diverged]
-        notes.append(f"{grid.diverged} of {num_runs} runs diverged and {how}.")
+        notes.append(
+            f"{grid.diverged} of {counted(num_runs, 'run')} diverged and {how}."
+        )
     missing = int(grid.lost.sum())
     if missing:
+        expected = missing + grid.cell.size
         notes.append(
-            f"{missing} of {missing + grid.cell.size} expected runs are missing: the"
+            f"{missing} of {counted(expected, 'expected run')} are missing: the"
             " score is of those that exist, and the bounds say what it could be."
         )
     unknown = protocol.scales.unknown(own.runs, protocol.keys)
     if unknown:
         notes.append(
-            f"Chance is unknown for {unknown} of {num_runs} runs and taken as 0,"
+            f"Chance is unknown for {unknown} of {counted(num_runs, 'run')} and taken as 0,"
             " so that raw scores are read; state it with chance=."
         )
     if grid.counts.max() < 2:

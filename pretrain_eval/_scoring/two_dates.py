@@ -19,6 +19,7 @@ from pretrain_eval._scoring.model_runs import ModelRuns, by_model
 from pretrain_eval._scoring.protocol import Protocol
 from pretrain_eval._scoring.reports.comparison import Change
 from pretrain_eval._scoring.reports.report import Interval
+from pretrain_eval._scoring.reports.table import counted
 from pretrain_eval._scoring.scored import ONE_SEED, scored
 
 
@@ -114,8 +115,8 @@ def _notes(
     interval: Interval | None, common: Set[Cell], every: Set[Cell]
 ) -> tuple[str, ...]:
     notes = []
-    if len(every) > len(common):
-        notes.append(
-            f"{len(every) - len(common)} cells stand at one date only: left out."
-        )
+    alone = len(every) - len(common)
+    if alone:
+        verb = "stands" if alone == 1 else "stand"
+        notes.append(f"{counted(alone, 'cell')} {verb} at one date only: left out.")
     return (*notes, *(ONE_SEED if interval is None else ()))

@@ -20,6 +20,7 @@ from pretrain_eval._scoring.reports import (
     Report,
     Scorecard,
     amount,
+    counted,
     duration,
 )
 from pretrain_eval.plot._axes import (
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# What these score is a trait, of which more is not better for everyone.
+_NO_MERIT = ("variability",)
+
 _UNITS = {
     "parameters": "parameters of the model",
     "macs": "multiply-accumulates of one forward pass",
@@ -46,7 +50,8 @@ _UNITS = {
 def scores(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Each model's score with its interval, best on top.
 
-    Conclude: models in light blue cannot be told from the recommended one.
+    Conclude: a dark blue model is the best, told from all others; of those in light
+    blue any may be. Where a protocol asks for a trait and no merit, none is coloured.
     """
     ax = axes_for(ax, height=1.6 + 0.35 * len(comparison.reports))
     models = [report.model for report in comparison.reports]
@@ -86,7 +91,7 @@ def scorecard(card: Scorecard) -> Figure:
     figure.suptitle(sentence, fontsize=10.5)
     caption = (
         f"Bar: {_interval_words(first)}. {_count(first.reports)}."
-        " Dark blue: best; light blue: not separable from the best."
+        " Dark blue: best; light blue: best, or not separable from it."
     )
     figure.supxlabel("\n".join(textwrap.wrap(caption, 20 * columns)), fontsize=8)
     return figure
@@ -126,7 +131,9 @@ def grid(
     ax.set_yticks(range(len(places)), [plain("/".join(place)) for place in places])
     ax.set_xlabel("strategy")
     ax.set_ylabel("task/dataset")
-    ax.set_title(f"{plain(model)}: {plain(metric)}\nmean over seeds, {len(runs)} runs")
+    ax.set_title(
+        f"{plain(model)}: {plain(metric)}\nmean over seeds, {counted(len(runs), 'run')}"
+    )
     ax.figure.colorbar(image, ax=ax, label=plain(metric))
     return ax
 
@@ -154,7 +161,7 @@ def curves(
     for row, model in enumerate(order):
         line, count = means[model]
         color = CYCLE[row % len(CYCLE)]
-        label = f"{plain(model)}: {line.mean():.3f} ({count} runs)"
+        label = f"{plain(model)}: {line.mean():.3f} ({counted(count, 'run')})"
         ax.plot(x, line, color=color, label=label)
         if not row:
             ax.fill_between(x, 0, line, color=color, alpha=0.1)
@@ -205,7 +212,9 @@ def before_after(
     ax.set_ylim(len(places) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     ax.set_xlabel(f"{plain(metric)}: ring before, arrow head after, tick chance")
-    ax.set_title(f"{plain(model)} before and after fine-tuning, {len(kept)} runs")
+    ax.set_title(
+        f"{plain(model)} before and after fine-tuning, {counted(len(kept), 'run')}"
+    )
     ax.grid(axis="x", alpha=0.3)
     return ax
 
@@ -275,7 +284,7 @@ def profiles(
     for row, (model, measured) in enumerate(_measured(runs, metric).items()):
         found = measured.columns["P"]
         shares = performance_profile(found, thresholds)
-        label = f"{plain(model)} ({found.size} runs)"
+        label = f"{plain(model)} ({counted(found.size, 'run')})"
         color = CYCLE[row % len(CYCLE)]
         ax.step(thresholds, shares, where="post", color=color, label=label)
     ax.set_xlim(0, 1)
@@ -373,31 +382,38 @@ def _cost_rows(ax: Axes, comparison: Comparison) -> None:
 
 
 def _legend(ax: Axes, comparison: Comparison) -> None:
-    words = {BEST: "best", TIED: "not separable from the best", OTHER: "worse"}
+    tied = "best, or not separable from it"
+    words = {BEST: "best", TIED: tied, OTHER: "worse"}
     colors = {_color(comparison, report.model) for report in comparison.reports}
     for color in (each for each in words if each in colors):
         ax.plot([], [], "o", color=color, label=words[color])
-    if comparison.p_best:
+    if comparison.p_best and comparison.protocol not in _NO_MERIT:
         ax.legend(fontsize=8)
 
 
 def _color(comparison: Comparison, model: str) -> str:
-    if model == comparison.best:
+    if comparison.protocol in _NO_MERIT:
+        return OTHER
+    if model == comparison.best and comparison.verdict == "use":
         return BEST
+    if model == comparison.best and comparison.not_separable:
+        return TIED
     return TIED if model in comparison.not_separable else OTHER
 
 
 def _interval_words(comparison: Comparison) -> str:
     if all(report.interval is None for report in comparison.reports):
         return "none (one seed a cell)"
-    words = f"{100 * comparison.confidence:g} % interval for new seeds"
+    known = [report.interval for report in comparison.reports if report.interval]
+    words = f"{100 * comparison.confidence:g} % interval for new {known[0].over}"
     if any(report.bounds is not None for report in comparison.reports):
         words += "; wide band: bounds with missing runs"
     return words
 
 
 def _count(reports: Sequence[Report]) -> str:
-    return f"{sum(each.num_runs for each in reports)} runs of {len(reports)} models"
+    runs = counted(sum(each.num_runs for each in reports), "run")
+    return f"{runs} of {counted(len(reports), 'model')}"
 
 
 def _resampled(run: Run, metric: str, x: Any) -> Any:

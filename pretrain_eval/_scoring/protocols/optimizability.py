@@ -17,11 +17,12 @@ from pretrain_eval._scoring.formulas.curves import (
     points_before_failure,
     times_to,
 )
-from pretrain_eval._scoring.formulas.statistics import Array, rank_correlation
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, rank_correlation
 from pretrain_eval._scoring.grid import Cells, Grid
 from pretrain_eval._scoring.model_runs import column
 from pretrain_eval._scoring.protocol import Scored
 from pretrain_eval._scoring.reports.report import Report
+from pretrain_eval._scoring.reports.table import counted, signed
 
 STEP_METRICS = ("grad_norm", "update_ratio")
 QUANTITIES = (*STEP_METRICS, "validation")
@@ -200,9 +201,9 @@ class OptimizabilityEvaluator(Evaluator):
         details = {name: value for name, value in found.items() if value is not None}
         details |= _near_the_best(grid)
         details["diverged share"] = grid.diverged / report.num_runs
-        datasets = _dataset_of_each(grid)
+        cells = _cell_of_each(grid)
         for name in STEP_METRICS:
-            rho = _agreement(datasets, grid.columns, name)
+            rho = _agreement(cells, grid.columns, name)
             if rho is not None:
                 details[f"rank correlation of {name} with validation"] = rho
         return details
@@ -210,7 +211,7 @@ class OptimizabilityEvaluator(Evaluator):
     @override
     def remarks(self, scored: Sequence[Scored]) -> list[str]:
         grids = [each.grid for each in scored]
-        datasets = [dataset for grid in grids for dataset in _dataset_of_each(grid)]
+        cells = [cell for grid in grids for cell in _cell_of_each(grid)]
         columns = {}
         for name in QUANTITIES:
             absent = [np.full(grid.cell.size, np.nan) for grid in grids]
@@ -218,13 +219,15 @@ class OptimizabilityEvaluator(Evaluator):
             columns[name] = np.concatenate(
                 [grid.columns.get(name, nothing) for grid, nothing in read]
             )
-        rhos = {name: _agreement(datasets, columns, name) for name in STEP_METRICS}
-        words = [f"{name} {rho:+.2f}" for name, rho in rhos.items() if rho is not None]
+        rhos = {name: _agreement(cells, columns, name) for name in STEP_METRICS}
+        words = [
+            f"{name} {signed(rho, 2)}" for name, rho in rhos.items() if rho is not None
+        ]
         if not words:
             return []
         return [
-            f"Rank correlation with final validation over {len(datasets)} runs, within"
-            f" each dataset: {', '.join(words)}."
+            f"Rank correlation with final validation over {counted(len(cells), 'run')}, within"
+            f" each dataset and strategy: {', '.join(words)}."
         ]
 
 
@@ -280,19 +283,20 @@ def _near_the_best(grid: Grid) -> dict[str, float]:
     return {"strategies near the best": grid.cells.over_datasets(shares)}
 
 
-def _dataset_of_each(grid: Grid) -> list[tuple[str, str]]:
-    return [grid.cells.names[i][:2] for i in grid.index]
+def _cell_of_each(grid: Grid) -> list[Cell]:
+    return [grid.cells.names[i] for i in grid.index]
 
 
 def _agreement(
-    datasets: Sequence[tuple[str, str]], columns: Mapping[str, Array], name: str
+    cells: Sequence[Cell], columns: Mapping[str, Array], name: str
 ) -> float | None:
-    # Within each dataset, so that an easy one does not make the correlation.
+    # Within each dataset and strategy, so that neither an easy dataset nor a strategy
+    # of small gradients makes the correlation.
     if name not in columns:
         return None
     known = ~np.isnan(columns[name]) & ~np.isnan(columns["validation"])
-    codes = {dataset: code for code, dataset in enumerate(dict.fromkeys(datasets))}
-    group = np.array([codes[each] for each in datasets], dtype=np.intp)[known]
+    codes = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
+    group = np.array([codes[each] for each in cells], dtype=np.intp)[known]
     if not group.size:
         return None
     return rank_correlation(columns[name][known], columns["validation"][known], group)

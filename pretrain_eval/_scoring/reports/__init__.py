@@ -1,9 +1,17 @@
 """What a score is told as: reports, comparisons, scorecards and their tables."""
 
-from pretrain_eval._scoring.reports.comparison import Change, Comparison, Difference
+from pretrain_eval._scoring.reports.comparison import Change, Comparison
+from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
-from pretrain_eval._scoring.reports.table import Row, Table, amount, duration
+from pretrain_eval._scoring.reports.table import (
+    Row,
+    Sheet,
+    Table,
+    amount,
+    counted,
+    duration,
+)
 
 __all__ = [
     "Change",
@@ -13,7 +21,9 @@ __all__ = [
     "Report",
     "Row",
     "Scorecard",
+    "Sheet",
     "Table",
     "amount",
+    "counted",
     "duration",
 ]

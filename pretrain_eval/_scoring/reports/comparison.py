@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal
 
 from pretrain_eval._runs import Cost, FrozenDict, Record
-from pretrain_eval._scoring.reports.report import Interval, Report, report_row, restored
+from pretrain_eval._scoring.reports import papers, settling
+from pretrain_eval._scoring.reports.difference import Difference
+from pretrain_eval._scoring.reports.pareto import cheapest, differ_in_size, front
+from pretrain_eval._scoring.reports.report import (
+    Interval,
+    Report,
+    in_table,
+    report_row,
+    restored,
+)
 from pretrain_eval._scoring.reports.table import (
     Row,
+    Sheet,
     Table,
     Tabular,
     duration,
@@ -17,42 +28,6 @@ from pretrain_eval._scoring.reports.table import (
     quantity,
     signed,
 )
-
-
-@dataclass(frozen=True)
-class Difference(Record):
-    """How much better one model is than another on the cells that both have.
-
-    Attributes:
-        first: The better-ranked model.
-        second: The other.
-        difference: Score of the first minus that of the second.
-        interval: Of the difference, for what `over` names; None where it is unknown.
-        seeds: For new seeds alone; None where a model has one seed.
-        examples: For new examples alone; None where they are unknown.
-        new_tasks: Of the difference, for new tasks (paired t over task means); None
-            with fewer than two common tasks.
-        p_better: Probability that the first is truly better; None as `interval`.
-        num_cells: Cells that both have.
-
-    >>> Difference(first="a", second="b", difference=0.25).interval is None
-    True
-    """
-
-    _: KW_ONLY
-    first: str
-    second: str
-    difference: float
-    interval: Interval | None = None
-    seeds: Interval | None = None
-    examples: Interval | None = None
-    new_tasks: Interval | None = None
-    p_better: float | None = None
-    num_cells: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("interval", "seeds", "examples", "new_tasks"):
-            object.__setattr__(self, name, restored(Interval, getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -72,11 +47,17 @@ class Comparison(Tabular, Record):
         regret: Expected distance of the pick from the truly best; None where unknown.
         regret_limit: The distance that is not exceeded with `confidence`.
         confidence: For example 0.95.
+        rope: Differences up to this do not matter.
         over: What the probabilities and limits would see drawn anew: "seeds",
             "examples", "tasks"; empty where nothing can be said.
         acceptability: Share of random weights under which each model takes each rank,
             first rank first, where the protocol has weights.
         cost: The sums over all runs of the decision, failed ones included.
+        tasks: Score of each task, by model.
+        cells: (task, dataset, strategy) that some model was run on, crossed.
+        seeds: Seeds with a result in each of the cells, by model.
+        spreads: What new seeds of each cell add to the variance of the difference from
+            the best, by model that cannot be told from it.
         notes: What a reader has to know, in sentences.
 
     >>> reports = [
@@ -84,7 +65,7 @@ class Comparison(Tabular, Record):
     ...     for m, s in {"a": 0.75, "b": 0.5}.items()
     ... ]
     >>> print(Comparison(protocol="p", reports=tuple(reports)).decision)
-    Use a; how sure that is cannot be said with one seed a cell.
+    Use a for now, inconclusive; how sure that is cannot be said with one seed a cell.
     """
 
     _: KW_ONLY
@@ -97,9 +78,14 @@ class Comparison(Tabular, Record):
     regret: float | None = None
     regret_limit: float | None = None
     confidence: float = 0.95
+    rope: float = 0.0
     over: tuple[str, ...] = ()
     acceptability: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
+    tasks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    cells: tuple[tuple[str, str, str], ...] = ()
+    seeds: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    spreads: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -107,8 +93,10 @@ class Comparison(Tabular, Record):
         object.__setattr__(self, "reports", reports)
         differences = tuple(restored(Difference, each) for each in self.differences)
         object.__setattr__(self, "differences", differences)
-        for name in ("p_best", "p_best_range", "acceptability"):
+        for name in ("p_best", "p_best_range", "acceptability", "seeds", "spreads"):
             object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+        tasks = {model: FrozenDict(own) for model, own in self.tasks.items()}
+        object.__setattr__(self, "tasks", FrozenDict(tasks))
         object.__setattr__(self, "cost", restored(Cost, self.cost))
 
     @property
@@ -118,20 +106,146 @@ class Comparison(Tabular, Record):
         return None if first.score is None else first.model
 
     @property
+    def verdict(self) -> Literal["use", "equal", "inconclusive"]:
+        """Whether the runs decide.
+
+        "use": the best can be told from every other model, or stands alone. "equal":
+        those that cannot be told from it lie within the rope of it, each with at least
+        `confidence`, so that the cheapest is to be taken. Else "inconclusive".
+        """
+        if self.best is None:
+            return "inconclusive"
+        if len(self.reports) == 1:
+            return "use"
+        if self.regret_limit is None:
+            return "inconclusive"
+        if not self.not_separable:
+            return "use"
+        near = set(self.not_separable) <= set(self.practically_equal)
+        return "equal" if near else "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        """The verdict for scripts: 0 use, 1 practically equal, 2 inconclusive."""
+        return ("use", "equal", "inconclusive").index(self.verdict)
+
+    @property
+    def practically_equal(self) -> tuple[str, ...]:
+        """Models within the rope of the best with at least `confidence`, best first."""
+        gaps = {
+            each.model: self.difference(self.best or "", each.model)
+            for each in self.reports[1:]
+        }
+        return tuple(
+            model
+            for model, gap in gaps.items()
+            if self.rope and gap is not None and (gap.p_equal or 0) >= self.confidence
+        )
+
+    @property
+    def settle(self) -> str:
+        """What would settle what is open, in one sentence; what is settled, so."""
+        if self.verdict == "use":
+            return f"Nothing is open: use {self.best}."
+        if self.verdict == "equal":
+            return f"They are practically equal: take the cheapest, {self.cheapest}."
+        if self.best is None:
+            return "It is open: the protocol makes no score of these runs."
+        if self.regret_limit is None:
+            return (
+                "It is open: a second seed of each cell would say how sure the pick is."
+            )
+        rival = next(m for m in self.not_separable if m not in self.practically_equal)
+        gap, needed = self.difference(self.best, rival), self.needed(rival)
+        return settling.what_settles(gap, needed, self.reports)
+
+    @property
+    def cheapest(self) -> str | None:
+        """The smallest of the best and those practically equal, in parameters, MACs."""
+        equal = (self.best, *self.practically_equal)
+        return cheapest([each for each in self.reports if each.model in equal])
+
+    @property
+    def pareto(self) -> Mapping[str, tuple[str, ...]]:
+        """The models that no other beats on score and on a cost, by cost.
+
+        The costs are "parameters", "macs", "peak_memory" and "seconds", where they are
+        known of every model. Models of equal parameters and MACs count as equally
+        fast, and seconds only where all have as many runs: what else tells their times
+        apart is the machine's load.
+        """
+        return front(self.reports)
+
+    def needed(self, model: str, *, power: float = 0.8) -> dict[str, int | None]:
+        """How many more of each source would tell a model from the best.
+
+        Args:
+            model: One of those that are ranked, not the best.
+            power: With what probability, if they differ as much as was measured.
+
+        Returns:
+            By "seeds" (more in each cell of both), "examples" (more in all) and
+            "tasks", as far as they are known and `over` names them; None where no
+            number of them is enough. Empty where no cell is common.
+        """
+        gap = self.difference(self.best or "", model)
+        if gap is None:
+            return {}
+        return gap.needed(
+            self.over,
+            confidence=self.confidence,
+            power=power,
+            num_models=len(self.reports),
+        )
+
+    def next_runs(self) -> list[tuple[str, str, str, str, int]]:
+        """Which runs to do next, most useful first, as (model, *cell, seed).
+
+        First those that are missing. Then, for what cannot be told from the best, one
+        new seed of both in each cell, the cell first that adds most to the variance of
+        their difference; none where no number of seeds would tell them apart.
+        """
+        helped = {}
+        for model, spreads in self.spreads.items():
+            needed = self.needed(model)
+            if model in self.practically_equal:
+                continue
+            if needed.get("seeds") is not None or not needed:
+                helped[model] = spreads
+        if self.regret_limit is None and not self.over:
+            # One seed a cell: a second one of every model says most.
+            others = [each.model for each in self.reports[1:]]
+            helped = dict.fromkeys(others, (1.0,) * len(self.cells))
+        return settling.next_runs(self.cells, self.seeds, helped, self.best)
+
+    def winners(self) -> Sheet:
+        """The best model of each task, with its score there and its lead."""
+        return papers.winners(self.protocol, self.tasks)
+
+    def pairwise(self) -> Sheet:
+        """All pairs: difference, interval, probabilities, p and Holm-adjusted p."""
+        return papers.pairwise(self.protocol, self.differences, self.over)
+
+    def ranks(self) -> Sheet:
+        """Mean ranks over tasks with Friedman's test and Nemenyi's critical difference.
+
+        Raises:
+            ValueError: There are fewer than two models or two tasks that all have.
+        """
+        return papers.ranks(self.protocol, self.tasks, self.confidence)
+
+    @property
     def decision(self) -> str:
         """The recommendation in one sentence, with its uncertainty and its cost."""
         if self.best is None:
             return f"No model is recommended: {self.protocol} makes no score here."
-        parts = [f"Use {self.best}"]
-        anew = f" for new {' and '.join(self.over)}" if self.over else ""
-        if self.best in self.p_best:
-            parts.append(f"P(best) = {self.p_best[self.best]:.2f}{anew}")
-        elif self.best in self.p_best_range:
-            low, high = self.p_best_range[self.best]
+        parts = [self._recommendation(), *self._probability()]
+        if self.verdict == "equal":
             parts.append(
-                f"P(best) lies between {low:.2f} and {high:.2f}{anew}, by what is missing"
+                f"not separable from {self.best}, within {quantity(self.rope)} of it at"
+                f" {100 * self.confidence:g} %: {listing(self.not_separable)}"
             )
-        if self.regret_limit is not None:
+        elif self.regret_limit is not None:
             limit = (
                 "0.0005" if self.regret_limit < 0.0005 else f"{self.regret_limit:.3f}"
             )
@@ -143,9 +257,34 @@ class Comparison(Tabular, Record):
         if self.cost.total_seconds is not None:
             spent = duration(self.cost.total_seconds)
             parts.append(f"the whole decision cost {spent}")
-        if self.not_separable:
+        if self.not_separable and self.verdict != "equal":
             parts.append(_alternatives(self.reports, self.not_separable))
         return "; ".join(parts) + "."
+
+    def _recommendation(self) -> str:
+        if self.verdict == "use":
+            return f"Use {self.best}"
+        if self.verdict == "inconclusive":
+            return f"Use {self.best} for now, inconclusive"
+        equal = [self.reports[0].model, *self.practically_equal]
+        rest = listing([each for each in equal if each != self.cheapest])
+        sizes = [r for r in self.reports if r.model in equal]
+        cheap = any(differ_in_size(sizes[0], each) for each in sizes[1:])
+        words = ", the cheapest" if cheap else ""
+        return f"Use {self.cheapest}{words}, practically equal to {rest}"
+
+    def _probability(self) -> list[str]:
+        anew = f" for new {' and '.join(self.over)}" if self.over else ""
+        best = self.best or ""
+        whose = "P(best)" if self.verdict != "equal" else f"P(best) of {best}"
+        if best in self.p_best:
+            return [f"{whose} = {self.p_best[best]:.2f}{anew}"]
+        if best in self.p_best_range:
+            low, high = self.p_best_range[best]
+            return [
+                f"{whose} lies between {low:.2f} and {high:.2f}{anew}, by what is missing"
+            ]
+        return []
 
     def difference(self, first: str, second: str) -> Difference | None:
         """The pair, in the order of the ranking; None where no cell is common."""
@@ -162,11 +301,24 @@ class Comparison(Tabular, Record):
             for name in ("diverged", "missing")
         }
         shown = [name for name, column in counts.items() if any(column)]
-        header = ("model", "score", self._interval_name(), "P(best)", "to the best")
+        # New tasks are another question, of which three give an answer.
+        tasks = ("new tasks",) if self._num_tasks() >= 3 else ()
+        header = (
+            "model",
+            "score",
+            self._interval_name(),
+            *tasks,
+            "P(best)",
+            "to the best",
+        )
         rows = [
-            (*self._row(report), *(str(counts[name][i]) for name in shown))
+            (*self._row(report, bool(tasks)), *(str(counts[name][i]) for name in shown))
             for i, report in enumerate(self.reports)
         ]
+        if self.verdict == "inconclusive" and len(self.reports) > 1:
+            notes = (notes[0], self.settle, *notes[1:])
+        if self.practically_equal:
+            notes = (*notes, self._equality())
         if self.not_separable:
             notes = (*notes, "= cannot be told from the best by these runs.")
         title = f"{self.protocol}, best first"
@@ -182,16 +334,33 @@ class Comparison(Tabular, Record):
     def _interval_name(self) -> str:
         return f"{100 * self.confidence:g} % interval"
 
-    def _row(self, report: Report) -> tuple[str, ...]:
+    def _num_tasks(self) -> int:
+        if any(name != "tasks" for name in self.over) or not self.over:
+            return max((len(own) for own in self.tasks.values()), default=0)
+        return 0  # the interval is of new tasks already
+
+    def _equality(self) -> str:
+        better = [m for m in self.practically_equal if m not in self.not_separable]
+        note = f"≈ practically equal to the best: within {quantity(self.rope)} of it."
+        if not better:
+            return note
+        verb = "is" if len(better) == 1 else "are"
+        return (
+            f"{note} {listing(better)} {verb} statistically worse, practically equal."
+        )
+
+    def _row(self, report: Report, tasks: bool) -> tuple[str, ...]:
         gap = self.difference(self.best or "", report.model)
         words = ""
         if gap is not None and report.model != self.best:
             words = signed(-gap.difference)
             words += " =" if report.model in self.not_separable else ""
+            words += " ≈" if report.model in self.practically_equal else ""
         return (
             report.model,
             number(report.score),
-            "–" if report.interval is None else str(report.interval),
+            in_table(report.interval),
+            *([in_table(report.new_tasks)] if tasks else []),
             number(self.p_best.get(report.model), 2),
             words,
         )
@@ -297,6 +466,9 @@ def _alternatives(reports: Sequence[Report], not_separable: tuple[str, ...]) -> 
     for name, (words, cheaper) in _CHEAPER.items():
         own = getattr(best.cost, name)
         known = [each for each in rivals if getattr(each.cost, name) is not None]
+        if name == "seconds":
+            # Between models of one size the machine's load would speak.
+            known = [each for each in known if differ_in_size(each, best)]
         if not own or not known:
             continue
         rival = min(known, key=lambda each: (getattr(each.cost, name), each.model))

@@ -129,10 +129,12 @@ class Report(Tabular, Record):
         for interval in (self.interval, self.new_tasks, self.examples):
             if interval is not None:
                 percent = f"{100 * interval.confidence:g} %"
-                rows.append((f"{percent} for new {interval.over}", str(interval)))
+                rows.append((f"{percent} for new {interval.over}", in_table(interval)))
         if self.bounds is not None:
             low, high = self.bounds
-            rows.append(("bounds with what is missing", f"[{low:.3f}, {high:.3f}]"))
+            rows.append(
+                ("bounds with what is missing", f"[{number(low)}, {number(high)}]")
+            )
         if self.parts:
             rows.append(("made of", ""))
             rows += [(f"  {name}", quantity(v)) for name, v in self.parts.items()]
@@ -179,6 +181,14 @@ def report_row(report: Report) -> Row:
         **{f"part: {name}": value for name, value in report.parts.items()},
         **{f"detail: {name}": value for name, value in report.details.items()},
     }
+
+
+def in_table(interval: Interval | None) -> str:
+    """An interval to read; one of no width, which is no certainty, with its reason."""
+    if interval is None:
+        return "–"
+    agree = interval.high - interval.low <= 1e-12
+    return f"{interval} ({interval.over} agree)" if agree else str(interval)
 
 
 def restored(kind: type[R], value: Any) -> Any:

@@ -8,7 +8,14 @@ from dataclasses import KW_ONLY, dataclass, field
 from pretrain_eval._runs import FrozenDict, Record
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.report import Report, report_row, restored
-from pretrain_eval._scoring.reports.table import Row, Table, Tabular, amount, number
+from pretrain_eval._scoring.reports.table import (
+    Row,
+    Table,
+    Tabular,
+    amount,
+    listing,
+    number,
+)
 
 PROTOCOLS = (
     "optimizability",
@@ -82,6 +89,7 @@ class Scorecard(Tabular, Record):
             )
         notes = [self.decision, *self[self.decided_by].notes]
         notes += [f"{name}: {why}." for name, why in self.absent.items()]
+        notes += self._fronts()
         if all(r.score is None for r in self._of("usability")):
             notes.append("usability: no budget is stated, so it makes no score.")
         header = ("model", *PROTOCOLS, "P(best)", "parameters")
@@ -98,6 +106,18 @@ class Scorecard(Tabular, Record):
             }
             for comparison in self.comparisons
             for rank, report in enumerate(comparison.reports, 1)
+        ]
+
+    def _fronts(self) -> list[str]:
+        # One sentence a front; costs that have the same one share it.
+        costs: dict[tuple[str, ...], list[str]] = {}
+        for cost, front in self[self.decided_by].pareto.items():
+            costs.setdefault(front, []).append(cost.replace("_", " "))
+        return [
+            f"Pareto front of {self.decided_by} against {listing(names)}:"
+            f" {listing(front, 10)}."
+            for front, names in costs.items()
+            if len(self.models) > 1
         ]
 
     def _of(self, protocol: str) -> tuple[Report, ...]:

@@ -134,6 +134,44 @@ class Tabular(ABC):
         return frame
 
 
+@dataclass(frozen=True)
+class Sheet(Tabular):
+    """Rows of plain values that print, and export, as a table.
+
+    Attributes:
+        title: What it shows.
+        records: One mapping a row, all with the same keys.
+        notes: Sentences below the table.
+
+    >>> print(Sheet("one", ({"model": "a", "mean_rank": 1.5, "p": None},)))
+    one
+    model  mean rank  p
+    -----  ---------  -
+    a          1.500  –
+    """
+
+    title: str
+    records: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> Table:
+        """The rows with three digits."""
+        names = list(self.records[0]) if self.records else []
+        header = tuple(name.replace("_", " ") for name in names)
+        rows = tuple(
+            tuple(_cell(record[name]) for name in names) for record in self.records
+        )
+        return Table(self.title, header or ("",), rows, self.notes)
+
+    def rows(self) -> list[Row]:
+        """The rows as they are."""
+        return [dict(record) for record in self.records]
+
+
+def _cell(value: str | float | int | None) -> str:
+    return value if isinstance(value, str) else number(value)
+
+
 def to_csv(records: Sequence[Row]) -> str:
     """Rows of plain values in CSV; a text that a spreadsheet would run is quoted."""
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -157,13 +195,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """A difference to read, with its sign where it has one.
 
     >>> signed(0.25), signed(-0.25), signed(-0.0001)
     ('+0.250', '-0.250', '0.000')
     """
-    return f"{value:+.3f}" if round(value, 3) else number(0.0)
+    return f"{value:+.{digits}f}" if round(value, digits) else number(0.0, digits)
 
 
 def quantity(value: float) -> str:
@@ -289,6 +327,9 @@ _LATEX = {
     "–": "--",
     "−": "$-$",
     "×": r"$\times$",
+    "≈": r"$\approx$",
+    "χ": r"$\chi$",
+    "²": r"$^2$",
 } | {sign: "\\" + sign for sign in "&%$#_{}"}
 
 

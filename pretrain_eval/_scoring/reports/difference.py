@@ -1,0 +1,127 @@
+"""How much better one model is than another, and what would tell them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+
+from pretrain_eval._runs import FrozenDict, Record
+from pretrain_eval._scoring.formulas.power import more_needed
+from pretrain_eval._scoring.reports.report import Interval, restored
+
+
+@dataclass(frozen=True)
+class Difference(Record):
+    """How much better one model is than another on the cells that both have.
+
+    Attributes:
+        first: The better-ranked model.
+        second: The other.
+        difference: Score of the first minus that of the second.
+        interval: Of the difference, for what `over` names; None where it is unknown.
+        seeds: For new seeds alone; None where a model has one seed.
+        examples: For new examples alone; None where they are unknown.
+        new_tasks: Of the difference, for new tasks (paired t over task means); None
+            with fewer than two common tasks.
+        p_better: Probability that the first is truly better, by more than the rope;
+            None as `interval`.
+        p_equal: Probability that they differ by no more than the rope; 0 without one.
+        p_worse: Probability that the first is worse by more than the rope.
+        p_value: Two-sided, of no difference; at least 1 / number of draws.
+        errors: Standard error of the difference by what would be drawn anew.
+        sizes: How many of it there are: seeds a cell, examples in all, tasks.
+        num_cells: Cells that both have.
+
+    >>> Difference(first="a", second="b", difference=0.25).interval is None
+    True
+    """
+
+    _: KW_ONLY
+    first: str
+    second: str
+    difference: float
+    interval: Interval | None = None
+    seeds: Interval | None = None
+    examples: Interval | None = None
+    new_tasks: Interval | None = None
+    p_better: float | None = None
+    p_equal: float | None = None
+    p_worse: float | None = None
+    p_value: float | None = None
+    errors: Mapping[str, float] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    num_cells: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("interval", "seeds", "examples", "new_tasks"):
+            object.__setattr__(self, name, restored(Interval, getattr(self, name)))
+        for name in ("errors", "sizes"):
+            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+
+    def needed(
+        self,
+        over: Sequence[str],
+        *,
+        confidence: float = 0.95,
+        power: float = 0.8,
+        num_models: int = 2,
+    ) -> dict[str, int | None]:
+        """How many more of each source would separate the two, if they differ so.
+
+        More seeds leave the error over examples as it is, and the other way round; more
+        tasks bring seeds and examples of their own.
+
+        Args:
+            over: What is drawn anew, as in `Comparison`.
+            confidence: That of the comparison.
+            power: The probability with which they shall be separated.
+            num_models: Of the comparison, all of which are told from the best at once.
+
+        Returns:
+            By "seeds" (more in each cell), "examples" (more in all) and "tasks", where
+            these are known; None where no number of them is enough.
+        """
+        test = {
+            "confidence": 1 - (1 - confidence) / max(num_models - 1, 1),
+            "power": power,
+        }
+        kept = [name for name in over if name in self.errors and name != "tasks"]
+        more = {name: self._more(name, kept, test) for name in kept}
+        if "tasks" in self.errors:
+            more["tasks"] = self._more_tasks(kept, test)
+        return more
+
+    def _more(
+        self, name: str, kept: Sequence[str], test: Mapping[str, float]
+    ) -> int | None:
+        others = [other for other in kept if other != name]
+        return more_needed(
+            self.difference,
+            self.errors[name],
+            self.sizes[name],
+            rest=math.hypot(*(self.errors[other] for other in others)),
+            freedom=self._freedom(name),
+            rest_freedom=min(map(self._freedom, others), default=math.inf),
+            **test,
+        )
+
+    def _more_tasks(self, kept: Sequence[str], test: Mapping[str, float]) -> int | None:
+        # They must agree on who is better, and average out what else is drawn anew.
+        size = self.sizes["tasks"]
+        others = math.hypot(*(self.errors[name] for name in kept))
+        freedom = min(map(self._freedom, kept), default=math.inf)
+        numbers = [
+            more_needed(
+                self.difference, self.errors["tasks"], size, freedom=size - 1, **test
+            ),
+            more_needed(self.difference, others, size, freedom=freedom, **test),
+        ]
+        known = [number for number in numbers if number is not None]
+        return max(known) if len(known) == len(numbers) else None
+
+    def _freedom(self, source: str) -> float:
+        if source == "examples":
+            return math.inf
+        means = self.num_cells if source == "seeds" else 1
+        return max(means * (self.sizes[source] - 1), 1)
