@@ -79,7 +79,7 @@ def test_hooks_call_the_tools_of_ci() -> None:
     (local,) = settings(".pre-commit-config.yaml")["repos"]
     entries = [hook["entry"] for hook in local["hooks"]]
     assert len(entries) == 3
-    assert set(entries) <= set(SCRIPT.splitlines())
+    assert set(entries) <= set(map(str.strip, SCRIPT.splitlines()))
 
 
 def test_hosted_documentation_is_built_as_ci_builds_it() -> None:

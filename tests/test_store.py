@@ -659,6 +659,7 @@ def test_a_read_only_store_is_read_and_refuses_to_be_written(
     """A file without write permission lists its runs; adding names the file."""
     make_store(tmp_path / "runs.db", num_runs=3)
     script = """
+        import urllib.parse  # by pathlib, where Python may be root's alone
         if os.geteuid() == 0:  # who may do everything cannot test permissions
             os.setuid(65534)
         with RunStore(sys.argv[1]) as store:

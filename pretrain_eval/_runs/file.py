@@ -54,6 +54,8 @@ def opened(path: Path) -> sqlite3.Connection:
     _check_header(path)
     connection = _connect(path)
     try:
+        # In WAL mode FULL is what makes a commit survive a loss of power.
+        connection.execute("PRAGMA synchronous = FULL")
         _check_kind(path, connection)
         connection.execute("BEGIN")  # one moment of a store that others may write
         _check_content(path, connection)
@@ -147,13 +149,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         # Readers keep a file of locks beside the store; where none can be made and no
         # writer has left its log, the file must be taken as it stands.
         mode = "mode=ro&immutable=1"
-    connection = sqlite3.connect(
+    return sqlite3.connect(
         f"{path.absolute().as_uri()}?{mode}",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
-    # In WAL mode FULL is what makes a commit survive a loss of power.
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
