@@ -29,7 +29,8 @@ class Difference(Record):
         p_equal: Probability that they differ by no more than the rope; 0 without one.
         p_worse: Probability that the first is worse by more than the rope.
         p_value: Two-sided, of no difference; at least 1 / number of draws.
-        errors: Standard error of the difference by what would be drawn anew.
+        errors: Standard error of the difference by what would be drawn anew; "luck" is
+            the part of that of seeds that more examples would take away.
         sizes: How many of it there are: seeds a cell, examples in all, tasks.
         num_cells: Cells that both have.
 
@@ -96,11 +97,16 @@ class Difference(Record):
         self, name: str, kept: Sequence[str], test: Mapping[str, float]
     ) -> int | None:
         others = [other for other in kept if other != name]
+        error, rest = self.errors[name], [self.errors[other] for other in others]
+        if name == "examples" and rest:
+            # Seeds differ less where each is measured on more examples.
+            luck = min(self.errors.get("luck", 0.0), rest[0])
+            error, rest = math.hypot(error, luck), [math.sqrt(rest[0] ** 2 - luck**2)]
         return more_needed(
             self.difference,
-            self.errors[name],
+            error,
             self.sizes[name],
-            rest=math.hypot(*(self.errors[other] for other in others)),
+            rest=math.hypot(*rest),
             freedom=self._freedom(name),
             rest_freedom=min(map(self._freedom, others), default=math.inf),
             **test,
