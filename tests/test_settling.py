@@ -199,6 +199,33 @@ def test_missing_runs_come_first() -> None:
     assert partial.next_runs()[1:] == new
 
 
+def test_what_is_missing_comes_before_a_verdict_of_equal() -> None:
+    """Nobody knows how near a model lies on what it lacks."""
+    runs = drawn({"a": 0.7, "b": 0.701})
+    evaluator = pe.PersistenceEvaluator(over=("seeds",), rope=0.3)
+    assert evaluator.compare(runs).verdict == "equal"
+    comparison = evaluator.compare(runs[:-3])
+    assert comparison.verdict == "inconclusive"
+    assert comparison.settle == (
+        "Complete what is missing first, as next_runs() lists it: 3 of b."
+    )
+    assert comparison.next_runs()[:3] == [
+        ("b", "t3", "d", "full", seed) for seed in range(3)
+    ]
+
+
+def test_a_model_without_results_is_missing() -> None:
+    """It is not ranked, and its runs are the first to do."""
+    lost = [
+        dataclasses.replace(run, status="oom", scores={}, model="c")
+        for run in drawn({"a": 0.9}, tasks=1)
+    ]
+    runs = [*drawn({"a": 0.9, "b": 0.3}, tasks=1), *lost]
+    assert SEEDS.compare(runs).next_runs() == [
+        ("c", "t0", "d", "full", seed) for seed in range(3)
+    ]
+
+
 def test_a_decided_comparison_needs_no_runs() -> None:
     """Nothing is missing and nothing is open."""
     comparison = SEEDS.compare(drawn({"a": 0.9, "b": 0.3}))

@@ -122,7 +122,8 @@ class Comparison(Tabular, Record):
         if not self.not_separable:
             return "use"
         near = set(self.not_separable) <= set(self.practically_equal)
-        return "equal" if near else "inconclusive"
+        # Of cells that one model lacks nobody knows how near it lies.
+        return "equal" if near and not self.p_best_range else "inconclusive"
 
     @property
     def exit_code(self) -> int:
@@ -155,6 +156,10 @@ class Comparison(Tabular, Record):
             return (
                 "It is open: a second seed of each cell would say how sure the pick is."
             )
+        missing = [each for each in self.reports if each.num_missing]
+        if self.p_best_range and missing:
+            lost = listing([f"{each.num_missing} of {each.model}" for each in missing])
+            return f"Complete what is missing first, as next_runs() lists it: {lost}."
         rival = next(m for m in self.not_separable if m not in self.practically_equal)
         gap, needed = self.difference(self.best, rival), self.needed(rival)
         return settling.what_settles(gap, needed, self.reports)
@@ -212,7 +217,7 @@ class Comparison(Tabular, Record):
                 continue
             if needed.get("seeds") is not None or not needed:
                 helped[model] = spreads
-        if self.regret_limit is None and not self.over:
+        if self.regret_limit is None and not self.over and self.best is not None:
             # One seed a cell: a second one of every model says most.
             others = [each.model for each in self.reports[1:]]
             helped = dict.fromkeys(others, (1.0,) * len(self.cells))
