@@ -181,6 +181,29 @@ def test_the_needed_examples_are_those_of_the_error() -> None:
     assert pair.sizes == {"seeds": 3, "examples": 400, "tasks": 4}
 
 
+def test_what_neither_does_alone_both_do_together() -> None:
+    """Seeds and examples that stand between two models in equal shares grow at once."""
+    runs = drawn({"a": 0.7, "b": 0.685}, num_examples=2000)
+    comparison = pe.PersistenceEvaluator().compare(runs)
+    pair = comparison.difference("a", "b")
+    assert pair is not None
+    errors = pair.errors["seeds"], pair.errors["examples"]
+    gap = 1.5 * max(errors)
+    even = dataclasses.replace(pair, difference=gap)
+    alone = even.needed(comparison.over)
+    assert alone["seeds"] is None
+    assert alone["examples"] is None
+    growth = even.growth(comparison.over)
+    assert growth is not None
+    quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    normal = (quantiles * np.hypot(*errors) / gap) ** 2
+    assert normal <= growth <= 1.3 * normal
+    both = dataclasses.replace(comparison, differences=(even,))
+    assert {run[-1] for run in both.next_runs()} == {3}
+    words = both.settle
+    assert f"about {growth:.2g} × as many seeds and examples at once" in words
+
+
 def test_missing_runs_come_first() -> None:
     """Then new seeds of the two in question, where they vary most, in pairs."""
     runs = drawn({"a": 0.7, "b": 0.698, "c": 0.2})

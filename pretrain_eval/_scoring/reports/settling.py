@@ -19,6 +19,7 @@ _UNITS = {"seeds": "more seed", "examples": "more example", "tasks": "more task"
 def what_settles(
     gap: Difference | None,
     needed: Mapping[str, int | None],
+    growth: float | None,
     reports: Sequence[Report],
 ) -> str:
     """What would tell two models apart, with its price where runs were timed."""
@@ -32,6 +33,9 @@ def what_settles(
         for name, more in needed.items()
         if more is not None
     ]
+    together = [name for name in needed if name != "tasks"]
+    if growth and len(together) > 1 and not any(needed[name] for name in together):
+        enough.insert(0, f"{growth:.2g} × as many {' and '.join(together)} at once")
     without = [name for name, more in needed.items() if more is None]
     never = f"No number of {_either(without)} alone will" if without else ""
     if "seeds" in without and not gap.errors["seeds"]:
