@@ -10,6 +10,7 @@ from scoring import make_run
 import pretrain_eval as pe
 from pretrain_eval._scoring.formulas.power import holm
 from pretrain_eval._scoring.formulas.ranking import friedman, nemenyi, task_ranks
+from pretrain_eval._scoring.noise import NUM_DRAWS
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.uniform(0.5, 0.9, (4, 6)).round(2)
@@ -102,7 +103,7 @@ def test_pairs_are_adjusted_by_holm() -> None:
     assert len(rows) == 6
     raw = [row["p"] for row in rows]
     assert [row["p_holm"] for row in rows] == holm(raw)  # type: ignore[arg-type]
-    assert "1/2000 = 0.0005" in sheet.notes[0]
+    assert f"1/{NUM_DRAWS} = 0.0005" in sheet.notes[0]
     assert r"\toprule" in sheet.to_latex()
     assert len(sheet.to_csv().splitlines()) == 7
 

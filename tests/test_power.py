@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -95,3 +96,29 @@ def test_predicted_seeds_separate_as_predicted() -> None:
     }
     truth = min(seeds for seeds, rate in rates.items() if rate >= 0.8)
     assert 0.5 <= float(np.median(predicted)) / truth <= 2
+
+
+def test_luck_on_examples_is_the_spread_of_equal_seeds() -> None:
+    """Where seeds differ by which examples they get right, that is all their error."""
+    rng = np.random.default_rng(1)
+    runs = []
+    for model in "ab":
+        for seed in range(40):
+            bits = rng.uniform(size=200) < 0.7
+            runs.append(
+                make_run(
+                    model=model,
+                    seed=seed,
+                    accuracy=float(bits.mean()),
+                    num_examples=200,
+                    outcomes=pe.Outcomes.of("accuracy", "t", bits.tolist()),
+                )
+            )
+    (pair,) = pe.PersistenceEvaluator().compare(runs).differences
+    # 2 models, p (1 − p) / n a seed, of 40 seeds.
+    expected = math.sqrt(2 * 0.7 * 0.3 / 200 / 40)
+    assert pair.errors["luck"] == pytest.approx(expected, rel=0.03)
+    assert pair.errors["seeds"] == pytest.approx(expected, rel=0.2)
+    without = [dataclasses.replace(run, outcomes=None) for run in runs]
+    (bare,) = pe.PersistenceEvaluator().compare(without).differences
+    assert "luck" not in bare.errors

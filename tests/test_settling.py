@@ -181,6 +181,29 @@ def test_the_needed_examples_are_those_of_the_error() -> None:
     assert pair.sizes == {"seeds": 3, "examples": 400, "tasks": 4}
 
 
+def test_what_neither_does_alone_both_do_together() -> None:
+    """Seeds and examples that stand between two models in equal shares grow at once."""
+    runs = drawn({"a": 0.7, "b": 0.685}, num_examples=2000)
+    comparison = pe.PersistenceEvaluator().compare(runs)
+    pair = comparison.difference("a", "b")
+    assert pair is not None
+    errors = pair.errors["seeds"], pair.errors["examples"]
+    gap = 1.5 * max(errors)
+    even = dataclasses.replace(pair, difference=gap)
+    alone = even.needed(comparison.over)
+    assert alone["seeds"] is None
+    assert alone["examples"] is None
+    growth = even.growth(comparison.over)
+    assert growth is not None
+    quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    normal = (quantiles * np.hypot(*errors) / gap) ** 2
+    assert normal <= growth <= 1.3 * normal
+    both = dataclasses.replace(comparison, differences=(even,))
+    assert {run[-1] for run in both.next_runs()} == {3}
+    words = both.settle
+    assert f"about {growth:.2g} × as many seeds and examples at once" in words
+
+
 def test_missing_runs_come_first() -> None:
     """Then new seeds of the two in question, where they vary most, in pairs."""
     runs = drawn({"a": 0.7, "b": 0.698, "c": 0.2})
@@ -197,6 +220,33 @@ def test_missing_runs_come_first() -> None:
     partial = SEEDS.compare([run for i, run in enumerate(runs) if i != lost])
     assert partial.next_runs()[0] == ("c", "t1", "d", "full", 0)
     assert partial.next_runs()[1:] == new
+
+
+def test_what_is_missing_comes_before_a_verdict_of_equal() -> None:
+    """Nobody knows how near a model lies on what it lacks."""
+    runs = drawn({"a": 0.7, "b": 0.701})
+    evaluator = pe.PersistenceEvaluator(over=("seeds",), rope=0.3)
+    assert evaluator.compare(runs).verdict == "equal"
+    comparison = evaluator.compare(runs[:-3])
+    assert comparison.verdict == "inconclusive"
+    assert comparison.settle == (
+        "Complete what is missing first, as next_runs() lists it: 3 of b."
+    )
+    assert comparison.next_runs()[:3] == [
+        ("b", "t3", "d", "full", seed) for seed in range(3)
+    ]
+
+
+def test_a_model_without_results_is_missing() -> None:
+    """It is not ranked, and its runs are the first to do."""
+    lost = [
+        dataclasses.replace(run, status="oom", scores={}, model="c")
+        for run in drawn({"a": 0.9}, tasks=1)
+    ]
+    runs = [*drawn({"a": 0.9, "b": 0.3}, tasks=1), *lost]
+    assert SEEDS.compare(runs).next_runs() == [
+        ("c", "t0", "d", "full", seed) for seed in range(3)
+    ]
 
 
 def test_a_decided_comparison_needs_no_runs() -> None:

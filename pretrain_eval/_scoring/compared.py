@@ -21,7 +21,7 @@ from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.table import counted, listing
 from pretrain_eval._scoring.scored import over_tasks, scored, sources_of, sum_of
-from pretrain_eval._scoring.undecided import num_examples, undecided
+from pretrain_eval._scoring.undecided import luck_on_examples, num_examples, undecided
 
 Models = Mapping[str, ModelRuns]
 
@@ -177,6 +177,7 @@ class _Pairs:
         self._ranked, self._over = ranked, over
         self._on_common: dict[tuple[str, frozenset[Cell]], Scored] = {}
         self._examples: dict[tuple[str, int], int] = {}
+        self._lucks: dict[tuple[str, int], float] = {}
 
     def differences(self) -> Iterator[Difference]:
         """The better-ranked first, its differences from all below it together."""
@@ -222,7 +223,7 @@ class _Pairs:
                 second=second.report.model,
                 difference=_gap(first, second),
                 new_tasks=over_tasks(self._protocol, by_task),
-                errors=_errors(first, second, by_task),
+                errors=_errors(first, second, by_task) | self._luck(first, second),
                 sizes=self._sizes(first, second, by_task.size),
                 num_cells=num_cells,
                 **known,
@@ -253,6 +254,18 @@ class _Pairs:
             if name in first.noise and name in second.noise:
                 sizes[name] = min(count(first), count(second))
         return sizes | ({"tasks": num_tasks} if num_tasks > 1 else {})
+
+    def _luck(self, first: Scored, second: Scored) -> dict[str, float]:
+        if not {"seeds", "examples"} <= first.noise.keys() & second.noise.keys():
+            return {}
+        variance = math.fsum(map(self._luck_of, (first, second)))
+        return {"luck": math.sqrt(variance)} if variance else {}
+
+    def _luck_of(self, each: Scored) -> float:
+        model = each.report.model, each.grid.cell.size
+        if model not in self._lucks:
+            self._lucks[model] = luck_on_examples(self._protocol, each.grid)
+        return self._lucks[model]
 
     def _num_seeds(self, each: Scored) -> int:
         return round(each.grid.cell.size / each.grid.present.size)

@@ -210,7 +210,7 @@ def _cell_over_examples(members: list[tuple[Run, str]], seed: int) -> Array | No
 
 
 def _paired(run: Run, outcomes: list[Outcomes], seed: int) -> Array:
-    values = np.mean([_numbers(each) for each in outcomes], axis=0)
+    values = np.mean([numbers_of(each) for each in outcomes], axis=0)
     count = values.size
     deviations = values - values.mean()
     # As if four more examples had come out by chance, two of them well (Agresti and
@@ -230,10 +230,11 @@ def _paired(run: Run, outcomes: list[Outcomes], seed: int) -> Array:
 
 def _mean(run: Run) -> float:
     assert run.outcomes is not None  # only runs that have them are asked
-    return max(float(_numbers(run.outcomes).mean()), 1e-300)
+    return max(float(numbers_of(run.outcomes).mean()), 1e-300)
 
 
-def _numbers(outcomes: Outcomes) -> Array:
+def numbers_of(outcomes: Outcomes) -> Array:
+    """One number an example: 0 or 1, or what was measured on it."""
     content = np.frombuffer(outcomes.unpacked(), dtype=np.uint8)
     if outcomes.kind == "numbers":
         return content.view("<f4").astype(np.float64)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pretrain_eval._scoring.formulas.statistics import Array, Cell
+from pretrain_eval._scoring.formulas.statistics import Array, Cell, members_of
 from pretrain_eval._scoring.grid import Grid, crossed
 from pretrain_eval._scoring.model_runs import USABLE, ModelRuns
-from pretrain_eval._scoring.noise import row_deviations
+from pretrain_eval._scoring.noise import numbers_of, row_deviations
 from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.scored import floats, row_values, score_of
 
@@ -52,6 +52,34 @@ def num_examples(grid: Grid) -> int:
             shared = run.outcomes and run.outcomes.examples
             sizes[shared or (run.task, run.dataset)] = run.num_examples
     return max(sum(sizes.values()), 1)
+
+
+def luck_on_examples(protocol: Protocol, grid: Grid) -> float:
+    """The part of the score's variance over seeds that more examples take away.
+
+    Two seeds that are equally good on all examples differ on few, by those that each
+    happens to get right: Σ_e s_e² / (n² K) in a cell of K seeds and n examples, s_e²
+    the variance of example e over seeds. 0 where no outcomes are known.
+    """
+    moved = protocol.moves(grid.runs)
+    names = [name for name in protocol.mean_of or protocol.limits if name in moved]
+    if not names:
+        return 0.0
+    keys, slopes = moved[names[0]]
+    total = 0.0
+    for rows in members_of(grid.index.tolist()).values():
+        known = [grid.runs[row].outcomes for row in rows]
+        seen = [each for each in known if each is not None]
+        same = {(each.key, each.examples, each.num_examples) for each in seen}
+        if len(rows) < 2 or len(seen) < len(rows) or len(same) > 1:
+            continue
+        if seen[0].key != keys[rows[0]]:
+            continue
+        table = np.stack([numbers_of(each) for each in seen])
+        variance = table.var(axis=0, ddof=1).mean() / table.size
+        weight = grid.cells.weights[grid.index[rows[0]]] * slopes[rows[0]]
+        total += float(weight**2 * variance)
+    return total
 
 
 def _by_task(protocol: Protocol, each: Scored) -> Mapping[str, float]:

@@ -122,7 +122,8 @@ class Comparison(Tabular, Record):
         if not self.not_separable:
             return "use"
         near = set(self.not_separable) <= set(self.practically_equal)
-        return "equal" if near else "inconclusive"
+        # Of cells that one model lacks nobody knows how near it lies.
+        return "equal" if near and not self.p_best_range else "inconclusive"
 
     @property
     def exit_code(self) -> int:
@@ -155,9 +156,14 @@ class Comparison(Tabular, Record):
             return (
                 "It is open: a second seed of each cell would say how sure the pick is."
             )
+        missing = [each for each in self.reports if each.num_missing]
+        if self.p_best_range and missing:
+            lost = listing([f"{each.num_missing} of {each.model}" for each in missing])
+            return f"Complete what is missing first, as next_runs() lists it: {lost}."
         rival = next(m for m in self.not_separable if m not in self.practically_equal)
         gap, needed = self.difference(self.best, rival), self.needed(rival)
-        return settling.what_settles(gap, needed, self.reports)
+        growth = None if gap is None else self._growth(gap)
+        return settling.what_settles(gap, needed, growth, self.reports)
 
     @property
     def cheapest(self) -> str | None:
@@ -203,20 +209,31 @@ class Comparison(Tabular, Record):
 
         First those that are missing. Then, for what cannot be told from the best, one
         new seed of both in each cell, the cell first that adds most to the variance of
-        their difference; none where no number of seeds would tell them apart.
+        their difference; none where seeds are not what stands between them.
         """
-        helped = {}
-        for model, spreads in self.spreads.items():
-            needed = self.needed(model)
-            if model in self.practically_equal:
-                continue
-            if needed.get("seeds") is not None or not needed:
-                helped[model] = spreads
-        if self.regret_limit is None and not self.over:
+        helped = {
+            model: spreads
+            for model, spreads in self.spreads.items()
+            if model not in self.practically_equal and self._seeds_help(model)
+        }
+        if self.regret_limit is None and not self.over and self.best is not None:
             # One seed a cell: a second one of every model says most.
             others = [each.model for each in self.reports[1:]]
             helped = dict.fromkeys(others, (1.0,) * len(self.cells))
         return settling.next_runs(self.cells, self.seeds, helped, self.best)
+
+    def _growth(self, gap: Difference) -> float | None:
+        return gap.growth(
+            self.over, confidence=self.confidence, num_models=len(self.reports)
+        )
+
+    def _seeds_help(self, model: str) -> bool:
+        # Alone, or together with examples where neither is enough.
+        gap, needed = self.difference(self.best or "", model), self.needed(model)
+        if gap is None or needed.get("seeds") is not None:
+            return True
+        both = gap.errors.get("seeds", 0.0) > 0 and needed.get("examples") is None
+        return both and "seeds" in self.over and self._growth(gap) is not None
 
     def winners(self) -> Sheet:
         """The best model of each task, with its score there and its lead."""

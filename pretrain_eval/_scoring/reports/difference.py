@@ -29,7 +29,8 @@ class Difference(Record):
         p_equal: Probability that they differ by no more than the rope; 0 without one.
         p_worse: Probability that the first is worse by more than the rope.
         p_value: Two-sided, of no difference; at least 1 / number of draws.
-        errors: Standard error of the difference by what would be drawn anew.
+        errors: Standard error of the difference by what would be drawn anew; "luck" is
+            the part of that of seeds that more examples would take away.
         sizes: How many of it there are: seeds a cell, examples in all, tasks.
         num_cells: Cells that both have.
 
@@ -82,25 +83,58 @@ class Difference(Record):
             By "seeds" (more in each cell), "examples" (more in all) and "tasks", where
             these are known; None where no number of them is enough.
         """
-        test = {
-            "confidence": 1 - (1 - confidence) / max(num_models - 1, 1),
-            "power": power,
-        }
+        test = _test(confidence, power, num_models)
         kept = [name for name in over if name in self.errors and name != "tasks"]
         more = {name: self._more(name, kept, test) for name in kept}
         if "tasks" in self.errors:
             more["tasks"] = self._more_tasks(kept, test)
         return more
 
+    def growth(
+        self,
+        over: Sequence[str],
+        *,
+        confidence: float = 0.95,
+        power: float = 0.8,
+        num_models: int = 2,
+    ) -> float | None:
+        """How many times as many of all that `over` names, at once, would do.
+
+        Args:
+            over: As in `needed`, like the next ones.
+            confidence: That of the comparison.
+            power: The probability with which they shall be separated.
+            num_models: Of the comparison.
+
+        Returns:
+            The factor, at least 1; None where none is enough or nothing is known.
+        """
+        kept = [name for name in over if name in self.errors]
+        if not kept:
+            return None
+        more = more_needed(
+            self.difference,
+            math.hypot(*(self.errors[name] for name in kept)),
+            _PARTS,
+            freedom=min(map(self._freedom, kept)),
+            **_test(confidence, power, num_models),
+        )
+        return None if more is None else 1 + more / _PARTS
+
     def _more(
         self, name: str, kept: Sequence[str], test: Mapping[str, float]
     ) -> int | None:
         others = [other for other in kept if other != name]
+        error, rest = self.errors[name], [self.errors[other] for other in others]
+        if name == "examples" and rest:
+            # Seeds differ less where each is measured on more examples.
+            luck = min(self.errors.get("luck", 0.0), rest[0])
+            error, rest = math.hypot(error, luck), [math.sqrt(rest[0] ** 2 - luck**2)]
         return more_needed(
             self.difference,
-            self.errors[name],
+            error,
             self.sizes[name],
-            rest=math.hypot(*(self.errors[other] for other in others)),
+            rest=math.hypot(*rest),
             freedom=self._freedom(name),
             rest_freedom=min(map(self._freedom, others), default=math.inf),
             **test,
@@ -125,3 +159,13 @@ class Difference(Record):
             return math.inf
         means = self.num_cells if source == "seeds" else 1
         return max(means * (self.sizes[source] - 1), 1)
+
+
+# Growth is found in steps of one in a hundred.
+_PARTS = 100
+
+
+def _test(confidence: float, power: float, num_models: int) -> dict[str, float]:
+    # Bonferroni: all models are told from the best at once.
+    doubt = (1 - confidence) / max(num_models - 1, 1)
+    return {"confidence": 1 - doubt, "power": power}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pretrain_eval._scoring.reports.difference import Difference
@@ -18,6 +19,7 @@ _UNITS = {"seeds": "more seed", "examples": "more example", "tasks": "more task"
 def what_settles(
     gap: Difference | None,
     needed: Mapping[str, int | None],
+    growth: float | None,
     reports: Sequence[Report],
 ) -> str:
     """What would tell two models apart, with its price where runs were timed."""
@@ -31,6 +33,9 @@ def what_settles(
         for name, more in needed.items()
         if more is not None
     ]
+    together = [name for name in needed if name != "tasks"]
+    if growth and len(together) > 1 and not any(needed[name] for name in together):
+        enough.insert(0, f"{growth:.2g} × as many {' and '.join(together)} at once")
     without = [name for name, more in needed.items() if more is None]
     never = f"No number of {_either(without)} alone will" if without else ""
     if "seeds" in without and not gap.errors["seeds"]:
@@ -90,11 +95,12 @@ def next_runs(
             of their difference.
         best: The pick.
     """
+    usual, wanted = _design(seeds)
     found = [
         (model, *cell, seed)
         for model, own in seeds.items()
         for cell, have in zip(cells, own, strict=True)
-        for seed in _missing(have, seeds)
+        for seed in _lacking(have, usual, wanted)
     ]
     fresh = 1 + max(_every(seeds), default=-1)
     new = [
@@ -106,18 +112,21 @@ def next_runs(
     return list(dict.fromkeys([*found, *new]))
 
 
-def _missing(have: Sequence[int], seeds: Cells) -> list[int]:
+def _design(seeds: Cells) -> tuple[int, list[int]]:
+    # How many seeds a cell has, and which: first those that most cells have, so that
+    # models stay paired.
     filled = [own for cells in seeds.values() for own in cells if own]
     if not filled:
-        return []
+        return 0, []
     usual = sorted(map(len, filled))[len(filled) // 2]
-    counts = dict.fromkeys(sorted(_every(seeds)), 0)
-    for own in filled:
-        for seed in own:
-            counts[seed] += 1
-    # The seeds that most cells have, so that models stay paired.
-    wanted = sorted(counts, key=lambda seed: (-counts[seed], seed))
-    return [seed for seed in wanted if seed not in have][: max(usual - len(have), 0)]
+    counts = Counter(seed for own in filled for seed in own)
+    return usual, sorted(counts, key=lambda seed: (-counts[seed], seed))
+
+
+def _lacking(have: Sequence[int], usual: int, wanted: Sequence[int]) -> list[int]:
+    if len(have) >= usual:
+        return []
+    return [seed for seed in wanted if seed not in have][: usual - len(have)]
 
 
 def _every(seeds: Cells) -> set[int]:
