@@ -205,7 +205,7 @@ class Comparison(Tabular, Record):
         )
 
     def next_runs(self) -> list[tuple[str, str, str, str, int]]:
-        """Which runs to do next, most useful first, as (model, *cell, seed).
+        """Which runs to do next, most useful first, as `(model, *cell, seed)`.
 
         First those that are missing. Then, for what cannot be told from the best, one
         new seed of both in each cell, the cell first that adds most to the variance of
