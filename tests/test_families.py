@@ -217,6 +217,9 @@ def test_a_sure_miss_is_finite() -> None:
     assert ours == pytest.approx(theirs)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The number of unique classes:UserWarning"
+)  # sklearn
 @pytest.mark.parametrize("classes_last", [True, False])
 def test_tokens_need_no_reshaping(classes_last: bool) -> None:
     """Padded token sequences count their real tokens, wherever the classes lie."""
