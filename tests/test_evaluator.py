@@ -510,7 +510,10 @@ def test_a_clear_difference_is_separable_and_a_small_one_not() -> None:
     assert sum(comparison.p_best.values()) == pytest.approx(1, abs=1e-12)
     pair = comparison.difference("a", "b")
     assert pair is not None
-    assert pair.p_better == pytest.approx(comparison.p_best[pair.first], abs=0.01)
+    assert pair.p_better is not None
+    # Models that may be alike are drawn towards each other.
+    pulled, plain = comparison.p_best[pair.first] - 0.5, pair.p_better - 0.5
+    assert abs(pulled) <= abs(plain) + 0.01
     assert comparison.regret is not None
     assert comparison.regret_limit is not None
     assert 0 <= comparison.regret <= comparison.regret_limit

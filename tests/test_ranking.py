@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import integrate, stats
 
-from pretrain_eval._scoring.formulas.ranking import standing
+from pretrain_eval._scoring.formulas.ranking import share_first, standing
 
 RNG = np.random.default_rng(0)
 
@@ -16,11 +17,37 @@ def draws_around(scores: list[float], scale: float) -> np.ndarray:
     return np.array(scores)[:, None] + scale * noise
 
 
-def test_p_best_of_two_is_the_normal_tail() -> None:
-    """P(A > B) for a gap of one standard error of the difference is Φ(1)."""
-    scores = [0.5, 0.4]
-    found = standing(np.array(scores), draws_around(scores, 0.1 / 2**0.5), 0.95)
-    assert found.p_best == pytest.approx([0.841, 0.159], abs=0.01)
+def test_the_share_of_draws_is_the_normal_tail() -> None:
+    """A is above B, one standard error of the difference lower, in Φ(1) of the draws."""
+    found = share_first(draws_around([0.5, 0.4], 0.1 / 2**0.5))
+    assert found == pytest.approx([0.841, 0.159], abs=0.01)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1.0, 2.0, 4.0])
+def test_p_best_of_two_leaves_room_for_luck(gap: float) -> None:
+    """P(A > B) is E Φ(√(1 − B) gap) over the share B that may be luck."""
+    scores = [gap, 0.0]
+    draws = draws_around(scores, 2**-0.5)
+    found = standing(np.array(scores), draws, 0.95).p_best
+
+    def weight(share: float) -> float:
+        return float(share**0.5 * np.exp(-share * gap**2 / 2))
+
+    def part(share: float) -> float:
+        return weight(share) * float(stats.norm.cdf((1 - share) ** 0.5 * gap))
+
+    expected = integrate.quad(part, 0, 1)[0] / integrate.quad(weight, 0, 1)[0]
+    assert found[0] == pytest.approx(expected, abs=0.01)
+    assert found.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_a_far_model_does_not_hide_that_the_others_are_alike() -> None:
+    """P(best) of two alike is the same beside a third that is far below."""
+    noise = RNG.standard_normal((3, 20_000))
+    near, far = np.array([1.0, 0.0]), np.array([1.0, 0.0, -40.0])
+    two = standing(near, near[:, None] + noise[:2], 0.95).p_best
+    three = standing(far, far[:, None] + noise, 0.95).p_best
+    assert three == pytest.approx([*two, 0.0], abs=0.01)
 
 
 def test_regret_of_two_equal_models_is_half_their_mean_distance() -> None:

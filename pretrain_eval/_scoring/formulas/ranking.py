@@ -14,7 +14,8 @@ class Standing(NamedTuple):
     """What joint draws say about several models.
 
     Attributes:
-        p_best: Share of the draws in which each model is first, ties shared.
+        p_best: Share of the draws in which each model is first, ties shared, those that
+            may be the best drawn towards each other.
         regret: Mean distance of the first model from the best of each draw.
         regret_limit: The distance that is not exceeded with the stated confidence.
         separable: Whether each model can be told from the best.
@@ -31,6 +32,48 @@ def share_first(draws: Array) -> Array:
     first = draws == draws.max(axis=0)
     shares: Array = (first / first.sum(axis=0)).mean(axis=1)
     return shares
+
+
+def drawn_together(scores: Array, draws: Array) -> Array:
+    """Draws of models that may be alike: around x̄ + (1 − B) (x − x̄), √(1 − B) as wide.
+
+    The measured best of alike models is the luckiest, and draws around what was
+    measured believe its luck. With true scores N(μ, τ²) and errors of variance σ² the
+    share B = σ² / (σ² + τ²) of each distance from the mean is luck. τ is unknown: B is
+    uniform on [0, 1] beforehand (Daniels' uniform shrinkage), and with M scores x it is
+    Γ((M + 1) / 2) of rate Σ (x − x̄)² / 2σ², held below 1; a draw has one B. Distances
+    of many σ stay as they are.
+
+    Args:
+        scores: (num_models,) the scores.
+        draws: (num_models, num_draws) draws around them.
+
+    Returns:
+        Shape (num_models, num_draws).
+    """
+    from scipy import special  # not at import: it takes 0.1 s
+
+    common = (draws - scores[:, None]).mean(axis=0)
+    noise = draws - scores[:, None] - common
+    # Half the central 68 %: a scale that heavy tails do not move.
+    low, high = quantiles(noise, [0.1587, 0.8413])
+    variance = float((((high - low) / 2) ** 2).sum()) / max(scores.size - 1, 1)
+    if variance == 0:
+        return draws
+    distances = scores - scores.mean()
+    shape, rate = (scores.size + 1) / 2, float(distances @ distances) / variance / 2
+    # A hundred shares in every order that draws come in are as good as one a draw.
+    places = (np.random.default_rng(0).permutation(noise.shape[1]) % 100 + 0.5) / 100
+    levels, place = np.unique(places, return_inverse=True)
+    below_one = float(special.gammainc(shape, rate))
+    if below_one > 1e-200:
+        luck = special.gammaincinv(shape, levels * below_one) / rate
+    else:  # the rate is nothing beside the shape: equal scores
+        luck = levels ** (1 / shape)
+    kept = 1 - np.minimum(luck, 1.0)[place]
+    pulled = kept * distances[:, None] + np.sqrt(kept) * noise
+    drawn: Array = scores.mean() + common + pulled
+    return drawn
 
 
 def standing(
@@ -54,14 +97,19 @@ def standing(
     most = scores if ceilings is None else np.concatenate([scores[:1], ceilings[1:]])
     lifted = draws + (most - scores)[:, None]
     regret = lifted.max(axis=0) - draws[0]
+    separable = [
+        _is_separable(index, scores, most, draws, confidence)
+        for index in range(scores.size)
+    ]
+    # Those far away say nothing of how alike the rest is.
+    alike = [i for i, told in enumerate(separable) if i < 2 or not told]
+    pulled = draws.copy()
+    pulled[alike] = drawn_together(scores[alike], draws[alike])
     return Standing(
-        p_best=share_first(draws),
+        p_best=share_first(pulled),
         regret=float(regret.mean()),
         regret_limit=float(np.quantile(regret, confidence)),
-        separable=[
-            _is_separable(index, scores, most, draws, confidence)
-            for index in range(scores.size)
-        ],
+        separable=separable,
     )
 
 
