@@ -258,10 +258,21 @@ def _bootstrapped(protocol: Protocol, grid: Grid, score: float) -> Array:
     parts = protocol.parts(dataclasses.replace(grid.cells, means=means))
     scores = np.broadcast_to(np.asarray(protocol.combine(parts)), NUM_DRAWS)
     main = next(name for name in protocol.limits if name in grid.columns)
-    factor = stretch(
-        grid.columns[main], grid.index, grid.cells.weights, protocol.confidence
-    )
+    slopes = _slopes(protocol, grid, main, score)
+    factor = stretch(grid.columns[main], grid.index, slopes, protocol.confidence)
     return factor * (score - scores)
+
+
+def _slopes(protocol: Protocol, grid: Grid, column: str, score: float) -> Array:
+    # How far the score moves with a column's mean in each cell: where one cell decides,
+    # its few seeds are all the freedom that there is.
+    step, cells = 1e-6, grid.cells
+    moved = cells[column] + step * np.eye(grid.present.size)
+    means = {**cells.means, column: moved}
+    parts = protocol.parts(dataclasses.replace(cells, means=means))
+    scores = np.broadcast_to(np.asarray(protocol.combine(parts)), len(moved))
+    slopes: Array = (scores - score) / step
+    return slopes if slopes.any() else cells.weights
 
 
 def _moved_by_examples(protocol: Protocol, grid: Grid, score: float) -> Array | None:
