@@ -443,6 +443,45 @@ def test_an_evaluator_of_ones_own_is_like_the_five() -> None:
     assert high < 1
 
 
+class MedianLossEvaluator(pe.Evaluator):
+    """One that reads columns of its own, of a metric without a range."""
+
+    protocol = "median loss"
+
+    @property
+    def limits(self):  # type: ignore[no-untyped-def]
+        """No run can be worse than infinitely bad."""
+        return {"loss": (-np.inf, 0.0)}
+
+    def read(self, runs):  # type: ignore[no-untyped-def]
+        """The loss, better when lower."""
+        return {"loss": -self.measured(runs)}
+
+    def parts(self, cells):  # type: ignore[no-untyped-def]
+        """The median over cells."""
+        return {"median": np.median(cells["loss"], axis=-1)}
+
+
+def test_an_evaluator_may_read_columns_of_its_own() -> None:
+    """A loss has no share of a way to perfection, and needs none."""
+    runs = [
+        make_run(
+            dataset=dataset,
+            seed=seed,
+            model=model,
+            scores={"log_loss": level + seed / 100},
+        )
+        for model, level in {"a": 0.9, "b": 0.4}.items()
+        for dataset in "def"
+        for seed in range(3)
+    ]
+    comparison = MedianLossEvaluator(metric="log_loss").compare(runs)
+    assert comparison.best == "b"
+    assert comparison.over == ("seeds",)
+    assert comparison.reports[0].score == pytest.approx(-0.41, abs=1e-12)
+    assert comparison.reports[0].interval is not None
+
+
 def test_no_seed_is_lost() -> None:
     """Seeds and strategies of a cell are averaged before any formula sees them."""
     runs = [make_run(seed=seed, accuracy=0.7 + seed / 10) for seed in range(3)]

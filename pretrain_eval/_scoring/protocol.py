@@ -173,6 +173,8 @@ class Protocol(ABC):
         is made of columns that are not here says nothing of new examples.
         """
         keys = self.keys_of(runs)
+        if not self.scales.have_shares(runs, keys):
+            return {}
         chance, top = self.scales.ends(runs, keys)
         return {"z": (keys, 1 / (top - chance))}
 
