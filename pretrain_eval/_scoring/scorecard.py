@@ -27,6 +27,7 @@ def scorecard(
     ceiling: Ceiling = None,
     scratch: str | Mapping[str, str] | None = None,
     budget: Budget | None = None,
+    rope: float = 0.0,
     decided_by: str = "persistence",
 ) -> Scorecard:
     """Every protocol that the runs allow, for all their models.
@@ -41,6 +42,7 @@ def scorecard(
         ceiling: The value of a perfect predictor.
         scratch: Name of the model from random weights, or each model's twin.
         budget: What usability and reusability hold costs against.
+        rope: Differences of scores below it do not matter.
         decided_by: The protocol that ranks the models.
 
     Raises:
@@ -71,6 +73,7 @@ def scorecard(
         "chance": chance,
         "ceiling": ceiling,
         "scratch": scratch,
+        "rope": rope,
     }
     three = {**known, "metric": None if metric == "accuracy" else metric}
     evaluators: tuple[Evaluator, ...] = (

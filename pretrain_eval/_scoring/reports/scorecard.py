@@ -87,7 +87,10 @@ class Scorecard(Tabular, Record):
             rows.append(
                 (model, *scores, number(chance, 2), amount(cost.num_parameters))
             )
-        notes = [self.decision, *self[self.decided_by].notes]
+        deciding = self[self.decided_by]
+        notes = [self.decision, *deciding.notes]
+        if len(deciding.reports) > 1 and deciding.verdict == "inconclusive":
+            notes.insert(1, deciding.settle)
         notes += [f"{name}: {why}." for name, why in self.absent.items()]
         notes += self._fronts()
         if all(r.score is None for r in self._of("usability")):
