@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from datetime import timedelta
@@ -56,5 +57,8 @@ def _met(member: Callable[[int, int], Any], rank: int, world: int, place: str) -
     )
     result = member(rank, world)
     distributed.barrier()
+    # torch 2.6 ends a group without giving up the interpreter's lock, for which a thread
+    # of the group may still wait; it has it while this one sleeps.
+    time.sleep(0.2)
     distributed.destroy_process_group()
     return result
