@@ -227,3 +227,22 @@ def test_new_tasks_stand_beside_new_seeds() -> None:
     assert "new tasks" not in two.table().header
     tasks = pe.PersistenceEvaluator(over=("tasks",)).compare(runs)
     assert "new tasks" not in tasks.table().header
+
+
+def test_pairs_count_the_examples_of_their_own_cells() -> None:
+    """Two pairs with as many common runs may lie on other cells."""
+    sizes = {"t": 50, "u": 2000, "v": 400}
+    runs = [
+        make_run(
+            task, seed=seed, model=model, accuracy=level + seed / 50, num_examples=n
+        )
+        for model, level, absent in (("a", 0.8, ""), ("c", 0.7, "u"), ("b", 0.6, "t"))
+        for task, n in sizes.items()
+        for seed in range(3)
+        if task != absent
+    ]
+    comparison = pe.PersistenceEvaluator().compare(runs)
+    large, small = comparison.difference("a", "b"), comparison.difference("a", "c")
+    assert large is not None
+    assert small is not None
+    assert large.sizes["examples"] > small.sizes["examples"]

@@ -176,8 +176,8 @@ class _Pairs:
         self._protocol, self._models, self._twins = protocol, models, twins
         self._ranked, self._over = ranked, over
         self._on_common: dict[tuple[str, frozenset[Cell]], Scored] = {}
-        self._examples: dict[tuple[str, int], int] = {}
-        self._lucks: dict[tuple[str, int], float] = {}
+        self._examples: dict[tuple[str, tuple[Cell, ...]], int] = {}
+        self._lucks: dict[tuple[str, tuple[Cell, ...]], float] = {}
 
     def differences(self) -> Iterator[Difference]:
         """The better-ranked first, its differences from all below it together."""
@@ -262,19 +262,19 @@ class _Pairs:
         return {"luck": math.sqrt(variance)} if variance else {}
 
     def _luck_of(self, each: Scored) -> float:
-        model = each.report.model, each.grid.cell.size
-        if model not in self._lucks:
-            self._lucks[model] = luck_on_examples(self._protocol, each.grid)
-        return self._lucks[model]
+        asked = each.report.model, each.grid.cells.names
+        if asked not in self._lucks:
+            self._lucks[asked] = luck_on_examples(self._protocol, each.grid)
+        return self._lucks[asked]
 
     def _num_seeds(self, each: Scored) -> int:
         return round(each.grid.cell.size / each.grid.present.size)
 
     def _num_examples(self, each: Scored) -> int:
-        model = each.report.model
-        if (model, each.grid.cell.size) not in self._examples:
-            self._examples[model, each.grid.cell.size] = num_examples(each.grid)
-        return self._examples[model, each.grid.cell.size]
+        asked = each.report.model, each.grid.cells.names
+        if asked not in self._examples:
+            self._examples[asked] = num_examples(each.grid)
+        return self._examples[asked]
 
     def _intervals(
         self, pairs: Sequence[tuple[Scored, Scored, int]], over: Sequence[str]

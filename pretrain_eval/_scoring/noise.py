@@ -119,7 +119,7 @@ def cells_over_seeds(grid: Grid, seed: int) -> dict[str, Array]:
     starts = np.searchsorted(grid.index, np.arange(grid.present.size))
     multipliers = np.stack([_multipliers(seed, name) for name in names], axis=1)
     for column, values in grid.columns.items():
-        deviations = row_deviations(grid, np.nan_to_num(values, nan=0.0), values)
+        deviations = row_deviations(grid, values)
         if deviations.any():
             moves = np.add.reduceat(multipliers * deviations, starts, axis=1)
             draws[column] = grid.cells[column] + moves
@@ -131,15 +131,16 @@ def row_names(grid: Grid) -> list[str]:
     return [f"{run.task}/{run.dataset}/{run.strategy}/{run.seed}" for run in grid.runs]
 
 
-def row_deviations(grid: Grid, values: Array, known: Array | None = None) -> Array:
+def row_deviations(grid: Grid, values: Array) -> Array:
     """Deviations of rows from the mean of their cell, times √(1 / (K (K − 1))).
 
-    Their squares add up to the variance of the cell's mean. A cell of one row stays.
+    Their squares add up to the variance of the cell's mean. A cell of one row stays,
+    and so does a row that is NaN.
     """
     size = grid.present.size
-    means = mean_by_cell(values if known is None else known, grid.index, size)
+    means = mean_by_cell(values, grid.index, size)
     counts = np.bincount(grid.index, minlength=size)[grid.index]
-    deviations = np.nan_to_num((values if known is None else known) - means[grid.index])
+    deviations = np.nan_to_num(values - means[grid.index])
     scales = np.sqrt(1 / np.maximum(counts * (counts - 1), 1))
     deviations[np.abs(deviations) < 1e-15] = 0.0
     result: Array = deviations * scales
