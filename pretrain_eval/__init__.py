@@ -69,7 +69,8 @@ from pretrain_eval._scoring.reports import (
 )
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
-from pretrain_eval._training import Splits, Strategy, Task, count_macs, finetune
+from pretrain_eval._tasks import Splits, Task
+from pretrain_eval._training import Strategy, count_macs, finetune
 from pretrain_eval._version import __version__
 from pretrain_eval.integrations import as_ignite, as_torchmetrics
 

@@ -29,7 +29,9 @@ from pretrain_eval._steps import (
     Statistic,
     Step,
 )
-from pretrain_eval._training import Model, Split, Trainable
+from pretrain_eval._tasks import Split
+from pretrain_eval._training import Trainable
+from pretrain_eval.zoo import Model
 
 __all__ = [
     "Absent",

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._training import samples as _samples
+from pretrain_eval._tasks.samples import TensorBatches, as_loader
+from pretrain_eval._tasks import samples as _samples
 from pretrain_eval._training.features import Backbone, Shared
-from pretrain_eval._training.samples import TensorBatches, as_loader
 
 
 class Net(nn.Module):

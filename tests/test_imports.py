@@ -21,12 +21,14 @@ BELOW = {
     "_steps": set(),
     "_metrics": {"_steps", "_optional"},
     "_runs": {"_optional"},
-    "_training": {"_metrics", "_runs", "_version"},
-    "_sweep": {"_training", "_metrics", "_runs", "_optional"},
+    "_tasks": {"_metrics", "_runs", "_optional"},
+    "zoo": {"_metrics", "_optional"},
+    "_training": {"_tasks", "zoo", "_metrics", "_runs", "_version"},
+    "_sweep": {"_training", "_tasks", "zoo", "_metrics", "_runs", "_optional"},
     "_scoring": {"_runs", "_optional"},
     "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics"},
-    "typing": {"_steps", "_metrics", "_training", "_runs", "_scoring"},
+    "typing": {"_steps", "_metrics", "_tasks", "zoo", "_training", "_runs", "_scoring"},
     "integrations": {"_steps", "_metrics", "_training", "_sweep", "_optional"},
 }
 SCORING = ("_runs", "_scoring", "plot")

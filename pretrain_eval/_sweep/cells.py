@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from pretrain_eval._training import Cell, Model, Strategy, Task
+from pretrain_eval._tasks import Task
+from pretrain_eval._training import Cell, Strategy
+from pretrain_eval.zoo import Model
 
 
 def grid_cells(

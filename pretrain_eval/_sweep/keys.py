@@ -12,12 +12,11 @@ from pretrain_eval._metrics import preserved_rng, seed_all
 from pretrain_eval._training import (
     TRAINING_SEMANTICS,
     Cell,
-    Model,
-    build,
     fingerprint,
     fingerprint_model,
     fingerprint_splits,
 )
+from pretrain_eval.zoo import Model, build
 
 
 class Keys:

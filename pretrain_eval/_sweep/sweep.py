@@ -22,15 +22,15 @@ from pretrain_eval._sweep.places import FilesOf, opened_place
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.resources import Resources
 from pretrain_eval._sweep.schedule import Pending, complete, holding
+from pretrain_eval._tasks import Task
 from pretrain_eval._training import (
     Cell,
     FeatureFiles,
-    Model,
     Strategy,
-    Task,
     check_fits,
     fingerprint,
 )
+from pretrain_eval.zoo import Model
 
 
 def sweep(

@@ -1,10 +1,10 @@
 """One run: a model, a task and a strategy, trained and measured.
 
-Users call `finetune`, `Splits`, `Strategy`, `Task` and `count_macs`. A grid needs a
+Users call `finetune`, `Strategy` and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
 `stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
-`FeatureFiles`; and what decides a key, `build` of a `Model`, `TRAINING_SEMANTICS`,
-`fingerprint` and the like.
+`FeatureFiles`; and what decides a key, `TRAINING_SEMANTICS`, `fingerprint`
+and the like.
 """
 
 from pretrain_eval._training.cell import Cell, Surroundings
@@ -19,29 +19,22 @@ from pretrain_eval._training.fingerprint import (
     fingerprint_splits,
 )
 from pretrain_eval._training.fits import check_fits
-from pretrain_eval._training.models import Model, build
 from pretrain_eval._training.side_by_side import (
     ApartError,
     finetune_side_by_side,
     stackable,
 )
 from pretrain_eval._training.strategy import Strategy, Trainable
-from pretrain_eval._training.task import Split, Splits, Task
 
 __all__ = [
     "TRAINING_SEMANTICS",
     "ApartError",
     "Cell",
     "FeatureFiles",
-    "Model",
     "Shared",
-    "Split",
-    "Splits",
     "Strategy",
     "Surroundings",
-    "Task",
     "Trainable",
-    "build",
     "check_fits",
     "count_macs",
     "finetune",

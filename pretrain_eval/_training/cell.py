@@ -11,11 +11,11 @@ import torch
 
 from pretrain_eval._metrics import loader_generators
 from pretrain_eval._runs import run_name
+from pretrain_eval._tasks import Splits, Task
 from pretrain_eval._training.feature_files import FeatureFiles
 from pretrain_eval._training.features import Shared
-from pretrain_eval._training.models import Model
 from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Splits, Task
+from pretrain_eval.zoo import Model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,9 @@ from torch import nn
 
 from pretrain_eval._metrics import Value
 from pretrain_eval._runs import Status
+from pretrain_eval._tasks import Splits, as_loader
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.measure import NOTHING, measure, measure_reported
-from pretrain_eval._training.samples import as_loader
-from pretrain_eval._training.task import Splits
 
 # What a paused training goes on with.
 _RESUMED = ("num_steps", "num_samples", "seconds", "curve")

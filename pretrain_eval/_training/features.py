@@ -19,6 +19,7 @@ from pretrain_eval._metrics import (
     preserved_rng,
     seed_all,
 )
+from pretrain_eval._tasks import Split, Splits, as_loader, reads_alike
 from pretrain_eval._training.feature_files import (
     Batches,
     FeatureFiles,
@@ -27,9 +28,7 @@ from pretrain_eval._training.feature_files import (
 )
 from pretrain_eval._training.head import headless
 from pretrain_eval._training.precision import computed
-from pretrain_eval._training.samples import as_loader, reads_alike
 from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Split, Splits
 
 T = TypeVar("T")
 

@@ -12,16 +12,16 @@ from torch import nn
 
 from pretrain_eval._metrics import preserved_rng
 from pretrain_eval._runs import Run
+from pretrain_eval._tasks import Task
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._training.loop import Training
-from pretrain_eval._training.models import Model, model_name
 from pretrain_eval._training.prepare import built
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
 from pretrain_eval._training.strategy import Strategy
-from pretrain_eval._training.task import Task
+from pretrain_eval.zoo import Model, model_name
 
 
 def finetune(

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
+from pretrain_eval._tasks import Split, Splits
 from pretrain_eval._training.describe import describe, describe_class, tensor_bytes
-from pretrain_eval._training.task import Split, Splits
 
 
 def fingerprint(parts: Iterable[object]) -> str:

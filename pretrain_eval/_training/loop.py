@@ -18,12 +18,12 @@ from pretrain_eval._metrics import (
     loader_generators,
     seed_all,
 )
+from pretrain_eval._tasks import Splits, Task
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.course import Course
 from pretrain_eval._training.measure import forward_for
 from pretrain_eval._training.precision import compiled, loss_scaler
-from pretrain_eval._training.task import Splits, Task
 
 # Below it, gradients of float16 overflow at any scale; torch's first is 2**16.
 _LEAST_SCALE = 2.0**-16

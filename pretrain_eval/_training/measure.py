@@ -30,12 +30,11 @@ from pretrain_eval._metrics.predictions import (
     Recall,
 )
 from pretrain_eval._runs import Better, Outcomes, Scale
+from pretrain_eval._tasks import Split, Task, as_loader
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.fingerprint import fingerprint
 from pretrain_eval._training.precision import computed
-from pretrain_eval._training.samples import as_loader
-from pretrain_eval._training.task import Split, Task
 
 
 def forward_for(cell: Cell) -> Forward:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._metrics import device_of, seed_all
+from pretrain_eval._tasks import as_loader
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.head import find_head, replace_head, select_trainable
-from pretrain_eval._training.models import build
 from pretrain_eval._training.precision import arranged
-from pretrain_eval._training.samples import as_loader
+from pretrain_eval.zoo import build
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:

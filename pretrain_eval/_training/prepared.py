@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pretrain_eval._metrics import Value
 from pretrain_eval._runs import Cost
+from pretrain_eval._tasks import Splits
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.cost import count_macs, step_memory
 from pretrain_eval._training.course import Course
@@ -19,7 +20,6 @@ from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.features import Backbone, as_splits
 from pretrain_eval._training.measure import measure_baseline
 from pretrain_eval._training.prepare import first_inputs, prepare
-from pretrain_eval._training.task import Splits
 
 T = TypeVar("T")
 log = logging.getLogger("pretrain_eval")

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pretrain_eval._runs import FrozenDict, Plain
+from pretrain_eval._tasks import check_count, check_name
 from pretrain_eval._training.describe import describe
-from pretrain_eval._training.task import check_count, check_name
 
 Trainable = Literal["all", "head"] | Callable[[str, nn.Parameter], bool]
 Precision = Literal["bfloat16", "float16"]

@@ -24,12 +24,12 @@ from torchvision.models import resnet18
 import pretrain_eval as pe
 from pretrain_eval._metrics.randomness import seed_all
 from pretrain_eval._sweep import schedule
+from pretrain_eval._tasks import as_loader
 from pretrain_eval._training import Cell
 from pretrain_eval._training.features import Backbone
 from pretrain_eval._training.head import headless
 from pretrain_eval._training.loop import Training
 from pretrain_eval._training.prepare import prepare
-from pretrain_eval._training.samples import as_loader
 
 
 def images(num: int, seed: int, size: int) -> TensorDataset:

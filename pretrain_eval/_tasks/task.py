@@ -4,70 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from pretrain_eval._runs import FrozenDict, majority_levels
-from pretrain_eval._training.samples import is_empty, read_targets, same_samples
-
-Split = Dataset[Any] | DataLoader[Any]
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The parts of one dataset: one to train on, one to watch, one to report.
-
-    A part is a map-style `torch.utils.data.Dataset` of `(input, target)`, batched as the
-    strategy says, or a `DataLoader`, used as it is. Nothing is ever selected on the
-    reported part: no epoch, no strategy, no model.
-
-    Args:
-        train: What the model is fine-tuned on.
-        valid: Measured after every epoch, for the validation curve.
-        test: The reported part; by default it is `valid`.
-        allow_overlap: Accept a reported part that shares samples with `train`.
-
-    Raises:
-        TypeError: A part is neither a Dataset nor a DataLoader, or has no length.
-        ValueError: A part is empty, or `train` shares samples with a measured part.
-    """
-
-    train: Split
-    valid: Split
-    test: Split | None = None
-    _: KW_ONLY
-    allow_overlap: bool = False
-
-    def __post_init__(self) -> None:
-        for name, split in self.parts.items():
-            if not isinstance(split, Dataset | DataLoader):
-                raise TypeError(
-                    f"Splits.{name} must be a torch Dataset of (input, target) or a"
-                    f" DataLoader, got {type(split).__name__}"
-                )
-            if is_empty(split, f"Splits.{name}"):
-                raise ValueError(f"Splits.{name} is empty; it needs samples")
-        for name, split in self.parts.items():
-            if name == "train" or self.allow_overlap:
-                continue
-            if same_samples(self.train, split):
-                raise ValueError(
-                    f"Splits.train and Splits.{name} share samples, so that scores"
-                    " would be optimistic; split the data, or say allow_overlap=True"
-                )
-
-    @property
-    def parts(self) -> dict[str, Split]:
-        """The parts that exist, by name."""
-        parts = {"train": self.train, "valid": self.valid}
-        return parts if self.test is None else parts | {"test": self.test}
-
-    @property
-    def reported(self) -> Split:
-        """The part that scores are measured on."""
-        return self.valid if self.test is None else self.test
+from pretrain_eval._tasks.checks import check_count, check_name
+from pretrain_eval._tasks.samples import read_targets
+from pretrain_eval._tasks.splits import Split, Splits
 
 
 @dataclass(frozen=True)
@@ -186,13 +129,3 @@ class Task:
                 f"{classes} allows 0..{classes - 1}"
             )
         return targets.long().bincount(minlength=classes)
-
-
-def check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"{what} expects a name, got {name!r}")
-
-
-def check_count(what: str, count: object, least: int) -> None:
-    if type(count) is not int or count < least:
-        raise ValueError(f"{what} must be an int of at least {least}, got {count!r}")
