@@ -69,10 +69,11 @@ from pretrain_eval._scoring.reports import (
 )
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
-from pretrain_eval._tasks import Splits, Task
+from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
 from pretrain_eval._training import Strategy, count_macs, finetune
 from pretrain_eval._version import __version__
 from pretrain_eval.integrations import as_ignite, as_torchmetrics
+from pretrain_eval.zoo import Pretrained
 
 __all__ = [
     "AUROC",
@@ -83,6 +84,7 @@ __all__ = [
     "Budget",
     "CalibrationError",
     "Change",
+    "Classification",
     "Clipped",
     "CohenKappa",
     "Comparison",
@@ -112,8 +114,10 @@ __all__ = [
     "Perplexity",
     "PersistenceEvaluator",
     "Precision",
+    "Pretrained",
     "R2Score",
     "Recall",
+    "Regression",
     "Report",
     "ReusabilityEvaluator",
     "Run",
@@ -128,6 +132,7 @@ __all__ = [
     "Strategy",
     "SumMetric",
     "Task",
+    "TaskKind",
     "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",

@@ -9,6 +9,11 @@ import pretrain_eval as pe
 from pretrain_eval._training.cost import step_memory
 
 
+def of(optimizer):
+    """An optimizer made of a network's trainable parameters."""
+    return lambda network, parameters: optimizer(parameters)
+
+
 @pytest.mark.parametrize(
     "name", ["resnet18", "resnet50", "vgg16", "vit_b_16", "mobilenet_v3_small"]
 )
@@ -30,7 +35,7 @@ def test_counting_changes_nothing() -> None:
     network[1].eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     pe.count_macs(network, torch.zeros(4, 1, 8, 8))
-    step_memory(network, torch.zeros(4, 1, 8, 8), torch.optim.Adam)
+    step_memory(network, torch.zeros(4, 1, 8, 8), of(torch.optim.Adam))
     assert [m.training for m in network] == [True, False]
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
@@ -46,7 +51,7 @@ def test_step_memory_of_a_linear_layer_by_hand() -> None:
     """At the optimizer's step: weights, gradients and two moments, 4 bytes each."""
     linear = nn.Linear(1000, 1000, bias=False)
     expected = 4 * 4 * 1000 * 1000
-    measured = step_memory(linear, torch.zeros(1, 1000), torch.optim.Adam)
+    measured = step_memory(linear, torch.zeros(1, 1000), of(torch.optim.Adam))
     # Adam's update also holds a temporary of the weights' size or two.
     assert expected <= measured <= expected * 1.75
 
@@ -55,13 +60,13 @@ def test_frozen_parameters_need_no_gradient_and_no_state() -> None:
     """Freezing the large layer leaves little more than its weights."""
     network = nn.Sequential(nn.Linear(1000, 1000, bias=False), nn.Linear(1000, 2))
     network[0].requires_grad_(False)
-    measured = step_memory(network, torch.zeros(1, 1000), torch.optim.Adam)
+    measured = step_memory(network, torch.zeros(1, 1000), of(torch.optim.Adam))
     assert measured < 1.1 * 4 * 1000 * 1000
 
 
 def test_activations_grow_with_the_batch() -> None:
     """A hundred times the samples: the activations dominate."""
     network = nn.Sequential(nn.Linear(10, 100), nn.ReLU(), nn.Linear(100, 10))
-    small = step_memory(network, torch.zeros(100, 10), torch.optim.SGD)
-    large = step_memory(network, torch.zeros(10_000, 10), torch.optim.SGD)
+    small = step_memory(network, torch.zeros(100, 10), of(torch.optim.SGD))
+    large = step_memory(network, torch.zeros(10_000, 10), of(torch.optim.SGD))
     assert 50 < large / small < 100

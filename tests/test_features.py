@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval._tasks.samples import TensorBatches, as_loader
 from pretrain_eval._tasks import samples as _samples
+from pretrain_eval._tasks.samples import TensorBatches, as_loader
 from pretrain_eval._training.features import Backbone, Shared
 
 
@@ -59,6 +59,9 @@ class Counter:
         """Another value each time."""
         self.count += 1
         return inputs + self.count
+
+
+KIND = pe.Classification(2)
 
 
 def images(num, seed):
@@ -135,14 +138,14 @@ def test_a_subclass_of_tensors_is_read_by_its_own_rules():
 def test_features_stand_for_samples_only_where_these_do_not_change(train, suffices):
     """Augmentation from any source of randomness is found and read anew each time."""
     splits = task_of(train).datasets["d"]
-    assert Backbone(Net(), "head", HEAD).suffices(splits) is suffices
+    assert Backbone(Net(), "head", KIND, HEAD).suffices(splits) is suffices
 
 
 def test_features_do_not_suffice_where_the_head_is_not_the_end():
     """A network that goes on after its head is trained as a whole."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert Backbone(Net(), "head", HEAD).suffices(splits)
-    assert not Backbone(Net(nn.Tanh()), "head", HEAD).suffices(splits)
+    assert Backbone(Net(), "head", KIND, HEAD).suffices(splits)
+    assert not Backbone(Net(nn.Tanh()), "head", KIND, HEAD).suffices(splits)
 
 
 class Positions(nn.Module):
@@ -161,7 +164,7 @@ class Positions(nn.Module):
 def test_a_convolution_as_head_is_trained_in_its_network():
     """What the network does with the head's outputs is no feature to be kept."""
     splits = task_of(images(30, 1)).datasets["d"]
-    assert not Backbone(Positions(), "head", HEAD).suffices(splits)
+    assert not Backbone(Positions(), "head", KIND, HEAD).suffices(splits)
     run = pe.finetune(Positions(), task_of(images(30, 1)), HEAD)
     assert run.status == "completed"
     assert run.cost.num_trainable_parameters == 4 * 2 + 2
@@ -194,8 +197,8 @@ def test_features_may_come_in_an_object_with_logits():
     """As outputs may; other objects mean that the whole network is trained."""
     splits = task_of(images(30, 1)).datasets["d"]
     named = Wrapped(lambda outputs: {"logits": outputs})
-    assert Backbone(named, "inner.head", HEAD).suffices(splits)
-    assert not Backbone(Tupled(None), "inner.head", HEAD).suffices(splits)
+    assert Backbone(named, "inner.head", KIND, HEAD).suffices(splits)
+    assert not Backbone(Tupled(None), "inner.head", KIND, HEAD).suffices(splits)
 
 
 @pytest.mark.parametrize("train", [images(30, 1), Behind(images(30, 1), double)])

@@ -14,8 +14,8 @@ from pretrain_eval._training.head import (
     find_head,
     headless,
     replace_head,
-    select_trainable,
 )
+from pretrain_eval._training.trainable import select_trainable
 
 TORCHVISION = {
     "resnet18": "fc",
@@ -41,7 +41,7 @@ def test_torchvision_heads_are_found_and_fit(name: str) -> None:
         inputs = torch.zeros(2, 3, 224, 224)
         path = find_head(network)
         assert path == TORCHVISION[name]
-        replace_head(network, path, 5, inputs)
+        replace_head(network, path, 5, lambda model: model(inputs))
         assert network.eval()(inputs).shape == (2, 5)
 
 
@@ -99,7 +99,7 @@ def test_an_identity_head_gets_the_width_of_its_features() -> None:
     """Backbones whose head was removed are completed."""
     network = Small()
     network.head = nn.Identity()  # type: ignore[assignment]
-    replace_head(network, find_head(network), 3, torch.zeros(2, 4))
+    replace_head(network, find_head(network), 3, lambda net: net(torch.zeros(2, 4)))
     assert network.eval()(torch.zeros(2, 4)).shape == (2, 3)
 
 
@@ -152,7 +152,7 @@ def test_finding_the_width_behind_an_identity_changes_no_buffer():
     model.body = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout())
     model.head = nn.Identity()
     before = copy.deepcopy(model.state_dict())
-    replace_head(model, "head", 3, torch.randn(5, 4))
+    replace_head(model, "head", 3, lambda net: net(torch.randn(5, 4)))
     assert model.head.in_features == 6
     assert model.training
     for name, value in before.items():

@@ -59,7 +59,7 @@ BAD_TASKS: list[tuple[Callable[[], object], str]] = [
     (lambda: pe.Splits(dataset([]), dataset([0])), "Splits.train is empty"),
     (lambda: pe.Splits(dataset([0]), dataset([])), "Splits.valid is empty"),
     (lambda: pe.Splits(Stream(), dataset([0])), "must know its length"),
-    (lambda: pe.Splits([1, 2], dataset([0])), "must be a torch Dataset"),  # type: ignore[arg-type]
+    (lambda: pe.Splits("ab", dataset([0])), "must hold samples by index"),  # type: ignore[arg-type]
     (lambda: task([0, 1, 3], [0, 1]), "holds the label 3; num_classes=3 allows 0..2"),
     (lambda: task([0, 1, -1], [0, 1]), "holds the label -1"),
     (lambda: task([0, 1, 2], [0, 3]), "t/d: valid holds the label 3"),
@@ -83,8 +83,8 @@ def test_bad_data_is_refused_with_its_name(
 
 def test_the_neighbours_are_accepted() -> None:
     """The nearest valid data pass."""
-    assert task([0, 1, 2], [0, 1]).output_size == 3
-    assert task([1, 1, 2], [0]).is_classification
+    assert task([0, 1, 2], [0, 1]).kind.num_outputs == 3
+    assert task([1, 1, 2], [0]).kind == pe.Classification(3)
 
 
 def test_chance_is_that_of_the_majority_class_of_the_reported_split() -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pretrain_eval._metrics import preserved_rng, seed_all
 from pretrain_eval._training import (
     TRAINING_SEMANTICS,
     Cell,
+    describe,
     fingerprint,
     fingerprint_model,
     fingerprint_splits,
 )
-from pretrain_eval.zoo import Model, build
+from pretrain_eval.zoo import Model, Pretrained, build
 
 
 class Keys:
@@ -43,6 +44,7 @@ class Keys:
                 cell.task.num_classes,
                 cell.task.num_outputs,
                 dict(cell.strategy.configuration),
+                *_kind(cell),
             ]
             self._contents[cells] = fingerprint(content)
         return fingerprint([self._contents[cells], seed])
@@ -57,12 +59,32 @@ class Keys:
             self._note(f"reading the weights of {cell.model_name}")
             with preserved_rng():
                 seed_all(0)  # a builder's random weights
-                self._models[cell.model_name] = fingerprint_model(build(cell.model))
+                self._models[cell.model_name] = _content(cell)
         names = (cell.task.name, cell.dataset)
         if names not in self._splits:
             self._note(f"reading the samples of {'/'.join(names)}")
-            self._splits[names] = fingerprint_splits(cell.splits)
+            self._splits[names] = fingerprint_splits(cell.raw_splits)
         return [self._models[cell.model_name], cell.head, self._splits[names]]
+
+
+def _content(cell: Cell) -> str:
+    """The model's weights, and how it reads a sample."""
+    model = cell.model
+    made = build(model, module=cell.strategy.train is None)
+    digest = (
+        fingerprint_model(made)
+        if isinstance(made, nn.Module)
+        else fingerprint([model, made])
+    )
+    if not isinstance(model, Pretrained):
+        return digest
+    reading = [model.head, model.transform, model.collate]
+    return fingerprint([digest, *reading]) if any(reading) else digest
+
+
+def _kind(cell: Cell) -> list[object]:
+    """The kind of a task that its numbers do not say."""
+    return [] if cell.task.is_named else [describe(cell.task.kind)]
 
 
 class Draws:
@@ -80,15 +102,23 @@ class Draws:
 
 def draws_weights(model: Model) -> bool:
     """Whether each seed builds other weights."""
+    if isinstance(model, Pretrained):
+        model = model.build
     if isinstance(model, str | Enum) or (
         isinstance(model, nn.Module) and not isinstance(model, type)
     ):
         return False
     with preserved_rng():
         seed_all(0)
-        first = build(model).state_dict()
+        first = _state(model)
         seed_all(1)
-        second = build(model).state_dict()
+        second = _state(model)
     return first.keys() != second.keys() or any(
         not torch.equal(value, second[name]) for name, value in first.items()
     )
+
+
+def _state(model: Model) -> Mapping[str, Tensor]:
+    """The weights of a fresh model; none where it is no module of torch."""
+    made = build(model, module=False)
+    return made.state_dict() if isinstance(made, nn.Module) else {}

@@ -22,6 +22,7 @@ from pretrain_eval._training import (
     ApartError,
     Cell,
     FeatureFiles,
+    OnEpoch,
     Surroundings,
     finetune_side_by_side,
     stackable,
@@ -108,9 +109,9 @@ class Here(Place):
         """Run them, or find out that they cannot be run together."""
         futures: list[Future[Run]] = [Future() for _ in cells]
         name = f"{len(cells)} heads" if len(cells) > 1 else cells[0].name
-        with self._progress.inner(cells[0].strategy.epochs, name) as bar:
+        with self._progress.inner(cells[0].strategy.epochs or 1, name) as bar:
             try:
-                runs = self.run(cells, lambda _: bar.advance())
+                runs = self.run(cells, lambda *_: bar.advance())
             except Exception as error:
                 if len(cells) == 1:
                     raise
@@ -123,7 +124,7 @@ class Here(Place):
             future.set_result(run)
         return futures
 
-    def run(self, cells: Sequence[Cell], on_epoch: Callable[[int], None]) -> list[Run]:
+    def run(self, cells: Sequence[Cell], on_epoch: OnEpoch) -> list[Run]:
         """The runs of cells of one group, or of one cell."""
         cell = cells[0]
         surroundings = replace(

@@ -46,12 +46,14 @@ def sweep(
     executor: Executor | None = None,
     timeout: float | None = None,
     retry: Collection[Status] = (),
+    strict: bool = True,
     progress: bool = True,
 ) -> tuple[Run, ...]:
     """Fine-tune every model on every task and dataset, by every strategy and seed.
 
-    The whole grid is checked before the first run: names, seeds, heads, and one batch
-    through every model for every dataset. A run that raises, runs out of memory or
+    The whole grid is checked before the first run: names, seeds, heads, and, on a copy
+    of every model, one optimizer step with two samples of every dataset by every
+    strategy. A run that raises, runs out of memory or
     takes too long is recorded with its status and message, and the others go on.
 
     With a store each run is kept as it ends, and a later call takes from the store what
@@ -75,6 +77,9 @@ def sweep(
         timeout: Seconds that one run may take.
         retry: Statuses that are tried again, once: when a run ends so, and when the
             store holds one. Of "diverged", "error", "oom" and "timeout".
+        strict: Refuse the grid where a model, a task and a strategy do not fit one
+            another; otherwise each such run is recorded with its error, and the others
+            go on.
         progress: Show the plan, a bar where tqdm is installed
             (`pretrain-eval[progress]`), and a summary.
 
@@ -82,8 +87,8 @@ def sweep(
         All runs of the grid, in its order, failed ones included.
 
     Raises:
-        ValueError: Something is empty or given twice, a head cannot be told, a model
-            does not fit a task, or cannot be sent to a worker.
+        ValueError: Something is empty or given twice, a head cannot be told, a model, a
+            task and a strategy do not fit, or cannot be sent to a worker.
     """
     resources = Resources(
         device=device,
@@ -93,7 +98,8 @@ def sweep(
     )
     _check_retry(retry)
     cells = grid_cells(models, tasks, strategies, seeds, heads or {})
-    check_fits(cells, resources.only_device)
+    if strict:
+        check_fits(cells, resources.only_device)
     with (
         _opened(store) as keeper,
         Progress(len(cells), "runs", show=progress) as bar,
@@ -202,8 +208,8 @@ def _named(run: Run | None, cell: Cell) -> Run:
 
 def _num_steps(cell: Cell) -> int:
     """How many optimizer steps the run takes at most."""
-    num_samples: int = len(cell.splits.train)  # type: ignore[arg-type] # checked to be sized
-    return cell.strategy.epochs * -(-num_samples // cell.strategy.batch_size)
+    num_samples: int = len(cell.raw_splits.train)  # type: ignore[arg-type] # checked to be sized
+    return (cell.strategy.epochs or 0) * -(-num_samples // cell.strategy.batch_size)
 
 
 def _summary(runs: Sequence[Run], seconds: float) -> str:

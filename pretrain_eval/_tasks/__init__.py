@@ -1,17 +1,35 @@
-"""The problem's side: tasks, their kinds, and the data that pose them."""
+"""The problem's side: tasks, their kinds, and the data that pose them.
+
+Users call `Task`, `Splits` and the kinds. A training asks a `TaskKind`; it reads data by
+`as_loader`, `View` and the like.
+"""
 
 from pretrain_eval._tasks.checks import check_count, check_name
+from pretrain_eval._tasks.classification import Classification
+from pretrain_eval._tasks.kind import Metrics, Place, TaskKind
+from pretrain_eval._tasks.reading import called, cut, parted
+from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
+from pretrain_eval._tasks.views import View
 
 __all__ = [
+    "Classification",
+    "Metrics",
+    "Place",
+    "Regression",
     "Split",
     "Splits",
     "Task",
+    "TaskKind",
+    "View",
     "as_loader",
+    "called",
     "check_count",
     "check_name",
+    "cut",
+    "parted",
     "read_targets",
     "reads_alike",
 ]

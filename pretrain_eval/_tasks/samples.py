@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any, final
 
 import numpy as np
@@ -20,7 +20,9 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from pretrain_eval._metrics import preserved_rng, seed_all
+from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
+from pretrain_eval._tasks.reading import LABELS, parted
+from pretrain_eval._tasks.views import Rows, View
 
 
 def is_empty(split: Dataset[Any] | DataLoader[Any], what: str) -> bool:
@@ -45,16 +47,23 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
     otherwise every sample is read once, randomness restored.
     """
     dataset, indices = _located(split)
-    with preserved_rng():
+    with preserved_rng(*loader_generators(split)):
         seed_all(0)
-        if indices is not None:
-            listed = _listed_targets(dataset)
-            if listed is not None:
-                return listed[torch.as_tensor(indices, dtype=torch.long)]
+        if indices is None:
+            return _loaded_targets(split)
+        listed = _listed_targets(dataset)
+        if listed is not None:
+            return listed[torch.as_tensor(indices, dtype=torch.long)]
+        try:
             return torch.stack([_target(dataset, i) for i in indices])
-        if isinstance(split, DataLoader):
-            return torch.cat([torch.as_tensor(batch[1]) for batch in split])
-        return torch.stack([_target(split, i) for i in range(len(split))])  # type: ignore[arg-type] # checked to be sized
+        except (KeyError, TypeError, ValueError):
+            if not isinstance(split, DataLoader):
+                raise
+            return _loaded_targets(split)  # its collate function makes them
+
+
+def _loaded_targets(batches: Any) -> Tensor:
+    return torch.cat([torch.as_tensor(parted(batch)[1]) for batch in batches])
 
 
 def as_loader(
@@ -72,7 +81,10 @@ def as_loader(
     tensors = _held_tensors(split)
     if tensors is not None:
         return TensorBatches(tensors, batch_size, shuffle=shuffle, drop_last=lonely)
-    return DataLoader(split, batch_size, shuffle=shuffle, drop_last=lonely)
+    collate = split.collate if isinstance(split, View) else None
+    return DataLoader(
+        split, batch_size, shuffle=shuffle, drop_last=lonely, collate_fn=collate
+    )
 
 
 @final
@@ -146,9 +158,9 @@ def reads_alike(split: Dataset[Any] | DataLoader[Any]) -> bool:
     with preserved_rng():
         for index in range(len(split)):  # type: ignore[arg-type] # checked to be sized
             seed_all(0, index)
-            first = split[index][0]
+            first, _ = parted(split[index])
             seed_all(1, index)
-            if not _equal(first, split[index][0]):
+            if not _equal(first, parted(split[index])[0]):
                 return False
     return True
 
@@ -191,7 +203,9 @@ def _located(split: Any) -> tuple[Any, list[int] | None]:
 def _listed_targets(dataset: Any) -> Tensor | None:
     """The targets as the dataset lists them, None where its list is another thing."""
     if isinstance(dataset, TensorDataset):
-        return dataset.tensors[1]
+        return dataset.tensors[-1]
+    if isinstance(dataset, View):
+        return _column(dataset)
     if isinstance(dataset, ConcatDataset):
         parts = [_listed_targets(part) for part in dataset.datasets]
         listed_parts = [part for part in parts if part is not None]
@@ -211,17 +225,37 @@ def _listed_targets(dataset: Any) -> Tensor | None:
     return targets if agree else None
 
 
+def _column(view: View) -> Tensor | None:
+    """The column that holds the targets of a table, whose rows need not be read."""
+    frame = view.dataset.frame if isinstance(view.dataset, Rows) else view.dataset
+    names = getattr(frame, "column_names", getattr(frame, "columns", ()))
+    wanted = LABELS if view.target is None else (view.target,)
+    found = [name for name in wanted if name in list(names)]
+    if not found:
+        return None
+    try:
+        return torch.as_tensor(np.asarray(frame[found[0]]))
+    except (TypeError, ValueError):  # no numbers
+        return None
+
+
 def _target(dataset: Any, index: int) -> Tensor:
-    return torch.as_tensor(dataset[index][1])
+    return torch.as_tensor(parted(dataset[index])[1])
 
 
 def _sample(dataset: Any, index: int) -> Any:
     with preserved_rng():
         seed_all(0)
-        return dataset[index][0]
+        return parted(dataset[index])[0]
 
 
 def _equal(first: Any, second: Any) -> bool:
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return first.shape == second.shape and bool((first == second).all())
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(
+            _equal(value, second[name]) for name, value in first.items()
+        )
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_equal, first, second))
     return bool(np.array_equal(np.asarray(first), np.asarray(second)))

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 from torch import Tensor
 
-from pretrain_eval._runs import FrozenDict, majority_levels
-from pretrain_eval._tasks.checks import check_count, check_name
-from pretrain_eval._tasks.samples import read_targets
-from pretrain_eval._tasks.splits import Split, Splits
+from pretrain_eval._metrics import Metric
+from pretrain_eval._runs import FrozenDict
+from pretrain_eval._tasks.altered import Altered, Read, as_metrics
+from pretrain_eval._tasks.checks import check_name
+from pretrain_eval._tasks.classification import Classification
+from pretrain_eval._tasks.kind import TaskKind
+from pretrain_eval._tasks.regression import Regression
+from pretrain_eval._tasks.splits import Splits
 
 
 @dataclass(frozen=True)
 class Task:
     """A kind of problem, and the datasets that pose it.
 
+    Its kind says how a batch becomes outputs and targets, the loss, the metrics, the
+    width of the head, what is chance and what is scored before any training. Functions
+    replace what the kind says; `forward`, `loss` and `metrics` together need no kind,
+    and then a model keeps its head and is scored before training as it is.
+
     Args:
         name: How records name it.
         datasets: A `Splits` by label; the labels name domains or corpora in the task.
-        num_classes: Number of classes; targets are class indices. At least 2.
-        num_outputs: Instead, for regression: numbers to predict for each sample.
+        num_classes: Short for `kind=Classification(num_classes)`.
+        num_outputs: Short for `kind=Regression(num_outputs)`.
+        kind: One of the kinds, or a `TaskKind` of your own.
+        forward: Called with a model and a batch on its device, returns outputs and
+            targets: in train mode for the loss, in eval mode for the metrics, which
+            `model.training` tells apart.
+        loss: Called with outputs and targets; a strategy's own loss comes before it.
+        metrics: What is scored, the first reported first; see `MetricCollection`.
+        chance: By metric, what a predictor scores that ignores its input, where the
+            kind does not know it; or that by dataset.
 
     Raises:
-        ValueError: No dataset, both or none of the numbers, a label outside
-            0..num_classes-1, or a training split of a single class.
+        TypeError: A dataset is no `Splits`, a function cannot be called.
+        ValueError: No dataset; no kind, or more than one; targets of another kind.
 
     >>> import torch
     >>> from torch.utils.data import TensorDataset
     >>> train = TensorDataset(torch.randn(8, 3), torch.arange(8) % 2)
     >>> valid = TensorDataset(torch.randn(4, 3), torch.arange(4) % 2)
     >>> task = Task("parity", datasets={"clean": Splits(train, valid)}, num_classes=2)
+    >>> task.kind
+    Classification(num_classes=2, one_logit=False)
     >>> task.chance["clean"]["accuracy"]
     0.5
     """
@@ -41,9 +61,11 @@ class Task:
     datasets: Mapping[str, Splits]
     num_classes: int | None = None
     num_outputs: int | None = None
-    _chance: Mapping[str, Mapping[str, float]] = field(
-        init=False, repr=False, compare=False
-    )
+    kind: TaskKind = None  # type: ignore[assignment] # made of the rest where not given
+    forward: Read | None = None
+    loss: Callable[[Any, Any], Tensor] | None = None
+    metrics: Metric | Sequence[Metric] | Mapping[str, Any] | None = None
+    chance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name("Task", self.name)
@@ -60,72 +82,93 @@ class Task:
                     f" got {type(splits).__name__}"
                 )
         object.__setattr__(self, "datasets", FrozenDict(self.datasets))
-        if (self.num_classes is None) == (self.num_outputs is None):
-            raise ValueError(
-                f"task {self.name!r} expects num_classes for classification or"
-                f" num_outputs for regression, got num_classes={self.num_classes!r} and"
-                f" num_outputs={self.num_outputs!r}"
-            )
+        object.__setattr__(self, "kind", self._resolved())
+        levels = {label: FrozenDict(self._levels(label)) for label in self.datasets}
+        object.__setattr__(self, "chance", FrozenDict(levels))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether `num_classes` or `num_outputs` alone says what kind it is."""
         if self.num_classes is not None:
-            check_count(f"task {self.name!r}: num_classes", self.num_classes, 2)
-        else:
-            check_count(f"task {self.name!r}: num_outputs", self.num_outputs, 1)
-        levels = {
-            label: FrozenDict(self._checked_chance(label, splits))
-            for label, splits in self.datasets.items()
+            return self.kind == Classification(self.num_classes)
+        return self.num_outputs is not None and self.kind == Regression(
+            self.num_outputs
+        )
+
+    def _resolved(self) -> TaskKind:
+        """The one kind that the arguments say."""
+        if isinstance(self.kind, Altered):  # of a task that this one is copied from
+            return self.kind
+        for name in ("forward", "loss"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise TypeError(
+                    f"task {self.name!r}: {name} must be callable, got"
+                    f" {getattr(self, name)!r}"
+                )
+        kind = self._named_kind()
+        metrics = as_metrics(self.metrics)
+        if self.forward is None and self.loss is None and metrics is None:
+            assert kind is not None  # or _named_kind had raised
+            return kind
+        return Altered(
+            kind,
+            forward_with=self.forward,
+            loss_with=self.loss,
+            metrics_with=metrics,
+        )
+
+    def _named_kind(self) -> TaskKind | None:
+        given = {
+            name: getattr(self, name)
+            for name in ("num_classes", "num_outputs", "kind")
+            if getattr(self, name) is not None
         }
-        object.__setattr__(self, "_chance", FrozenDict(levels))
-
-    @property
-    def output_size(self) -> int:
-        """Width of the head that the task needs."""
-        return self.num_classes or self.num_outputs or 0
-
-    @property
-    def is_classification(self) -> bool:
-        """Whether targets are class indices."""
-        return self.num_classes is not None
-
-    @property
-    def chance(self) -> Mapping[str, Mapping[str, float]]:
-        """By dataset, each metric of the best predictor that ignores its input.
-
-        For classes that is the majority class of the reported split, of share π:
-        accuracy π, macro recall 1/C, macro precision π/C, macro F1 2π/(1+π)/C.
-        """
-        return self._chance
-
-    def _checked_chance(self, label: str, splits: Splits) -> dict[str, float]:
-        if self.num_classes is None:
-            return {"r2": 0.0}
-        counts = {
-            part: self._class_counts(f"{self.name}/{label}: {part}", split)
-            for part, split in splits.parts.items()
-        }
-        present = int((counts["train"] > 0).sum())
-        if present < 2:
+        what = f"task {self.name!r}"
+        if isinstance(self.kind, Classification | Regression):
+            given.pop(_SHORT[type(self.kind)], None)  # as a copy of a task has it
+        if len(given) > 1:
+            raise ValueError(f"{what} expects one kind, got {given}")
+        if not given and (self.forward is None or self.metrics is None):
             raise ValueError(
-                f"{self.name}/{label}: the training split holds a single class; a"
-                " classifier needs samples of at least two"
+                f"{what} expects num_classes for classification, num_outputs for"
+                " regression, kind=... for another kind of problem, or forward, loss"
+                " and metrics of its own"
             )
-        reported = counts["valid" if splits.test is None else "test"]
-        # Rounded to float32, as in the runs of every store that there is.
-        share = float(reported.max() / reported.sum())
-        return majority_levels(share, self.num_classes)
+        if self.kind is not None and not isinstance(self.kind, TaskKind):
+            raise TypeError(
+                f"{what} expects kind as a TaskKind such as Segmentation(3), got"
+                f" {self.kind!r}"
+            )
+        try:
+            if "num_classes" in given:
+                return Classification(given["num_classes"])
+            if "num_outputs" in given:
+                return Regression(given["num_outputs"])
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from error
+        for kind, short in _SHORT.items():
+            if isinstance(self.kind, kind):
+                object.__setattr__(self, short, getattr(self.kind, short))
+        return self.kind
 
-    def _class_counts(self, what: str, split: Split) -> Tensor:
-        classes = self.num_classes or 0
-        targets = read_targets(split)
-        if targets.is_floating_point() or targets.ndim != 1:
-            raise ValueError(
-                f"{what} must have integer class targets, one a sample, got shape"
-                f" {tuple(targets.shape)} of {targets.dtype}; for regression give"
-                " num_outputs instead of num_classes"
-            )
-        low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"{what} holds the label {low if low < 0 else high}; num_classes="
-                f"{classes} allows 0..{classes - 1}"
-            )
-        return targets.long().bincount(minlength=classes)
+    def _levels(self, label: str) -> dict[str, float]:
+        """The chance of each metric on a dataset whose targets were checked."""
+        splits = self.datasets[label]
+        self.kind.check(f"{self.name}/{label}", splits)
+        given = self.chance
+        if given and all(isinstance(level, Mapping) for level in given.values()):
+            unknown = sorted(set(given) - set(self.datasets))
+            if unknown:
+                raise ValueError(
+                    f"task {self.name!r}: chance names datasets {unknown}; there are"
+                    f" {list(self.datasets)}"
+                )
+            given = given.get(label, {})
+        return {**self.kind.chance(splits), **given}
+
+
+# What a task calls the number that makes the kind.
+_SHORT: Mapping[type[TaskKind], str] = {
+    Classification: "num_classes",
+    Regression: "num_outputs",
+}

@@ -3,12 +3,13 @@
 Users call `finetune`, `Strategy` and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
 `stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
-`FeatureFiles`; and what decides a key, `TRAINING_SEMANTICS`, `fingerprint`
-and the like.
+`FeatureFiles`; and what decides a key, `TRAINING_SEMANTICS`, `describe`,
+`fingerprint` and the like.
 """
 
-from pretrain_eval._training.cell import Cell, Surroundings
+from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
 from pretrain_eval._training.cost import count_macs
+from pretrain_eval._training.describe import describe
 from pretrain_eval._training.feature_files import FeatureFiles
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.finetune import finetune, finetune_cell
@@ -31,12 +32,14 @@ __all__ = [
     "ApartError",
     "Cell",
     "FeatureFiles",
+    "OnEpoch",
     "Shared",
     "Strategy",
     "Surroundings",
     "Trainable",
     "check_fits",
     "count_macs",
+    "describe",
     "finetune",
     "finetune_cell",
     "finetune_side_by_side",

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
 from pretrain_eval._metrics import loader_generators
-from pretrain_eval._runs import run_name
-from pretrain_eval._tasks import Splits, Task
+from pretrain_eval._runs import Run, run_name
+from pretrain_eval._tasks import Split, Splits, Task, View
 from pretrain_eval._training.feature_files import FeatureFiles
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.strategy import Strategy
-from pretrain_eval.zoo import Model
+from pretrain_eval.zoo import Model, Pretrained
+
+# Called after each epoch with the number of epochs done and the model.
+OnEpoch = Callable[[int, nn.Module], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,8 @@ class Cell:
     Attributes:
         model_name: How records name the model.
         model: As `finetune` takes it.
-        head: Dotted path of the layer to replace, where it cannot be told.
+        head: Dotted path of the layer to replace, where it cannot be told; "new" adds
+            one.
         task: What to learn.
         dataset: The label of one of the task's datasets.
         strategy: How.
@@ -57,14 +63,45 @@ class Cell:
         return run_name(**self.names)
 
     @property
-    def splits(self) -> Splits:
-        """What it is trained and measured on."""
+    def head_path(self) -> str | None:
+        """Where the head is, as said with the cell or with the model."""
+        own = self.model.head if isinstance(self.model, Pretrained) else None
+        return own if self.head is None else self.head
+
+    @property
+    def raw_splits(self) -> Splits:
+        """The samples as the task has them."""
         return self.task.datasets[self.dataset]
+
+    @property
+    def splits(self) -> Splits:
+        """What it is trained and measured on: the samples as the model reads them."""
+        model, splits = self.model, self.raw_splits
+        if not isinstance(model, Pretrained):
+            return splits
+        if model.transform is None and model.collate is None:
+            return splits
+        parts = {
+            name: self._viewed(name, part, model) for name, part in splits.parts.items()
+        }
+        # That no part shares samples with another was checked on the samples.
+        return Splits(
+            parts["train"], parts["valid"], parts.get("test"), allow_overlap=True
+        )
+
+    def _viewed(self, name: str, part: Split, model: Pretrained) -> Split:
+        if isinstance(part, DataLoader):
+            raise ValueError(
+                f"{self.model_name} reads samples in a way of its own, so that"
+                f" {self.task.name}/{self.dataset}: {name} must hold samples, not be a"
+                " DataLoader, whose batches are made"
+            )
+        return View(part, transform=model.transform, collate=model.collate)
 
     @property
     def generators(self) -> list[torch.Generator]:
         """Those that its samples are drawn from instead of the global ones."""
-        parts = self.splits.parts.values()
+        parts = self.raw_splits.parts.values()
         return [generator for part in parts for generator in loader_generators(part)]
 
 
@@ -78,7 +115,8 @@ class Surroundings:
         shared: Where features, baselines and costs are kept.
         origin: Equal for runs of equal weights, samples and head.
         files: Where features may lie on disk.
-        on_epoch: Called after each epoch with the number of epochs done.
+        on_epoch: Called after each epoch with the number of epochs done and the model.
+        on_end: Called at the end with the model and its run.
         checkpoint: Written after every epoch, continued from where it exists.
     """
 
@@ -87,5 +125,6 @@ class Surroundings:
     shared: Shared = field(default_factory=Shared)
     origin: str = ""
     files: FeatureFiles | None = None
-    on_epoch: Callable[[int], None] | None = None
+    on_epoch: OnEpoch | None = None
+    on_end: Callable[[nn.Module, Run], None] | None = None
     checkpoint: Path | None = None

@@ -2,68 +2,93 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from pretrain_eval._metrics import evaluating
+from pretrain_eval._metrics import device_of, evaluating, moved, preserved_rng
+from pretrain_eval._tasks import called
+
+# How a network is called with a batch; it returns whatever holds its outputs.
+Call = Callable[[Any, Any], Any]
 
 
-def count_macs(model: nn.Module, inputs: Tensor) -> int:
+def count_macs(model: nn.Module, inputs: Any, *, call: Call | None = None) -> int:
     """Multiply-accumulate operations of one forward pass of `inputs`.
 
     Half the floating-point operations that `FlopCounterMode` counts: matrix products,
     convolutions and attention; element-wise operations are not counted, as in
     torchvision's published numbers. Runs on the meta device: nothing is computed and
-    no memory is taken.
+    no memory is taken. A model that reads values on its way, as detectors and packed
+    sequences do, is run once where it is.
 
     Args:
         model: Read in eval mode, left as it was.
         inputs: A batch, only whose shape and dtype matter; one sample gives the number
-            that papers quote.
+            that papers quote. A mapping goes by name, a tuple as several arguments.
+        call: Called with the model and `inputs` where that is not how to call it.
 
     >>> count_macs(nn.Linear(10, 5), torch.zeros(1, 10))
     50
     """
-    forward, _ = _on_meta(model)
-    with evaluating(model), FlopCounterMode(display=False) as counter:
-        forward(_meta(inputs))
+    call = call or called
+    with evaluating(model), preserved_rng(), torch.no_grad():
+        try:
+            with FlopCounterMode(display=False) as counter:
+                call(_Twin(model), _meta(inputs))
+        except Exception:  # reads values, which meta tensors do not have
+            with FlopCounterMode(display=False) as counter:
+                call(model, moved(inputs, device_of(model)))
     return int(counter.get_total_flops()) // 2
 
 
 def step_memory(
     model: nn.Module,
-    inputs: Tensor,
-    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    inputs: Any,
+    make_optimizer: Callable[[nn.Module, Iterable[nn.Parameter]], Optimizer],
+    *,
+    call: Call = called,
 ) -> int:
     """Bytes of all tensors alive at the peak of one training step.
 
     Parameters, buffers, gradients, optimizer state, activations and the batch itself;
-    counted on the meta device, so the same on every machine. The loss is the outputs'
-    sum; workspace inside kernels is not seen. The modules' modes are kept: set those
-    that the training will have.
+    counted on the meta device, so the same on every machine, or in a step of a copy
+    where a model reads values. The loss is the outputs' sum; workspace inside kernels
+    is not seen. The modules' modes are kept: set those that the training will have.
 
     >>> linear = nn.Linear(10, 5, bias=False)
-    >>> step_memory(linear, torch.zeros(1, 10), torch.optim.Adam) >= 4 * 50 * 4
+    >>> sgd = lambda _, parameters: torch.optim.SGD(parameters, lr=0.1)
+    >>> step_memory(linear, torch.zeros(1, 10), sgd) >= 2 * 50 * 4
     True
     """
-    forward, twins = _on_meta(model)
-    trainable = [
-        twin
-        for twin in twins.values()
-        if isinstance(twin, nn.Parameter) and twin.requires_grad
-    ]
+    with preserved_rng():
+        try:
+            twin = _Twin(model)
+            return _step_bytes(twin, _meta(inputs), make_optimizer, call)
+        except Exception:  # reads values, which meta tensors do not have
+            real, batch = copy.deepcopy(model), moved(inputs, device_of(model))
+            return _step_bytes(real, batch, make_optimizer, call)
+
+
+def _step_bytes(
+    model: Any,
+    batch: Any,
+    make_optimizer: Callable[[nn.Module, Iterable[nn.Parameter]], Optimizer],
+    call: Call,
+) -> int:
+    trainable = [p for p in model.parameters() if p.requires_grad]
     with _LiveBytes() as live:
-        live.count(twins.values())
-        optimizer = make_optimizer(trainable)
-        torch.autograd.backward(_scalar(forward(_meta(inputs))))
+        live.count([*model.parameters(), *model.buffers()])
+        optimizer = make_optimizer(model, trainable)
+        torch.autograd.backward(_scalar(call(model, batch)))
         optimizer.step()
     return int(live.peak)
 
@@ -101,28 +126,50 @@ class _LiveBytes(TorchDispatchMode):
         return outputs
 
 
-def _on_meta(
-    model: nn.Module,
-) -> tuple[Callable[[Tensor], Any], dict[str, Tensor]]:
-    """The model's forward function over meta twins of its tensors, and the twins."""
-    twins: dict[str, Tensor] = {
-        name: nn.Parameter(_meta(p), requires_grad=p.requires_grad)
-        for name, p in model.named_parameters()
-    }
-    twins |= {name: _meta(buffer) for name, buffer in model.named_buffers()}
+@final
+class _Twin:
+    """A model on the meta device, which shares the model's modules and no tensor."""
 
-    def forward(inputs: Tensor) -> Any:
-        return torch.func.functional_call(model, twins, (inputs,))
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._weights: dict[str, nn.Parameter] = {
+            name: nn.Parameter(_meta(p), requires_grad=p.requires_grad)
+            for name, p in model.named_parameters()
+        }
+        self._fixed: dict[str, Tensor] = {
+            name: _meta(buffer) for name, buffer in model.named_buffers()
+        }
 
-    return forward, twins
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tensors = {**self._weights, **self._fixed}
+        return torch.func.functional_call(self._model, tensors, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        return self._weights.items()
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return self._weights.values()
+
+    def buffers(self) -> Iterable[Tensor]:
+        return self._fixed.values()
 
 
-def _meta(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, device="meta")
+def _meta(batch: Any) -> Any:
+    """The tensors of a batch, or one, as empty ones on the meta device."""
+    return tree_map(
+        lambda leaf: (
+            torch.empty_like(leaf, device="meta") if isinstance(leaf, Tensor) else leaf
+        ),
+        batch,
+    )
 
 
 def _scalar(outputs: Any) -> Tensor:
-    sums = [tensor.sum().float() for tensor in _tensors(outputs)]
+    found = [tensor for tensor in _tensors(outputs) if tensor.requires_grad]
+    sums = [tensor.sum().float() for tensor in found]
     return torch.stack(sums).sum()
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, final
 
 from torch import nn
 
 from pretrain_eval._metrics import Value
-from pretrain_eval._runs import Status
+from pretrain_eval._runs import Scale, Status
 from pretrain_eval._tasks import Splits, as_loader
 from pretrain_eval._training.cell import Cell
-from pretrain_eval._training.measure import NOTHING, measure, measure_reported
+from pretrain_eval._training.measure import (
+    NOTHING,
+    measure,
+    measure_reported,
+    metrics_of,
+    scale_of,
+)
 
 # What a paused training goes on with.
 _RESUMED = ("num_steps", "num_samples", "seconds", "curve")
@@ -22,13 +29,16 @@ class Course:
     """A training without the way in which it takes its steps.
 
     Args:
-        model: Trained in place; where only a head is, it may be the head alone.
+        model: Trained in place, or what is called in its place; where only a head is
+            trained, it may be the head alone.
         splits: What it reads: the cell's own, or features in place of their samples.
         cell: Says the rest.
 
     Attributes:
+        measured: Whose scores are measured: the model, or an average of its weights.
         loader: The batches of an epoch.
         parameters: What is trained.
+        num_epochs: How many passes over the training split were made.
         num_steps: How many steps the optimizer has taken.
         num_samples: How many samples it has learned from, repeats counted.
         seconds: What its epochs took, without validation.
@@ -40,11 +50,13 @@ class Course:
     """
 
     def __init__(self, model: nn.Module, splits: Splits, cell: Cell) -> None:
-        self.model, self.splits, self.cell = model, splits, cell
+        self.model, self.measured = model, model
+        self.splits, self.cell = splits, cell
         batch_size = cell.strategy.batch_size
         self.loader = as_loader(splits.train, batch_size, shuffle=True)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.num_steps, self.num_samples, self.seconds = 0, 0, 0.0
+        self.num_epochs, self.num_steps, self.num_samples = 0, 0, 0
+        self.seconds = 0.0
         self.curve: dict[str, list[float]] = {"step": []}
         self.history: Mapping[str, tuple[float, ...]] = {}
         self.message, self.reported = "", NOTHING
@@ -63,7 +75,8 @@ class Course:
     @property
     def total_steps(self) -> int:
         """How many steps there will be, unless it diverges."""
-        return self.cell.strategy.epochs * len(self.loader)
+        strategy = self.cell.strategy
+        return (strategy.epochs or 0) * -(-len(self.loader) // strategy.accumulate)
 
     def clip(self) -> None:
         """Clip the gradient, where the strategy says so."""
@@ -79,13 +92,25 @@ class Course:
     def validate(self) -> None:
         """Add a point to the curve."""
         self.curve["step"].append(self.num_steps)
-        for key, value in measure(self.model, self.splits.valid, self.cell).items():
+        for key, value in measure(self.measured, self.splits.valid, self.cell).items():
             self.curve.setdefault(key, []).append(as_number(value))
 
     def report(self) -> None:
         """Measure what it has come to."""
         split = self.splits.reported
-        self.reported = measure_reported(self.model, split, self.cell)
+        self.reported = measure_reported(self.measured, split, self.cell)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the first score has not improved for too many epochs."""
+        patience = self.cell.strategy.patience
+        if patience is None:
+            return False
+        key, scale = first_scale(self.cell)
+        sign = 1 if scale.better == "higher" else -1
+        points = [sign * value for value in self.curve[key]]
+        best = points.index(max(points)) if all(map(math.isfinite, points)) else 0
+        return len(points) - 1 - best >= patience
 
     def diverge(self, epoch: int) -> None:
         """End at a loss that is not finite."""
@@ -106,6 +131,23 @@ class Course:
         """Go on with what `state_dict` gave."""
         for name in _RESUMED:
             setattr(self, name, state[name])
+
+
+def first_scale(cell: Cell) -> tuple[str, Scale]:
+    """The metric that is reported first, and which of its values are better.
+
+    Raises:
+        ValueError: It does not say.
+    """
+    metrics = metrics_of(cell.task.kind)
+    key = next(iter(metrics))
+    scale = scale_of(metrics[key])
+    if scale is None:
+        raise ValueError(
+            f"{cell.task.name}: the first metric, {key!r}, does not say whether higher"
+            " is better, which patience needs; set its higher_is_better"
+        )
+    return key, scale
 
 
 def as_number(value: Value) -> float:

@@ -16,10 +16,11 @@ from pretrain_eval._metrics import (
     device_of,
     evaluating,
     loader_generators,
+    moved,
     preserved_rng,
     seed_all,
 )
-from pretrain_eval._tasks import Split, Splits, as_loader, reads_alike
+from pretrain_eval._tasks import Split, Splits, TaskKind, as_loader, cut, reads_alike
 from pretrain_eval._training.feature_files import (
     Batches,
     FeatureFiles,
@@ -27,7 +28,7 @@ from pretrain_eval._training.feature_files import (
     in_memory,
 )
 from pretrain_eval._training.head import headless
-from pretrain_eval._training.precision import computed
+from pretrain_eval._training.precision import computing
 from pretrain_eval._training.strategy import Strategy
 
 T = TypeVar("T")
@@ -67,11 +68,13 @@ class Backbone:
     Attributes:
         network: Which is not changed.
         path: Of its head.
+        kind: Says how a batch is read.
         strategy: Says how it computes.
     """
 
     network: nn.Module
     path: str
+    kind: TaskKind
     strategy: Strategy
 
     def features(
@@ -84,7 +87,7 @@ class Backbone:
             split: What is read.
             files: Where the features may be kept.
         """
-        compute = partial(self._batches, split)
+        compute = partial(self.batches, split)
         if files is None:
             return in_memory(compute())
         dataset: Any = split.dataset if isinstance(split, DataLoader) else split
@@ -92,8 +95,8 @@ class Backbone:
         part = f"{part} {self.strategy.amp} {self.strategy.channels_last}"
         return files.features(part, len(dataset), device_of(self.network), compute)
 
-    def _batches(self, split: Split) -> Batches:
-        """One pass over a split."""
+    def batches(self, split: Split) -> Batches:
+        """Features and targets, batch by batch, of one pass over a split."""
         network, device = self.network, device_of(self.network)
         generators = loader_generators(split)
         with (
@@ -103,10 +106,10 @@ class Backbone:
         ):
             # Random augmentation is read with one randomness, whoever asks.
             seed_all(0, generators=generators)
+            model = computing(network, self.strategy)
             with torch.no_grad():
-                for inputs, target in as_loader(split, _BATCH_SIZE, shuffle=False):
-                    outputs = computed(network, inputs.to(device), self.strategy)
-                    yield outputs, target.to(device)
+                for batch in as_loader(split, _BATCH_SIZE, shuffle=False):
+                    yield self.kind.read(model, moved(batch, device))
 
     def suffices(self, splits: Splits) -> bool:
         """Whether training the head alone may read features instead of samples.
@@ -117,15 +120,18 @@ class Backbone:
         if isinstance(splits.train, DataLoader):
             return False
         network, strategy = self.network, self.strategy
-        inputs, _ = next(iter(as_loader(splits.train, _BATCH_SIZE, shuffle=False)))
-        inputs = inputs[:2].to(device_of(network))
-        head = network.get_submodule(self.path)
+        if "," in self.path or self.kind.place != "sample":
+            return False
+        batch = next(iter(as_loader(splits.train, _BATCH_SIZE, shuffle=False)))
+        batch = moved(cut(batch, 2), device_of(network))
+        head = computing(network.get_submodule(self.path), strategy)
         with preserved_rng(), evaluating(network), torch.no_grad():
-            outputs = computed(network, inputs, strategy)
+            model = computing(network, strategy)
+            outputs, _ = self.kind.read(model, batch)
             try:
                 with headless(network, self.path):
-                    features = computed(network, inputs, strategy)
-                again = computed(head, features, strategy)
+                    features = self.kind.read(model, batch)
+                again, _ = self.kind.read(head, features)
             except (RuntimeError, TypeError):  # no tensor, or one that is reshaped
                 return False
         if again.shape != outputs.shape or not torch.equal(again, outputs):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,9 +15,10 @@ from torch import nn
 from pretrain_eval._metrics import preserved_rng
 from pretrain_eval._runs import Run
 from pretrain_eval._tasks import Task
-from pretrain_eval._training.cell import Cell, Surroundings
+from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
 from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
+from pretrain_eval._training.handed import hand_over
 from pretrain_eval._training.loop import Training
 from pretrain_eval._training.prepare import built
 from pretrain_eval._training.prepared import Prepared
@@ -34,14 +37,16 @@ def finetune(
     name: str | None = None,
     head: str | None = None,
     device: torch.device | str | None = None,
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: Callable[..., None] | None = None,
+    on_end: Callable[[nn.Module, Run], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Run:
     """Fine-tune a fresh copy of `model` once, and record what was measured.
 
-    The head is replaced by a fresh layer of the task's width. Before training, a frozen
-    evaluation of the backbone's features gives the baseline: the nearest class mean, or
-    ridge regression. Validation is measured before training and after every epoch, the
+    The head is replaced by a fresh layer of the task's width, where the kind of task
+    has one. Before training, a frozen evaluation of the backbone's features gives the
+    baseline, such as the nearest class mean or ridge regression; a model that keeps its
+    head is scored as it is. Validation is measured before training and after every epoch, the
     gradient norm and the update ratio at every step, the scores once, at the end, on
     the reported split. The last weights are scored; no epoch is selected.
 
@@ -54,17 +59,21 @@ def finetune(
     and dropout, and a builder's random weights.
 
     Args:
-        model: A module (copied); a function of no arguments that builds one; or the
-            name or weights enum of a torchvision model; a name means default weights.
+        model: A module (copied); a function of no arguments that builds one; the name
+            or weights enum of a torchvision model; a name means default weights; or
+            `Pretrained`, which also says how the model reads a raw sample.
         task: What to learn.
         strategy: How.
         seed: At least 0.
         dataset: The dataset's label; needed where the task has several.
         name: How the record names the model; by default what `model` is called.
-        head: Dotted path of the layer to replace, where it cannot be told.
+        head: Dotted path of the layer to replace, where it cannot be told; "new" adds
+            one to a model that has none, on its pooled features.
         device: Where to train; by default CUDA if there is one, otherwise the CPU.
-        on_epoch: Called after each epoch with the number of epochs done; what it raises
-            ends the run.
+        on_epoch: Called after each epoch with the number of epochs done and, where it
+            takes two arguments, the model. StopIteration ends the run as completed;
+            what else it raises ends it without a record.
+        on_end: Called with the trained model and its run, for example to keep it.
         checkpoint: A file that is written after every epoch and continued from where it
             exists, to the same bits as without a pause; removed when the run ends.
 
@@ -109,7 +118,8 @@ def finetune(
     )
     surroundings = Surroundings(
         device=device,
-        on_epoch=on_epoch,
+        on_epoch=_told(on_epoch),
+        on_end=on_end,
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     return finetune_cell(cell, surroundings)
@@ -118,6 +128,8 @@ def finetune(
 def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
     """The run of `finetune`, which shares what equals in its neighbours."""
     start = time.monotonic()
+    if cell.strategy.train is not None:
+        return hand_over(cell, surroundings, start)
     timeout, path = surroundings.timeout, surroundings.checkpoint
     with preserved_rng(*cell.generators):
         network = built(cell, surroundings.device)
@@ -128,6 +140,7 @@ def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
             trained,
             splits,
             cell,
+            path=prepared.path,
             checkpoint=checkpoint,
             deadline=None if timeout is None else start + timeout,
         )
@@ -135,7 +148,35 @@ def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
         if checkpoint:
             checkpoint.remove()
         cost = prepared.cost(course, start)
-    return record(prepared, course, cost)
+        run = record(prepared, course, cost)
+        if surroundings.on_end is not None:
+            prepared.network.load_state_dict(_whole(prepared, trained, training))
+            surroundings.on_end(prepared.network, run)
+    return run
+
+
+def _whole(
+    prepared: Prepared, trained: nn.Module, training: Training
+) -> Mapping[str, Any]:
+    """The weights that were scored, as those of the whole network."""
+    weights = training.trained.state_dict()
+    if trained is prepared.network:
+        return weights
+    head = {f"{prepared.path}.{name}": value for name, value in weights.items()}
+    return {**prepared.network.state_dict(), **head}
+
+
+def _told(on_epoch: Callable[..., None] | None) -> OnEpoch | None:
+    """A function that is told the epoch, and the model where it takes it."""
+    if on_epoch is None:
+        return None
+    try:
+        inspect.signature(on_epoch).bind(1, None)
+    except TypeError:
+        return lambda epoch, _: on_epoch(epoch)
+    except ValueError:  # one of C says nothing
+        return on_epoch
+    return on_epoch
 
 
 def _identity(network: nn.Module, cell: Cell) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
-from pretrain_eval._tasks import Split, Splits
+from pretrain_eval._tasks import Split, Splits, View
 from pretrain_eval._training.describe import describe, describe_class, tensor_bytes
 
 
@@ -74,14 +74,46 @@ def _split_content(split: Split) -> Iterable[object]:
         yield from dataset.tensors
         return
     yield describe(getattr(dataset, "transform", None))
+    if isinstance(dataset, View):
+        yield describe(dataset.target)
     generators = loader_generators(dataset)
     for index in range(len(dataset)):
         # Random augmentation is read with one randomness, whoever asks.
         with preserved_rng(*generators):
             seed_all(index, generators=generators)
             sample = dataset[index]
-        for part in sample:
-            yield part if isinstance(part, Tensor) else np.asarray(part)
+        yield from _sample_content(sample)
+
+
+def _sample_content(sample: Any) -> Iterable[object]:
+    """The parts of a sample, whatever holds them."""
+    parts = sample.items() if isinstance(sample, Mapping) else sample
+    for part in parts:
+        yield from _part_content(part)
+
+
+def _part_content(part: Any) -> Iterable[object]:
+    if isinstance(part, Tensor | str | bytes):
+        yield part
+        return
+    if isinstance(part, Mapping):
+        yield from _sample_content(part)
+        return
+    ragged = isinstance(part, tuple | list) and not _is_numeric(part)
+    if ragged:
+        yield from _sample_content(part)
+        return
+    array = np.asarray(part)
+    # The address of an object says nothing of its content.
+    yield array if array.dtype != object else describe(part)
+
+
+def _is_numeric(values: Any) -> bool:
+    """Whether nested numbers make an array."""
+    try:
+        return bool(np.asarray(values).dtype.kind in "biufc")
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
 
 # Part of a run's key: change it when the same call would train another model.

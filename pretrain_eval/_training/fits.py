@@ -2,59 +2,106 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pretrain_eval._metrics import device_of, evaluating, preserved_rng
+from pretrain_eval._metrics import device_of, evaluating, moved, preserved_rng
+from pretrain_eval._tasks import as_loader, cut
 from pretrain_eval._training.cell import Cell
-from pretrain_eval._training.precision import computed
-from pretrain_eval._training.prepare import built, first_inputs, prepare
+from pretrain_eval._training.loop import check_stopping
+from pretrain_eval._training.measure import forward_for, learn_for, metrics_of
+from pretrain_eval._training.optimizers import make_optimizer
+from pretrain_eval._training.precision import computing
+from pretrain_eval._training.prepare import adapted, built, first_batch, prepare
 
 
 def check_fits(cells: Sequence[Cell], device: torch.device | str | None) -> None:
-    """Put samples of every dataset through every model, as the trainings will.
+    """Put samples of every dataset through every model, and take a step on a copy.
 
     Args:
         cells: Those of one model stand together, and in it those of one dataset.
         device: Where they are to be trained.
 
     Raises:
-        ValueError: A model does not fit a dataset.
+        ValueError: A model does not fit a dataset, or a strategy neither.
     """
-    # Another seed fits as well as the first.
-    cells = [cell for cell in cells if cell.seed == cells[0].seed]
+    # Another seed fits as well as the first; a function of one's own is not known.
+    cells = [
+        cell
+        for cell in cells
+        if cell.seed == cells[0].seed and cell.strategy.train is None
+    ]
     for _, of_model in groupby(cells, lambda cell: cell.model_name):
         with preserved_rng():
             network = None
-            for _, of_dataset in groupby(of_model, lambda c: (c.task.name, c.dataset)):
-                alike = list(of_dataset)
-                network = network or built(alike[0], device)
-                _check_dataset(network, alike)
+            for cell in of_model:
+                network = network or built(cell, device)
+                with preserved_rng(*cell.generators):
+                    _check(copy.deepcopy(network), cell)
 
 
-def _check_dataset(network: nn.Module, cells: Sequence[Cell]) -> None:
-    """Put two samples, which tell the shapes, through a network."""
-    cell = cells[0]
+def _check(network: nn.Module, cell: Cell) -> None:
+    """Do with two samples, which tell the shapes, what the run will do with all."""
     what = f"{cell.task.name}/{cell.dataset}"
-    kinds = {(c.strategy.amp, c.strategy.channels_last): c.strategy for c in cells}
     try:
-        with preserved_rng(*cell.generators):
-            for other in cells:
-                prepare(network, other)
-            inputs = first_inputs(cell, 2).to(device_of(network))
-            with evaluating(network), torch.no_grad():
-                for strategy in kinds.values():
-                    outputs = computed(network, inputs, strategy)
+        path = prepare(network, cell)
+        outputs, size = _outputs(network, cell)
     except Exception as error:
         raise ValueError(
             f"model {cell.model_name!r} does not fit {what}: {error}"
         ) from error
-    wanted = (len(inputs), cell.task.output_size)
-    if outputs.shape != wanted:
+    wanted = (size, cell.task.kind.num_outputs)
+    if cell.task.kind.place == "sample" and wanted[1] and outputs.shape != wanted:
         raise ValueError(
-            f"model {cell.model_name!r} gives {tuple(outputs.shape)} for"
-            f" {len(inputs)} samples of {what}, which needs {wanted}"
+            f"model {cell.model_name!r} gives {tuple(outputs.shape)} for {size} samples"
+            f" of {what}, which needs {wanted}"
         )
+    try:
+        network, path = adapted(network, path, cell)
+        _rehearse(network, cell)
+    except Exception as error:
+        raise ValueError(
+            f"strategy {cell.strategy.name!r} fails with {cell.model_name!r} on {what}:"
+            f" {error}"
+        ) from error
+
+
+def _outputs(network: nn.Module, cell: Cell) -> tuple[Any, int]:
+    """What the network gives for two samples, and how many these are."""
+    batch = moved(first_batch(cell, 2), device_of(network))
+    with evaluating(network), torch.no_grad():
+        model = computing(network, cell.strategy)
+        outputs, targets = cell.task.kind.read(model, batch)
+    return outputs, len(targets)
+
+
+def _rehearse(network: nn.Module, cell: Cell) -> None:
+    """Take one step, and score two samples of the validation split."""
+    kind, strategy = cell.task.kind, cell.strategy
+    check_stopping(cell)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimizer = make_optimizer(strategy, network, parameters)
+    if strategy.schedule is not None:
+        schedule = strategy.schedule(optimizer, 1)
+        if not callable(getattr(schedule, "step", None)):
+            raise TypeError(
+                "schedule must return a scheduler with step(), got"
+                f" {type(schedule).__name__}"
+            )
+    loss = strategy.loss or kind.loss
+    with torch.enable_grad():
+        value = loss(*learn_for(cell)(network, first_batch(cell, 2)))
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value)
+            raise ValueError(f"the loss must be one number, got {shape}")
+        torch.autograd.backward(value)
+    optimizer.step()
+    valid = as_loader(cell.splits.valid, 2, shuffle=False)
+    metrics = metrics_of(kind)
+    with evaluating(network), torch.no_grad():
+        metrics.update(*forward_for(cell)(network, cut(next(iter(valid)), 2)))

@@ -2,140 +2,210 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pretrain_eval._metrics import evaluating
-from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.headed import Headed, width_of
 
 # What torchvision, timm and transformers call the last part of a network.
 _HEAD_NAMES = ("fc", "classifier", "head", "heads")
+# A network that was distilled has two, whose outputs it averages.
+_PAIRS = (("cls_classifier", "distillation_classifier"), ("head", "head_dist"))
 _LAYERS = (nn.Linear, nn.Conv2d)
+# Reads a batch through a network, as the task does.
+Run = Callable[[nn.Module], Any]
 
 
 def find_head(model: nn.Module, path: str | None = None) -> str:
-    """The dotted path of the layer that gives the outputs.
+    """The dotted path of the layer that gives the outputs; of several, joined by ",".
 
     Args:
         model: The network.
-        path: A layer, or a module whose last layer is meant; by default the one child
-            that is called `fc`, `classifier`, `head` or `heads`.
+        path: A layer, or a module whose last layer is meant; by default what timm's
+            `get_classifier` gives, the one child that is called `fc`, `classifier`,
+            `head` or `heads`, or the only linear layer where it is the last one.
 
     Raises:
         ValueError: There is no such layer, or the names leave a choice; the message
             lists the candidates.
     """
-    layers = [
-        name for name, module in model.named_modules() if isinstance(module, _LAYERS)
-    ]
-    named = [
-        name
-        for name in _HEAD_NAMES
-        if isinstance(getattr(model, name, None), nn.Module)
-    ]
-    if path is None and len(named) != 1:
-        what = f"several modules are named like one: {named}" if named else "none found"
-        raise ValueError(
-            f"cannot tell the head of {type(model).__name__}: {what}; name it with"
-            f" head=..., for example one of {_last(layers)}"
-        )
-    path = named[0] if path is None else path
+    if path is not None:
+        return ",".join(_named(model, one) for one in path.split(","))
+    pair = next((pair for pair in _PAIRS if all(map(_child(model), pair))), None)
+    if pair:
+        return ",".join(_named(model, one) for one in pair)
+    named = [name for name in _HEAD_NAMES if _child(model)(name)]
+    if len(named) == 1:
+        return _named(model, named[0])
+    only = _classifier(model) or (not named and _only_linear(model))
+    if only:
+        return only
+    what = f"several modules are named like one: {named}" if named else "none found"
+    candidates = _last(model)
+    example = f", for example one of {candidates}" if candidates else ""
+    raise ValueError(
+        f"cannot tell the head of {type(model).__name__}: {what}; name it with"
+        f" head=... (in a sweep heads={{model: ...}}){example}; if it has none,"
+        " head='new' adds one"
+    )
+
+
+def _child(model: nn.Module) -> Callable[[str], bool]:
+    return lambda name: isinstance(getattr(model, name, None), nn.Module)
+
+
+def _named(model: nn.Module, path: str) -> str:
+    """The last layer at a path."""
     modules = dict(model.named_modules())
+    what = type(model).__name__
     if path not in modules or not path:
         raise ValueError(
-            f"{type(model).__name__} has no module {path!r} to be its head; candidates"
-            f" are {_last(layers)}"
+            f"{what} has no module {path!r} to be its head; candidates are"
+            f" {_last(model)}; head='new' adds one to a model without a head"
         )
     inside = [
-        layer for layer in layers if layer == path or layer.startswith(f"{path}.")
+        name
+        for name, module in modules.items()
+        if isinstance(module, _LAYERS) and f"{name}.".startswith(f"{path}.")
     ]
     if not inside and not isinstance(modules[path], nn.Identity):
         raise ValueError(
-            f"{path!r} of {type(model).__name__} holds no Linear or Conv2d layer to"
-            f" replace; candidates are {_last(layers)}"
+            f"{path!r} of {what} holds no Linear or Conv2d layer to replace; candidates"
+            f" are {_last(model)}; head='new' adds one to a model without a head"
         )
-    return inside[-1] if inside else path
+    layer = inside[-1] if inside else path
+    if _reads_neighbours(modules[layer]):
+        raise ValueError(
+            f"{layer!r} of {what} is a convolution over"
+            f" {tuple(modules[layer].kernel_size)} positions, a part of the backbone"
+            " and no head; head='new' adds one"
+        )
+    return layer
 
 
-def _last(layers: list[str]) -> list[str]:
-    """The ten last layers, the likeliest first."""
+def _reads_neighbours(module: nn.Module) -> bool:
+    """Whether it is a convolution of more than one position, which is no head."""
+    return isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
+
+
+def _classifier(model: nn.Module) -> str | None:
+    """What timm's models say themselves."""
+    get = getattr(model, "get_classifier", None)
+    if not callable(get):
+        return None
+    given = get()
+    wanted = given if isinstance(given, tuple) else (given,)
+    names = {id(module): name for name, module in model.named_modules()}
+    if not all(isinstance(m, (*_LAYERS, nn.Identity)) for m in wanted):
+        return None
+    found = [names.get(id(module), "") for module in wanted]
+    return ",".join(found) if all(found) else None
+
+
+def _only_linear(model: nn.Module) -> str | None:
+    """The only linear layer, where nothing with parameters comes after it."""
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    leaves = [n for n, m in model.named_modules() if any(True for _ in m.parameters())]
+    return linear[0] if len(linear) == 1 and leaves[-1] == linear[0] else None
+
+
+def _last(model: nn.Module) -> list[str]:
+    """The ten last layers that may be a head, the likeliest first."""
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _LAYERS) and not _reads_neighbours(module)
+    ]
     return layers[:-11:-1]
 
 
-def replace_head(model: nn.Module, path: str, num_outputs: int, inputs: Tensor) -> None:
+def head_modules(model: nn.Module, path: str) -> list[nn.Module]:
+    """The layers at the path of a head; none where a model keeps its own."""
+    return [model.get_submodule(one) for one in path.split(",") if one]
+
+
+def replace_head(model: nn.Module, path: str, num_outputs: int, run: Run) -> None:
     """Put a freshly initialised layer of `num_outputs` outputs at `path`.
 
     Args:
-        model: Changed in place.
+        model: Changed in place, the number of labels in its `config` too.
         path: From `find_head`.
         num_outputs: Outputs of the new layer.
-        inputs: One batch, read where the old head is an `Identity` of unknown width.
+        run: Puts a batch through, where the old head is an `Identity` of unknown width.
     """
-    old = model.get_submodule(path)
-    new: nn.Module
-    if isinstance(old, nn.Conv2d):
-        # A head that is a convolution reads each position alone, as in SqueezeNet.
-        new = nn.Conv2d(old.in_channels, num_outputs, kernel_size=1)
-    elif isinstance(old, nn.Linear):
-        new = nn.Linear(old.in_features, num_outputs)
-    else:
-        new = nn.Linear(_width(model, path, inputs), num_outputs)
-    like = next(model.parameters(), torch.empty(0))
-    model.set_submodule(path, new.to(like.device, like.dtype))
+    for one in path.split(","):
+        old = model.get_submodule(one)
+        new: nn.Module
+        if isinstance(old, nn.Conv2d):
+            # A head that is a convolution reads each position alone, as in SqueezeNet.
+            new = nn.Conv2d(old.in_channels, num_outputs, kernel_size=1)
+        elif isinstance(old, nn.Linear):
+            new = nn.Linear(old.in_features, num_outputs)
+        else:
+            width = width_of(model, old, run)
+            by_pixel = isinstance(model, Headed) and model.place == "pixel"
+            new = (
+                nn.Conv2d(width, num_outputs, kernel_size=1)
+                if by_pixel
+                else nn.Linear(width, num_outputs)
+            )
+        like = next(model.parameters(), torch.empty(0))
+        model.set_submodule(one, new.to(like.device, like.dtype))
+    holders: list[Any] = [model, getattr(model, "config", None)]
+    for holder in holders:
+        if isinstance(getattr(holder, "num_labels", None), int):
+            holder.num_labels = num_outputs  # what transformers' own losses read
 
 
-def _width(model: nn.Module, path: str, inputs: Tensor) -> int:
-    outputs: list[Tensor] = []
-    layer = model.get_submodule(path)
-    handle = layer.register_forward_hook(lambda _m, _a, output: outputs.append(output))
-    with handle, evaluating(model), torch.no_grad():
-        model(inputs)
-    return int(outputs[0].shape[-1])
+def check_last(model: nn.Module, path: str, run: Run) -> None:
+    """Refuse a layer that is followed by others with parameters, as no head is.
+
+    Args:
+        model: Read in eval mode, left as it was.
+        path: Of a layer that the caller named.
+        run: Puts a batch through.
+
+    Raises:
+        ValueError: Layers follow it; names the last one.
+    """
+    order: list[str] = []
+    with evaluating(model), torch.no_grad():
+        handles = [
+            module.register_forward_hook(lambda *_, name=name: order.append(name))
+            for name, module in model.named_modules()
+            if any(True for _ in module.parameters(recurse=False))
+            or isinstance(module, nn.Identity)
+        ]
+        try:
+            run(model)
+        finally:
+            for handle in handles:
+                handle.remove()
+    wanted = path.split(",")
+    after = order[
+        max((i for i, n in enumerate(order) if n in wanted), default=-1) + 1 :
+    ]
+    after = [n for n in after if not isinstance(model.get_submodule(n), nn.Identity)]
+    if after:
+        raise ValueError(
+            f"{path!r} of {type(model).__name__} is followed by {after[-1]!r}, so it is"
+            " no head; name the last layer, or let head='new' add one"
+        )
 
 
 @contextmanager
 def headless(model: nn.Module, path: str) -> Iterator[None]:
     """For a while the network's outputs are the features that its head reads."""
-    head = model.get_submodule(path)
-    model.set_submodule(path, nn.Identity())
+    heads = {one: model.get_submodule(one) for one in path.split(",") if one}
+    for one in heads:
+        model.set_submodule(one, nn.Identity())
     try:
         yield
     finally:
-        model.set_submodule(path, head)
-
-
-def select_trainable(network: nn.Module, path: str, strategy: Strategy) -> None:
-    """Gradients where the strategy trains, eval mode where everything is frozen."""
-    chosen = strategy.trainable
-    head = set(network.get_submodule(path).parameters())
-    for name, parameter in network.named_parameters():
-        trains = (
-            chosen(name, parameter)
-            if callable(chosen)
-            else chosen == "all" or parameter in head
-        )
-        parameter.requires_grad_(bool(trains))
-    if not any(p.requires_grad for p in network.parameters()):
-        raise ValueError(
-            f"strategy {strategy.name!r} trains no parameter of"
-            f" {type(network).__name__}; check its trainable function"
-        )
-    if strategy.trains_head_alone:
-        network.eval()
-        network.get_submodule(path).train()
-    else:
-        _set_modes(network, training=True)
-
-
-def _set_modes(module: nn.Module, *, training: bool) -> None:
-    # Normalisation layers update their buffers in train mode, frozen or not; a module
-    # without parameters follows the one that holds it.
-    parameters = list(module.parameters())
-    if parameters:
-        training = any(p.requires_grad for p in parameters)
-    module.training = training
-    for child in module.children():
-        _set_modes(child, training=training)
+        for one, head in heads.items():
+            model.set_submodule(one, head)

@@ -1,66 +1,69 @@
-"""What a network scores on a task: frozen, before any training, and after."""
+"""What a network scores on a task: before any training, and after."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain_eval._metrics import (
     Forward,
     Metric,
     MetricCollection,
+    SupportsUpdate,
     Value,
     device_of,
     moved,
     validate,
 )
-from pretrain_eval._metrics.predictions import (
-    Accuracy,
-    F1Score,
-    MeanSquaredError,
-    Precision,
-    R2Score,
-    Recall,
-)
 from pretrain_eval._runs import Better, Outcomes, Scale
-from pretrain_eval._tasks import Split, Task, as_loader
+from pretrain_eval._tasks import Split, TaskKind, as_loader
 from pretrain_eval._training.cell import Cell
-from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.fingerprint import fingerprint
-from pretrain_eval._training.precision import computed
+from pretrain_eval._training.precision import computing
 
 
 def forward_for(cell: Cell) -> Forward:
-    """How a batch becomes outputs and targets of the shapes that the loss reads."""
+    """How a batch becomes outputs and targets for the metrics."""
 
-    def forward(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-        inputs, targets = moved(batch, device_of(model))
-        outputs = computed(model, inputs, cell.strategy)
-        if not cell.task.is_classification:
-            targets = targets.to(outputs.dtype).reshape(outputs.shape)
-        return outputs, targets
+    def forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+        moved_batch = moved(batch, device_of(model))
+        return cell.task.kind.forward(computing(model, cell.strategy), moved_batch)
 
     return forward
 
 
-def scores_for(task: Task) -> list[Metric]:
-    """The metrics that a run reports: macro averages for classes, r2 for numbers."""
-    if task.is_classification:
-        return [Accuracy(), Precision(), Recall(), F1Score()]
-    return [R2Score(), MeanSquaredError()]
+def learn_for(cell: Cell) -> Forward:
+    """How a batch becomes outputs and targets for the loss."""
+
+    def learn(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+        moved_batch = moved(batch, device_of(model))
+        return cell.task.kind.learn(computing(model, cell.strategy), moved_batch)
+
+    return learn
 
 
-def scale_of(metric: Metric) -> Scale:
+def metrics_of(kind: TaskKind, *others: Metric) -> MetricCollection:
+    """New metrics of a kind and others, as one."""
+    metrics = kind.metrics()
+    if isinstance(metrics, Mapping):
+        return MetricCollection(*others, **metrics)
+    return MetricCollection(*metrics, *others)
+
+
+def scale_of(metric: Metric | SupportsUpdate) -> Scale | None:
     """The direction and range that a metric declares, in plain values."""
-    low, high = (end if math.isfinite(end) else None for end in metric.bounds)
-    better: Better = "higher" if metric.higher_is_better else "lower"
+    higher = getattr(metric, "higher_is_better", None)
+    if higher is None:
+        return None
+    bounds = getattr(metric, "bounds", (-math.inf, math.inf))
+    low, high = (end if math.isfinite(end) else None for end in bounds)
+    better: Better = "higher" if higher else "lower"
     return Scale(better=better, low=low, high=high)
 
 
@@ -70,7 +73,7 @@ def measure(
     """The scores on a split, with the values of other metrics."""
     # Without a backward pass, four times the batch fits where one trains.
     loader = as_loader(split, 4 * cell.strategy.batch_size, shuffle=False)
-    metrics = MetricCollection(*scores_for(cell.task), *others)
+    metrics = metrics_of(cell.task.kind, *others)
     return validate(network, loader, metrics, forward=forward_for(cell))
 
 
@@ -81,7 +84,7 @@ class Reported(NamedTuple):
         num_examples: How many samples it has, where they were measured.
         scores: By metric.
         confusion: Of a classification, (target, prediction, count).
-        outcomes: Of each sample, right or wrong, or its squared error.
+        outcomes: Of each sample, the value of a metric that is their mean.
     """
 
     num_examples: int | None
@@ -98,7 +101,7 @@ NOTHING = Reported(None, {}, (), None)
 
 def measure_reported(network: nn.Module, split: Split, cell: Cell) -> Reported:
     """The scores on the reported split, and what they were computed of."""
-    samples = _Samples()
+    samples = _Samples(cell.task.kind)
     scores = measure(network, split, cell, samples)
     del scores[samples.key]
     # Outputs that are not finite make no prediction, and their scores are NaN.
@@ -108,26 +111,26 @@ def measure_reported(network: nn.Module, split: Split, cell: Cell) -> Reported:
     return Reported(samples.num_samples, scores, confusion, outcomes)
 
 
-def measure_baseline(
-    train: Features, reported: Features, task: Task
+def measure_frozen(
+    kind: TaskKind, rows: Tensor, targets: Tensor, reported: Iterable[Any]
 ) -> dict[str, Value]:
-    """Scores of a frozen evaluation of the features that the head reads."""
-    features, queries = (part.inputs.flatten(1).float() for part in (train, reported))
-    targets = reported.targets
-    if task.num_classes is not None:
-        nearest = nearest_class_mean(features, train.targets, queries, task.num_classes)
-        outputs = F.one_hot(nearest, task.num_classes).float()
-    else:
-        numbers = train.targets.reshape(len(train.targets), -1)
-        outputs = ridge(features, numbers, queries)
-        targets = targets.to(outputs.dtype).reshape(outputs.shape)
-    metrics = MetricCollection(*scores_for(task))
-    metrics.update(outputs, targets)
+    """Scores of a predictor from frozen features.
+
+    Args:
+        kind: Makes the predictor, which stands in the head's place.
+        rows: Features of the training split, `(num_rows, width)`.
+        targets: Of each row.
+        reported: Batches of features and targets.
+    """
+    predictor = kind.frozen(rows, targets)
+    metrics = metrics_of(kind)
+    for batch in reported:
+        metrics.update(*kind.forward(predictor, batch))
     return metrics.compute()
 
 
 class _Samples(Metric):
-    """Keeps each sample's target, and its prediction or its squared error.
+    """Keeps each sample's target, its predicted class and its outcome.
 
     A matrix of all pairs of classes, as in `ConfusionMatrix`, would have a hundred
     million entries for ten thousand classes, nearly all of them 0.
@@ -135,18 +138,21 @@ class _Samples(Metric):
 
     key = "num_samples"
 
-    def __init__(self) -> None:
+    def __init__(self, kind: TaskKind) -> None:
+        self._kind = kind
         self.reset()
 
     @override
-    def update(self, outputs: Tensor, targets: Tensor) -> None:
+    def update(self, outputs: Any, targets: Any) -> None:
         self.num_samples += len(targets)
         self._targets.append(targets)
-        if outputs.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point():
-            self._predictions.append(outputs.argmax(1))  # of ties the first
-        elif outputs.shape == targets.shape:
-            errors = (outputs.double() - targets.double()) ** 2
-            self._errors.append(errors.reshape(len(errors), -1).mean(1))
+        classes = self._kind.classes(outputs, targets)
+        if classes is not None:
+            self._classes.append(classes)
+        outcome = self._kind.outcomes(outputs, targets)
+        if outcome is not None:
+            self._outcome, values = outcome
+            self._values.append(values)
 
     @override
     def compute(self) -> float:
@@ -155,67 +161,32 @@ class _Samples(Metric):
     @override
     def reset(self) -> None:
         self.num_samples = 0
-        self._targets: list[Tensor] = []
-        self._predictions: list[Tensor] = []
-        self._errors: list[Tensor] = []
+        self._targets: list[Any] = []
+        self._classes: list[Tensor] = []
+        self._outcome = ""
+        self._values: list[Tensor] = []
 
     def confusion(self) -> tuple[tuple[int, int, int], ...]:
         """(target, prediction, count), sorted; none where a sample has no one class."""
-        if len(self._predictions) < len(self._targets):
+        if not self._classes:
             return ()
-        pairs = torch.stack([torch.cat(self._targets), torch.cat(self._predictions)])
+        pairs = torch.stack([torch.cat(self._targets), torch.cat(self._classes)])
         counts = Counter(zip(*pairs.tolist(), strict=True))
         return tuple(sorted((*pair, count) for pair, count in counts.items()))
 
     def outcomes(self) -> Outcomes | None:
         """One value a sample; None where there are too many samples to keep."""
-        if not 0 < self.num_samples <= MOST_OUTCOMES:
+        if not self._values or not 0 < self.num_samples <= MOST_OUTCOMES:
             return None
-        targets = torch.cat(self._targets).cpu()
+        values = torch.cat(self._values).cpu()
         # Samples in one order have their targets in one order.
-        examples = fingerprint([targets])
-        if len(self._predictions) == len(self._targets):
-            right = torch.cat(self._predictions).cpu() == targets
-            return Outcomes.of("accuracy", examples, right.tolist())
-        if len(self._errors) == len(self._targets):
-            return Outcomes.of("mse", examples, torch.cat(self._errors).tolist())
-        return None
+        examples = fingerprint(_joined(self._targets))
+        return Outcomes.of(self._outcome, examples, values.tolist())
 
 
-def nearest_class_mean(
-    features: Tensor, targets: Tensor, queries: Tensor, num_classes: int
-) -> Tensor:
-    """The class whose mean feature is nearest, argmin_c ‖x − μ_c‖₂.
-
-    Args:
-        features: `(num_samples, width)`, what the means are taken of.
-        targets: `(num_samples,)`, their classes.
-        queries: `(num_queries, width)`.
-        num_classes: A class without samples is never predicted.
-
-    Returns:
-        Class indices, `(num_queries,)`.
-
-    Source: Mensink et al., Distance-Based Image Classification, TPAMI 2013.
-
-    >>> points = torch.tensor([[0.0], [1.0], [10.0]])
-    >>> classes = torch.tensor([0, 0, 1])
-    >>> nearest_class_mean(points, classes, torch.tensor([[2.0], [9.0]]), 2)
-    tensor([0, 1])
-    """
-    members = F.one_hot(targets, num_classes).to(features.dtype)
-    counts = members.sum(0)
-    means = members.T @ features / counts.clamp(min=1)[:, None]
-    distances = torch.cdist(queries, means)
-    return distances.masked_fill(counts == 0, torch.inf).argmin(1)
-
-
-def ridge(features: Tensor, targets: Tensor, queries: Tensor) -> Tensor:
-    """Ridge regression on standardised features, penalty 1; `(num_queries, ...)`."""
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
-    model.fit(features.cpu().numpy(), targets.cpu().numpy())
-    return torch.as_tensor(model.predict(queries.cpu().numpy()), device=queries.device)
+def _joined(targets: list[Any]) -> list[Any]:
+    """Targets of batches as one tensor, where they are tensors of one width."""
+    tensors = [target.cpu() for target in targets if isinstance(target, Tensor)]
+    if len(tensors) < len(targets) or len({t.shape[1:] for t in tensors}) > 1:
+        return targets
+    return [torch.cat(tensors)]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from functools import partial
+from typing import Any
 
-from pretrain_eval._metrics import device_of, seed_all
-from pretrain_eval._tasks import as_loader
+import torch
+from torch import nn
+
+from pretrain_eval._metrics import device_of, moved, seed_all
+from pretrain_eval._tasks import as_loader, cut
 from pretrain_eval._training.cell import Cell
-from pretrain_eval._training.head import find_head, replace_head, select_trainable
+from pretrain_eval._training.head import check_last, find_head, replace_head
+from pretrain_eval._training.headed import Headed
 from pretrain_eval._training.precision import arranged
+from pretrain_eval._training.trainable import select_trainable
 from pretrain_eval.zoo import build
+
+# What a cell says where a model gets a head of its own.
+NEW = "new"
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
@@ -23,7 +31,22 @@ def choose_device(device: torch.device | str | None) -> torch.device:
 def built(cell: Cell, device: torch.device | str | None) -> nn.Module:
     """A fresh network; a builder that draws its weights does so by the cell's seed."""
     seed_all(cell.seed, generators=cell.generators)
-    return build(cell.model).to(choose_device(device))
+    network: nn.Module = build(cell.model)
+    if cell.head_path == NEW and cell.task.kind.num_outputs is not None:
+        network = Headed(network, cell.task.kind.place)
+    return network.to(choose_device(device))
+
+
+def locate_head(network: nn.Module, cell: Cell) -> str:
+    """The dotted path of the head to replace; empty where a model keeps its own."""
+    if cell.task.kind.num_outputs is None:
+        return ""
+    if isinstance(network, Headed):
+        return "head"
+    path = find_head(network, cell.head_path)
+    if cell.head_path is not None:
+        check_last(network, path, partial(_run, cell=cell))
+    return path
 
 
 def prepare(network: nn.Module, cell: Cell) -> str:
@@ -36,22 +59,47 @@ def prepare(network: nn.Module, cell: Cell) -> str:
         The head's dotted path.
     """
     seed_all(cell.seed, generators=cell.generators)
-    path = find_head(network, cell.head)
-    inputs = first_inputs(cell, cell.strategy.batch_size).to(device_of(network))
-    replace_head(network, path, cell.task.output_size, inputs)
+    path = locate_head(network, cell)
+    width = cell.task.kind.num_outputs
+    if width is not None:
+        replace_head(network, path, width, partial(_run, cell=cell))
     arranged(network, cell.strategy)
-    select_trainable(network, path, cell.strategy)
+    if cell.strategy.prepare is None:
+        select_trainable(network, path, cell.strategy)
     return path
 
 
-def first_inputs(cell: Cell, num_samples: int) -> Tensor:
-    """So many inputs of the first batch, or all, as the training reads them."""
-    loader = as_loader(cell.splits.train, num_samples, shuffle=False)
-    batch = next(iter(loader))
-    if not (isinstance(batch, list | tuple) and len(batch) == 2):
-        raise ValueError(
-            "finetune expects batches (inputs, targets), got"
-            f" {type(batch).__name__} of length {len(batch)}"
+def adapted(network: nn.Module, path: str, cell: Cell) -> tuple[nn.Module, str]:
+    """What the strategy makes of a network that is prepared, and where its head is.
+
+    Raises:
+        TypeError: It makes no module.
+    """
+    if cell.strategy.prepare is None:
+        return network, path
+    heads = [network.get_submodule(one) for one in path.split(",") if one]
+    made = cell.strategy.prepare(network)
+    if not isinstance(made, nn.Module):
+        raise TypeError(
+            f"strategy {cell.strategy.name!r}: prepare must return a torch module, got"
+            f" {type(made).__name__}"
         )
-    inputs: Tensor = batch[0]
-    return inputs[:num_samples]
+    made.to(device_of(network))
+    names = {id(module): name for name, module in made.named_modules()}
+    # One that keeps the head to itself, and trains a copy, has said what trains.
+    found = [names.get(id(head), "") for head in heads]
+    path = ",".join(name for name in found if not name.endswith("original_module"))
+    select_trainable(made, path, cell.strategy)
+    return made, path
+
+
+def first_batch(cell: Cell, num_samples: int) -> Any:
+    """So many samples of the first batch, or all, as the training reads them."""
+    loader = as_loader(cell.splits.train, num_samples, shuffle=False)
+    return cut(next(iter(loader)), num_samples)
+
+
+def _run(network: nn.Module, *, cell: Cell) -> Any:
+    """Put the first batch through."""
+    batch = moved(first_batch(cell, cell.strategy.batch_size), device_of(network))
+    return cell.task.kind.read(network, batch)

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from pretrain_eval._metrics import Value
 from pretrain_eval._runs import Cost
@@ -18,8 +19,9 @@ from pretrain_eval._training.cost import count_macs, step_memory
 from pretrain_eval._training.course import Course
 from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.features import Backbone, as_splits
-from pretrain_eval._training.measure import measure_baseline
-from pretrain_eval._training.prepare import first_inputs, prepare
+from pretrain_eval._training.measure import measure, measure_frozen
+from pretrain_eval._training.optimizers import make_optimizer
+from pretrain_eval._training.prepare import adapted, first_batch, prepare
 
 T = TypeVar("T")
 log = logging.getLogger("pretrain_eval")
@@ -35,6 +37,7 @@ class Prepared:
         surroundings: Shared with others.
 
     Attributes:
+        network: What is trained.
         path: Of the head.
         seconds: What reading the features took that are trained on.
     """
@@ -43,33 +46,34 @@ class Prepared:
         self, network: nn.Module, cell: Cell, surroundings: Surroundings
     ) -> None:
         self.cell, self.path, self.seconds = cell, prepare(network, cell), 0.0
-        self._network, self._surroundings = network, surroundings
-        self._backbone = Backbone(network, self.path, cell.strategy)
+        self.network, self._surroundings = network, surroundings
+        kind = cell.task.kind
+        self._backbone = Backbone(network, self.path, kind, cell.strategy)
+        if cell.strategy.prepare is not None:
+            self.baseline()  # of the pretrained model, before it is adapted
+            self.network, self.path = adapted(network, self.path, cell)
 
     def to_train(self) -> tuple[nn.Module, Splits]:
         """What is trained, and on what: the head on features, where these suffice."""
-        splits = self.cell.splits
-        if not self.cell.strategy.trains_head_alone or not self._features_suffice():
+        splits, strategy = self.cell.splits, self.cell.strategy
+        may = strategy.trains_head_alone and strategy.prepare is None
+        if not may or not self._features_suffice():
             self.baseline()  # before the weights change
-            return self._network, splits
+            return self.network, splits
         features = {part: self._features(part) for part in splits.parts}
         self.seconds = features["train"].seconds
-        return self._network.get_submodule(self.path), as_splits(features)
+        return self.network.get_submodule(self.path), as_splits(features)
 
     def baseline(self) -> dict[str, Value]:
-        """Scores of a frozen evaluation."""
-        reported = "valid" if self.cell.splits.test is None else "test"
-
-        def measured() -> dict[str, Value]:
-            features = self._features("train"), self._features(reported)
-            return measure_baseline(*features, self.cell.task)
-
-        return self._once("baseline", measured)
+        """Scores before any training; none where the kind of task knows none."""
+        measured = {"frozen": self._frozen, "untrained": self._untrained}
+        before = self.cell.task.kind.before
+        return self._once("baseline", measured[before]) if before else {}
 
     def cost(self, course: Course, start: float) -> Cost:
         """What the run has cost since `start`."""
         return Cost(
-            num_parameters=sum(p.numel() for p in self._network.parameters()),
+            num_parameters=sum(p.numel() for p in self.network.parameters()),
             num_trainable_parameters=course.num_parameters,
             macs=self._macs(),
             seconds=self.seconds + course.seconds,
@@ -78,25 +82,60 @@ class Prepared:
             total_seconds=time.monotonic() - start,
         )
 
+    def _untrained(self) -> dict[str, Value]:
+        return measure(self.network, self.cell.splits.reported, self.cell)
+
+    def _frozen(self) -> dict[str, Value]:
+        """Scores of a predictor from frozen features."""
+        kind, splits = self.cell.task.kind, self.cell.splits
+        reported = "valid" if splits.test is None else "test"
+        if kind.place == "sample":
+            batches = [self._features("train")], [self._features(reported)]
+            train, test = ([(f.inputs, f.targets) for f in part] for part in batches)
+        else:  # as many features as there are tokens or pixels are not kept
+            train = self._backbone.batches(splits.train)  # type: ignore[assignment]
+            test = self._backbone.batches(splits.reported)  # type: ignore[assignment]
+        try:
+            rows, targets = zip(*(kind.rows(*batch) for batch in train), strict=True)
+        except ValueError as error:
+            log.warning("%s: no score before training: %s", self.cell.name, error)
+            return {}
+        return measure_frozen(kind, torch.cat(rows), torch.cat(targets), test)
+
     def _macs(self) -> int | None:
         """Multiply-accumulates of one sample."""
-        return self._counted("macs", 1, count_macs)
+        kind = self.cell.task.kind
+
+        def count(batch: Any) -> int:
+            return count_macs(
+                self.network, batch, call=lambda model, b: kind.read(model, b)[0]
+            )
+
+        return self._counted("macs", 1, count)
 
     def _step_memory(self) -> int | None:
         """Bytes of one training step, in full precision."""
-        strategy = self.cell.strategy
-        count = partial(step_memory, make_optimizer=strategy.optimizer)
+        strategy, kind = self.cell.strategy, self.cell.task.kind
+
+        def count(batch: Any) -> int:
+            return step_memory(
+                self.network,
+                batch,
+                partial(make_optimizer, strategy),
+                call=lambda model, b: kind.learn(model, b)[0],
+            )
+
         what = f"memory {dict(strategy.configuration)}"
         return self._counted(what, strategy.batch_size, count)
 
     def _counted(
-        self, what: str, num_samples: int, count: Callable[[nn.Module, Tensor], int]
+        self, what: str, num_samples: int, count: Callable[[Any], int]
     ) -> int | None:
         def counted() -> int | None:
             try:
-                return count(self._network, first_inputs(self.cell, num_samples))
-            except Exception as error:  # a forward that reads values has no meta twin
-                log.warning("the cost could not be counted: %s", error)
+                return count(first_batch(self.cell, num_samples))
+            except Exception as error:
+                log.warning("%s: %s not counted: %s", self.cell.name, what, error)
                 return None
 
         return self._once(what, counted)

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import torch
 
 from pretrain_eval._metrics import Value
-from pretrain_eval._runs import Cost, Run
+from pretrain_eval._runs import Cost, Plain, Run, Scale
+from pretrain_eval._tasks import Task
+from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.course import Course, as_number
-from pretrain_eval._training.measure import scale_of, scores_for
+from pretrain_eval._training.measure import metrics_of, scale_of
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._version import __version__
 
@@ -33,28 +35,46 @@ def record(prepared: Prepared, course: Course, cost: Cost) -> Run:
         scores=scores,
         baseline=_finite(prepared.baseline()),
         chance=cell.task.chance[cell.dataset],
-        scales={
-            metric.key: scale_of(metric)
-            for metric in scores_for(cell.task)
-            if metric.key in scores
-        },
+        scales=scales_of(cell.task, scores),
         num_examples=course.reported.num_examples,
         confusion=course.reported.confusion,
         outcomes=course.reported.outcomes,
         curve={key: tuple(column) for key, column in course.curve.items()},
         history=course.history,
         cost=cost,
-        settings={
-            **cell.strategy.configuration,
-            "head": prepared.path,
-            "num_classes": cell.task.num_classes,
-        },
-        versions={
-            "pretrain_eval": __version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        settings=settings_of(cell, course, prepared.path),
+        versions=versions(),
     )
+
+
+def settings_of(cell: Cell, course: Course, path: str) -> dict[str, Plain]:
+    """What decided the result, in plain values."""
+    settings = {
+        **cell.strategy.configuration,
+        "head": path,
+        "num_classes": cell.task.num_classes,
+    }
+    if not cell.task.is_named:
+        settings["kind"] = str(cell.task.kind)
+    if course.status == "completed" and course.num_epochs < (cell.strategy.epochs or 0):
+        settings["stopped_after"] = course.num_epochs
+    return settings
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that train."""
+    return {
+        "pretrain_eval": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def scales_of(task: Task, scores: Mapping[str, float]) -> dict[str, Scale]:
+    """The direction and range of each score whose metric says them."""
+    metrics = metrics_of(task.kind)
+    scales = {key: scale_of(metrics[key]) for key in metrics if key in scores}
+    return {key: scale for key, scale in scales.items() if scale is not None}
 
 
 def _finite(scores: Mapping[str, Value]) -> dict[str, float]:

@@ -24,11 +24,12 @@ from pretrain_eval._metrics import (
     seed_all,
 )
 from pretrain_eval._runs import Run
-from pretrain_eval._training.cell import Cell, Surroundings
+from pretrain_eval._tasks import Task
+from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
 from pretrain_eval._training.course import Course
-from pretrain_eval._training.head import find_head
-from pretrain_eval._training.measure import forward_for
-from pretrain_eval._training.prepare import built
+from pretrain_eval._training.measure import learn_for
+from pretrain_eval._training.optimizers import make_optimizer, takes
+from pretrain_eval._training.prepare import built, locate_head
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
 from pretrain_eval._training.strategy import Strategy
@@ -72,7 +73,7 @@ def stackable(strategy: Strategy) -> Hashable | None:
     named = (*_FREE, *_EQUAL, "trainable")
     others = [f for f in dataclasses.fields(strategy) if f.name not in named]
     used = any(getattr(strategy, f.name, f.default) != f.default for f in others)
-    if used or not strategy.trains_head_alone:
+    if used or not strategy.trains_head_alone or takes(strategy) != "parameters":
         return None
     return tuple(getattr(strategy, name) for name in _EQUAL)
 
@@ -100,7 +101,9 @@ def finetune_side_by_side(
     with preserved_rng(*cells[0].generators):
         # Where seeds draw other weights, the cells are of one seed.
         network = built(cells[0], surroundings.device)
-        path = find_head(network, cells[0].head)
+        path = locate_head(network, cells[0])
+        if "," in path:
+            raise ApartError
         original = network.get_submodule(path)
         for cell in cells:
             network.set_submodule(path, original)
@@ -168,7 +171,8 @@ def _stacked_optimizer(
         strategy: Of all heads.
         parameters: Those of each head.
     """
-    optimizer = strategy.optimizer(parameters[0])
+    head = nn.ParameterList(parameters[0])
+    optimizer = make_optimizer(strategy, head, parameters[0])
     if type(optimizer) not in _ELEMENTWISE:
         raise ApartError
     stacks = {}
@@ -192,14 +196,13 @@ class _Stack:
         cell = heads[0].cell
         self._names = {head: str(number) for number, head in enumerate(heads)}
         self._training = list(heads)  # those that have not diverged
-        self._epochs = cell.strategy.epochs
+        self._epochs = cell.strategy.epochs or 0
         self._optimizer = _Together(heads)
-        self._forward = forward_for(cell)
-        by_class = cell.task.is_classification
-        self._losses = _class_losses if by_class else _number_losses
+        self._learn = learn_for(cell)
+        self._losses = _losses_of(cell.task)
         self._metrics = MetricCollection(GradNorm(per=_owner), UpdateRatio(per=_owner))
 
-    def run(self, on_epoch: Callable[[int], None] | None) -> None:
+    def run(self, on_epoch: OnEpoch | None) -> None:
         """Train all epochs, each head until it diverges."""
         layers = nn.ModuleDict({name: h.model for h, name in self._names.items()})
         for head in self._training:
@@ -209,9 +212,10 @@ class _Stack:
                 if self._training:
                     self._train_epoch(epoch)
                 for head in self._training:
+                    head.num_epochs = epoch
                     head.validate()
                 if on_epoch:
-                    on_epoch(epoch)
+                    on_epoch(epoch, layers)
         self._keep_history(self._training)
         for head in self._training:
             head.report()
@@ -236,7 +240,7 @@ class _Stack:
     def _step(self, batches: Sequence[Any], epoch: int) -> None:
         """A step of every head whose loss is finite; the others end."""
         pairs = [
-            self._forward(head.model, batch)
+            self._learn(head.model, batch)
             for head, batch in zip(self._training, batches, strict=True)
         ]
         outputs, targets = map(torch.stack, zip(*pairs, strict=True))
@@ -284,6 +288,16 @@ def _batches(head: Course, epoch: int) -> Iterator[Any]:
 def _owner(name: str) -> str:
     """Which head a parameter is of."""
     return name.partition(".")[0]
+
+
+def _losses_of(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
+    """The losses of all heads at once, or of one after the other."""
+    if not task.is_named:
+        loss = task.kind.loss
+        return lambda outputs, targets: torch.stack(
+            [loss(*pair) for pair in zip(outputs, targets, strict=True)]
+        )
+    return _number_losses if task.num_classes is None else _class_losses
 
 
 def _class_losses(outputs: Tensor, targets: Tensor) -> Tensor:

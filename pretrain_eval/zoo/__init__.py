@@ -1,5 +1,5 @@
 """The model's side: where pretrained models come from."""
 
-from pretrain_eval.zoo.pretrained import Model, build, model_name
+from pretrain_eval.zoo.pretrained import Model, Pretrained, build, model_name
 
-__all__ = ["Model", "build", "model_name"]
+__all__ = ["Model", "Pretrained", "build", "model_name"]

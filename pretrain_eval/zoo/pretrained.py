@@ -5,24 +5,82 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from typing import Any, final
 
 from torch import nn
 
-Model = nn.Module | Callable[[], nn.Module] | str | Enum
+
+@final
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained model with what it needs: its head's place, how it reads a sample.
+
+    One sweep then compares models that read the same raw samples in their own ways.
+    `pretrain_eval.zoo` makes them of the models of other libraries.
+
+    Args:
+        build: A module, which is copied; a function of no arguments that gives one; or
+            the name or weights enum of a torchvision model.
+        head: Dotted path of the layer to replace, where it cannot be told; or "new",
+            for a model without a head, which gets one on its pooled features.
+        transform: What becomes of the inputs of a raw sample, such as an image.
+        collate: Makes a batch of a list of samples, each with its target, for example
+            a tokenizer's; where torch's own does not.
+        name: How records name it, where the caller gives no name.
+
+    Raises:
+        TypeError: Something cannot be called.
+
+    >>> Pretrained(lambda: nn.Linear(4, 2), head="new", name="points").name
+    'points'
+    """
+
+    build: nn.Module | Callable[[], Any] | str | Enum
+    _: KW_ONLY
+    head: str | None = None
+    transform: Callable[[Any], Any] | None = None
+    collate: Callable[[list[Any]], Any] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.build, Pretrained):
+            raise TypeError(
+                "Pretrained expects a model or its builder, got another one"
+            )
+        if not (callable(self.build) or isinstance(self.build, str | Enum)):
+            raise TypeError(
+                "Pretrained expects build as a module, a function without arguments"
+                " that builds one, or the name or weights of a torchvision model, got"
+                f" {self.build!r}"
+            )
+        for name in ("transform", "collate"):
+            value = getattr(self, name)
+            if not (value is None or callable(value)):
+                raise TypeError(
+                    f"Pretrained expects {name} to be callable, got {value!r}"
+                )
 
 
-def build(model: Model) -> nn.Module:
+Model = Pretrained | nn.Module | Callable[[], nn.Module] | str | Enum
+
+
+def build(model: Model, *, module: bool = True) -> Any:
     """A fresh copy that shares no tensor with what the caller holds.
 
     Args:
-        model: A module; a function of no arguments that gives one; or a torchvision
-            model's name, with its default weights, or weights enum.
+        model: A module; a function of no arguments that gives one; a torchvision
+            model's name, with its default weights, or weights enum; or `Pretrained`.
+        module: Whether it must be a torch module; a training of the user's own may
+            know others.
 
     Raises:
         TypeError: `model` is none of these, or the function gives no module.
         ValueError: torchvision has no such model.
     """
+    if isinstance(model, Pretrained):
+        model = model.build
     if isinstance(model, str | Enum):
         return _from_torchvision(model)
     if isinstance(model, type) or not isinstance(model, nn.Module):
@@ -33,7 +91,7 @@ def build(model: Model) -> nn.Module:
                 f" {type(model).__name__}"
             )
         made = model()
-        if not isinstance(made, nn.Module):
+        if module and not isinstance(made, nn.Module):
             raise TypeError(
                 f"the model builder {model_name(model)!r} must return a torch module,"
                 f" got {type(made).__name__}"
@@ -49,6 +107,8 @@ def model_name(model: Model) -> str:
     >>> model_name("resnet18"), model_name(nn.Linear(2, 2))
     ('resnet18', 'Linear')
     """
+    if isinstance(model, Pretrained):
+        return model.name or model_name(model.build)
     if isinstance(model, str):
         return model
     if isinstance(model, Enum):

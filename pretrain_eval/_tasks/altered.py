@@ -1,0 +1,140 @@
+"""A kind of problem in plain functions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, final
+
+from torch import Tensor
+from typing_extensions import override
+
+from pretrain_eval._metrics import Metric, SupportsUpdate
+from pretrain_eval._tasks.kind import Before, Metrics, Network, Place, TaskKind
+from pretrain_eval._tasks.splits import Splits
+
+Read = Callable[[Any, Any], tuple[Any, Any]]
+
+
+@final
+@dataclass(frozen=True)
+class Altered(TaskKind):
+    """Another kind, or none, with functions in place of what it says.
+
+    Attributes:
+        kind: What else there is; None: the functions say all.
+        forward_with: Called with model and batch, returns outputs and targets.
+        loss_with: Called with outputs and targets.
+        metrics_with: Copied for every use.
+    """
+
+    kind: TaskKind | None
+    _: KW_ONLY
+    forward_with: Read | None = None
+    loss_with: Callable[[Any, Any], Tensor] | None = None
+    metrics_with: Metrics | None = None
+
+    def __str__(self) -> str:
+        named = {
+            "forward": self.forward_with,
+            "loss": self.loss_with,
+            "metrics": self.metrics_with,
+        }
+        own = ", ".join(name for name, value in named.items() if value is not None)
+        return f"{self.kind or 'a task'} with its own {own}"
+
+    @property
+    def num_outputs(self) -> int | None:  # type: ignore[override] # read only
+        """Those of the kind."""
+        return self.kind.num_outputs if self.kind else None
+
+    @property
+    def place(self) -> Place:  # type: ignore[override] # read only
+        """That of the kind."""
+        return self.kind.place if self.kind else "sample"
+
+    @property
+    def before(self) -> Before | None:  # type: ignore[override] # read only
+        """That of the kind, unless another function reads its batches."""
+        if self.forward_with is None and self.kind is not None:
+            return self.kind.before
+        return "untrained" if self.num_outputs is None else None
+
+    @override
+    def metrics(self) -> Metrics:
+        if self.metrics_with is not None:
+            return copy.deepcopy(self.metrics_with)
+        assert self.kind is not None  # checked by the task
+        return self.kind.metrics()
+
+    @override
+    def learn(self, model: Network, batch: Any) -> tuple[Any, Any]:
+        if self.forward_with is not None:
+            return self.forward_with(model, batch)
+        return self.kind.learn(model, batch) if self.kind else self.read(model, batch)
+
+    @override
+    def forward(self, model: Network, batch: Any) -> tuple[Any, Any]:
+        if self.forward_with is not None:
+            return self.forward_with(model, batch)
+        return self.kind.forward(model, batch) if self.kind else self.read(model, batch)
+
+    @override
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        if self.loss_with is not None:
+            return self.loss_with(outputs, targets)
+        if self.kind is None:
+            raise ValueError("the task has no loss; give Task or Strategy a loss=...")
+        return self.kind.loss(outputs, targets)
+
+    @override
+    def tensor(self, outputs: Any) -> Any:
+        return self.kind.tensor(outputs) if self.kind else outputs
+
+    @override
+    def check(self, what: str, splits: Splits) -> None:
+        if self.kind is not None and self.forward_with is None:
+            self.kind.check(what, splits)
+
+    @override
+    def chance(self, splits: Splits) -> Mapping[str, float]:
+        if self.kind is None or self.forward_with is not None:
+            return {}
+        return self.kind.chance(splits)
+
+    @override
+    def rows(self, features: Tensor, targets: Any) -> tuple[Tensor, Tensor]:
+        assert self.kind is not None  # else nothing is frozen
+        return self.kind.rows(features, targets)
+
+    @override
+    def frozen(self, rows: Tensor, targets: Tensor) -> Network:
+        assert self.kind is not None  # else nothing is frozen
+        return self.kind.frozen(rows, targets)
+
+    @override
+    def outcomes(self, outputs: Any, targets: Any) -> tuple[str, Tensor] | None:
+        if self.kind is None or self.forward_with is not None:
+            return None
+        return self.kind.outcomes(outputs, targets)
+
+    @override
+    def classes(self, outputs: Any, targets: Any) -> Tensor | None:
+        if self.kind is None or self.forward_with is not None:
+            return None
+        return self.kind.classes(outputs, targets)
+
+
+def as_metrics(metrics: Any) -> Metrics | None:
+    """What a user may give as metrics: one, several, or some by name."""
+    if metrics is None or isinstance(metrics, Mapping):
+        return metrics
+    if isinstance(metrics, Metric | SupportsUpdate):
+        return [metrics]  # type: ignore[list-item] # foreign ones are named later
+    if isinstance(metrics, Sequence) and not isinstance(metrics, str) and metrics:
+        return list(metrics)
+    raise TypeError(
+        "Task expects metrics as a metric, several, or a mapping by name, got"
+        f" {metrics!r}"
+    )
