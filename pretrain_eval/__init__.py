@@ -70,7 +70,15 @@ from pretrain_eval._scoring.reports import (
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
-from pretrain_eval._training import Strategy, count_macs, finetune
+from pretrain_eval._training import (
+    Strategy,
+    Trial,
+    count_macs,
+    finetune,
+    nearest_neighbours,
+    probe,
+    zero_shot,
+)
 from pretrain_eval._version import __version__
 from pretrain_eval.integrations import as_ignite, as_torchmetrics
 from pretrain_eval.zoo import Pretrained
@@ -133,6 +141,7 @@ __all__ = [
     "SumMetric",
     "Task",
     "TaskKind",
+    "Trial",
     "UpdateNorm",
     "UpdateRatio",
     "UsabilityEvaluator",
@@ -149,11 +158,14 @@ __all__ = [
     "functional",
     "interval_of_mean",
     "iqm",
+    "nearest_neighbours",
     "optimality_gap",
     "performance_profile",
     "plot",
     "probability_of_improvement",
+    "probe",
     "scorecard",
     "sweep",
     "validate",
+    "zero_shot",
 ]

@@ -1,6 +1,6 @@
 """One run: a model, a task and a strategy, trained and measured.
 
-Users call `finetune`, `Strategy` and `count_macs`. A grid needs a
+Users call `finetune`, `Strategy`, `probe` and the like, and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
 `stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
 `FeatureFiles`; and what decides a key, `TRAINING_SEMANTICS`, `describe`,
@@ -20,12 +20,14 @@ from pretrain_eval._training.fingerprint import (
     fingerprint_splits,
 )
 from pretrain_eval._training.fits import check_fits
+from pretrain_eval._training.ready import nearest_neighbours, probe, zero_shot
 from pretrain_eval._training.side_by_side import (
     ApartError,
     finetune_side_by_side,
     stackable,
 )
 from pretrain_eval._training.strategy import Strategy, Trainable
+from pretrain_eval._training.trial import Trial
 
 __all__ = [
     "TRAINING_SEMANTICS",
@@ -37,6 +39,7 @@ __all__ = [
     "Strategy",
     "Surroundings",
     "Trainable",
+    "Trial",
     "check_fits",
     "count_macs",
     "describe",
@@ -46,5 +49,8 @@ __all__ = [
     "fingerprint",
     "fingerprint_model",
     "fingerprint_splits",
+    "nearest_neighbours",
+    "probe",
     "stackable",
+    "zero_shot",
 ]

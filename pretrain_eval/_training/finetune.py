@@ -127,9 +127,9 @@ def finetune(
 
 def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
     """The run of `finetune`, which shares what equals in its neighbours."""
-    start = time.monotonic()
     if cell.strategy.train is not None:
-        return hand_over(cell, surroundings, start)
+        return hand_over(cell, surroundings)
+    start = time.monotonic()
     timeout, path = surroundings.timeout, surroundings.checkpoint
     with preserved_rng(*cell.generators):
         network = built(cell, surroundings.device)

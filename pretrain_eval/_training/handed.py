@@ -14,22 +14,23 @@ from pretrain_eval._runs import Cost, Run
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.prepare import choose_device
 from pretrain_eval._training.record import scales_of, versions
+from pretrain_eval._training.trial import Trial
 from pretrain_eval.zoo import build
 
 
-def hand_over(cell: Cell, surroundings: Surroundings, start: float) -> Run:
+def hand_over(cell: Cell, surroundings: Surroundings) -> Run:
     """The run that the strategy's function makes of a fresh model.
 
     Args:
         cell: Whose strategy has a function.
-        surroundings: Handed over, with the device chosen.
-        start: When it began, by `time.monotonic()`.
+        surroundings: Of the run.
 
     Raises:
         TypeError: The function returns neither scores nor a run.
     """
-    device = choose_device(surroundings.device)
-    handed = dataclasses.replace(surroundings, device=device)
+    start, device = time.monotonic(), choose_device(surroundings.device)
+    deadline = None if surroundings.timeout is None else start + surroundings.timeout
+    trial = Trial(cell, surroundings, device, deadline)
     train = cell.strategy.train
     assert train is not None  # why it was called
     with preserved_rng(*cell.generators):
@@ -37,9 +38,26 @@ def hand_over(cell: Cell, surroundings: Surroundings, start: float) -> Run:
         model = build(cell.model, module=False)
         if isinstance(model, nn.Module):
             model.to(device)
-        result = train(model, cell.task, cell.dataset, cell.seed, handed)
-    seconds = time.monotonic() - start
-    run = _as_run(result, cell)
+        result = train(model, cell.task, cell.dataset, cell.seed, trial)
+    run = _completed(_as_run(result, cell), cell, model, time.monotonic() - start)
+    if surroundings.on_end is not None and isinstance(model, nn.Module):
+        surroundings.on_end(model, run)
+    return run
+
+
+def _as_run(result: Any, cell: Cell) -> Run:
+    if isinstance(result, Run):
+        return result
+    if isinstance(result, Mapping) and result:
+        return Run(**cell.names, scores=dict(result))
+    raise TypeError(
+        f"strategy {cell.strategy.name!r}: train must return scores by metric or a Run,"
+        f" got {result!r}"
+    )
+
+
+def _completed(run: Run, cell: Cell, model: Any, seconds: float) -> Run:
+    """The run with what the function did not say."""
     cost = dataclasses.replace(
         run.cost,
         seconds=seconds if run.cost.seconds is None else run.cost.seconds,
@@ -53,17 +71,6 @@ def hand_over(cell: Cell, surroundings: Surroundings, start: float) -> Run:
         settings={**cell.strategy.configuration, **run.settings},
         scales={**scales_of(cell.task, run.scores), **run.scales},
         versions={**versions(), **run.versions},
-    )
-
-
-def _as_run(result: Any, cell: Cell) -> Run:
-    if isinstance(result, Run):
-        return result
-    if isinstance(result, Mapping) and result:
-        return Run(**cell.names, scores=dict(result))
-    raise TypeError(
-        f"strategy {cell.strategy.name!r}: train must return scores by metric or a Run,"
-        f" got {result!r}"
     )
 
 

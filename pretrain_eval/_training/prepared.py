@@ -60,7 +60,7 @@ class Prepared:
         if not may or not self._features_suffice():
             self.baseline()  # before the weights change
             return self.network, splits
-        features = {part: self._features(part) for part in splits.parts}
+        features = {part: self.features(part) for part in splits.parts}
         self.seconds = features["train"].seconds
         return self.network.get_submodule(self.path), as_splits(features)
 
@@ -75,7 +75,7 @@ class Prepared:
         return Cost(
             num_parameters=sum(p.numel() for p in self.network.parameters()),
             num_trainable_parameters=course.num_parameters,
-            macs=self._macs(),
+            macs=self.macs(),
             seconds=self.seconds + course.seconds,
             peak_memory=course.peak_memory or self._step_memory(),
             num_samples=course.num_samples,
@@ -90,7 +90,7 @@ class Prepared:
         kind, splits = self.cell.task.kind, self.cell.splits
         reported = "valid" if splits.test is None else "test"
         if kind.place == "sample":
-            batches = [self._features("train")], [self._features(reported)]
+            batches = [self.features("train")], [self.features(reported)]
             train, test = ([(f.inputs, f.targets) for f in part] for part in batches)
         else:  # as many features as there are tokens or pixels are not kept
             train = self._backbone.batches(splits.train)  # type: ignore[assignment]
@@ -102,7 +102,7 @@ class Prepared:
             return {}
         return measure_frozen(kind, torch.cat(rows), torch.cat(targets), test)
 
-    def _macs(self) -> int | None:
+    def macs(self) -> int | None:
         """Multiply-accumulates of one sample."""
         kind = self.cell.task.kind
 
@@ -140,7 +140,8 @@ class Prepared:
 
         return self._once(what, counted)
 
-    def _features(self, part: str) -> Features:
+    def features(self, part: str) -> Features:
+        """What the head reads of a split."""
         split, files = self.cell.splits.parts[part], self._surroundings.files
         return self._once(
             f"features of {part}", lambda: self._backbone.features(part, split, files)

@@ -86,9 +86,10 @@ class Strategy:
         penalty: Called with the network and its parameters before training by name, is
             added to the loss, for example the squared distance from them.
         train: The whole training as a function of one's own, which needs no optimizer
-            and no epochs: called with the pretrained model, the task, the dataset's
-            label, the seed and the `Surroundings`, returns the scores by metric, or a
-            `Run`, whose names and seed are set.
+            and no epochs: called with a fresh copy of the pretrained model, the task,
+            the dataset's label, the seed and a `Trial`, which has the splits, the
+            frozen features and the scoring; returns the scores by metric, or a `Run`,
+            whose names and seed are set.
 
     Raises:
         TypeError: A callable or a switch is none.

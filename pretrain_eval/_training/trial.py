@@ -1,0 +1,118 @@
+"""What a training of the user's own may use of this library's."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from pretrain_eval._runs import Cost, Run
+from pretrain_eval._tasks import Splits
+from pretrain_eval._training.cell import Cell, Surroundings
+from pretrain_eval._training.course import Course
+from pretrain_eval._training.prepare import built
+from pretrain_eval._training.prepared import Prepared
+from pretrain_eval._training.record import record
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One training that a function of the user's does, as its last argument.
+
+    Whatever is not asked for is not computed. Features and the scores before any
+    training are shared with the other runs of a sweep.
+
+    Attributes:
+        cell: What is to be run.
+        surroundings: Where, and with what others have computed.
+        device: Where it is to train.
+        deadline: When, by `time.monotonic()`, it should have ended; None: whenever.
+    """
+
+    cell: Cell
+    surroundings: Surroundings
+    device: torch.device
+    deadline: float | None = None
+
+    @property
+    def splits(self) -> Splits:
+        """The parts of the dataset, as the model reads them."""
+        return self.cell.splits
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """A fresh copy of the pretrained model with the head that the task needs."""
+        return self._prepared.network
+
+    def features(self, part: str) -> tuple[Tensor, Tensor]:
+        """What the head would read of each sample of a split, and the targets.
+
+        Args:
+            part: "train", "valid" or "test".
+
+        Returns:
+            `(num_samples, ...)` each, on the device.
+        """
+        if part not in self.splits.parts:
+            raise ValueError(f"features are of {list(self.splits.parts)}, got {part!r}")
+        found = self._prepared.features(part)
+        return found.inputs, found.targets
+
+    def check_time(self) -> None:
+        """Raise TimeoutError where it is too late, for a sweep with a timeout."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError("not done in time")
+
+    def report(self, model: Callable[..., Any]) -> Run:
+        """The record of a trained model: its scores on the reported split.
+
+        Args:
+            model: A network that reads the samples, such as `network` when it is
+                trained; it is measured in eval mode.
+        """
+        module = model if isinstance(model, nn.Module) else _Called(model)
+        return self._record(module, self.splits)
+
+    def report_on_features(self, predictor: Callable[[Tensor], Tensor]) -> Run:
+        """The record of a predictor from frozen features.
+
+        Args:
+            predictor: Called with features, gives outputs as the head would.
+        """
+        part = "valid" if self.splits.test is None else "test"
+        reported = TensorDataset(*self.features(part))
+        splits = Splits(reported, reported, allow_overlap=True)
+        run = self._record(_Called(predictor), splits)
+        settings = {**run.settings, "trainable": "head"}
+        return dataclasses.replace(run, settings=settings)
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        return Prepared(built(self.cell, self.device), self.cell, self.surroundings)
+
+    def _record(self, model: nn.Module, splits: Splits) -> Run:
+        course = Course(model, splits, self.cell)
+        course.report()
+        parameters = self._prepared.network.parameters()
+        num_parameters = sum(p.numel() for p in parameters)
+        cost = Cost(num_parameters=num_parameters, macs=self._prepared.macs())
+        return record(self._prepared, course, cost)
+
+
+class _Called(nn.Module):
+    """A function in a network's place."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
