@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import time
@@ -24,6 +25,7 @@ from pretrain_eval._training.prepare import built
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
 from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.weights import save_weights
 from pretrain_eval.zoo import Model, model_name
 
 
@@ -149,8 +151,14 @@ def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
             checkpoint.remove()
         cost = prepared.cost(course, start)
         run = record(prepared, course, cost)
+        if surroundings.on_end is None and surroundings.weights is None:
+            return run
+        prepared.network.load_state_dict(_whole(prepared, trained, training))
+        if surroundings.weights is not None:
+            path = surroundings.weights
+            save_weights(prepared.network, path, cell, prepared.heads)
+            run = dataclasses.replace(run, weights=str(path))
         if surroundings.on_end is not None:
-            prepared.network.load_state_dict(_whole(prepared, trained, training))
             surroundings.on_end(prepared.network, run)
     return run
 
