@@ -128,6 +128,8 @@ class Surroundings:
         files: Where features may lie on disk.
         on_epoch: Called after each epoch with the number of epochs done and the model.
         on_end: Called at the end with the model and its run.
+        baseline: Whether scores before any training are measured.
+        resources: Whether MACs and memory are counted.
         weights: The file where the trained weights are kept.
         checkpoint: Written after every epoch, continued from where it exists.
     """
@@ -139,5 +141,7 @@ class Surroundings:
     files: FeatureFiles | None = None
     on_epoch: OnEpoch | None = None
     on_end: Callable[[nn.Module, Run], None] | None = None
+    baseline: bool = True
+    resources: bool = True
     weights: Path | None = None
     checkpoint: Path | None = None

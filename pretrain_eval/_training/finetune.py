@@ -42,6 +42,8 @@ def finetune(
     on_epoch: Callable[..., None] | None = None,
     on_end: Callable[[nn.Module, Run], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    baseline: bool = True,
+    resources: bool = True,
 ) -> Run:
     """Fine-tune a fresh copy of `model` once, and record what was measured.
 
@@ -78,6 +80,9 @@ def finetune(
         on_end: Called with the trained model and its run, for example to keep it.
         checkpoint: A file that is written after every epoch and continued from where it
             exists, to the same bits as without a pause; removed when the run ends.
+        baseline: Score the model before any training, which takes a pass over the
+            training and the reported split; a sweep does it once for all seeds.
+        resources: Count multiply-accumulates and the memory of a step, likewise.
 
     Returns:
         The run; `status` is "diverged" where the loss or a weight became NaN or
@@ -122,6 +127,8 @@ def finetune(
         device=device,
         on_epoch=_told(on_epoch),
         on_end=on_end,
+        baseline=baseline,
+        resources=resources,
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     return finetune_cell(cell, surroundings)

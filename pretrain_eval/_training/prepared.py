@@ -71,7 +71,9 @@ class Prepared:
         """Scores before any training; none where the kind of task knows none."""
         measured = {"frozen": self._frozen, "untrained": self._untrained}
         before = self.cell.task.kind.before
-        return self._once("baseline", measured[before]) if before else {}
+        if before is None or not self._surroundings.baseline:
+            return {}
+        return self._once("baseline", measured[before])
 
     def cost(self, course: Course, start: float) -> Cost:
         """What the run has cost since `start`."""
@@ -134,6 +136,9 @@ class Prepared:
     def _counted(
         self, what: str, num_samples: int, count: Callable[[Any], int]
     ) -> int | None:
+        if not self._surroundings.resources:
+            return None
+
         def counted() -> int | None:
             try:
                 return count(first_batch(self.cell, num_samples))
