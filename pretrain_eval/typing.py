@@ -4,6 +4,7 @@ from pretrain_eval._metrics import (
     CountedMetric,
     Counter,
     Forward,
+    Metrics,
     SupportsUpdate,
     Value,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Forward",
     "Grid",
     "Kind",
+    "Metrics",
     "Model",
     "Partition",
     "Per",

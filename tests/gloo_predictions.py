@@ -152,3 +152,18 @@ def boxes(rank: int, world: int) -> list[float]:
     metric = pe.MeanAveragePrecision()
     metric.update([found], [{"boxes": box, "labels": label}])
     return [metric.compute(), metric.compute(sync=False), metric.compute()]
+
+
+def foreign(rank: int, world: int) -> list[dict[str, Any]]:
+    """Of everything, of one's own, of everything: ours and torchmetrics' members."""
+    import torchmetrics
+
+    outputs, targets = numbers(21)
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    metrics = pe.MetricCollection(
+        pe.MeanSquaredError(),
+        torchmetrics.PearsonCorrCoef(),
+        torchmetrics.MetricCollection([torchmetrics.MeanAbsoluteError()]),
+    )
+    metrics.update(outputs[part], targets[part])
+    return [metrics.compute(sync=sync) for sync in (True, False, True)]
