@@ -9,6 +9,7 @@ from pretrain_eval._metrics.predictions.agreement import (
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.classification import Accuracy
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
+from pretrain_eval._metrics.predictions.function import FunctionMetric
 from pretrain_eval._metrics.predictions.functional import (
     accuracy,
     auroc,
@@ -59,6 +60,7 @@ __all__ = [
     "ConfusionMatrix",
     "DiceScore",
     "F1Score",
+    "FunctionMetric",
     "Kind",
     "LogLoss",
     "Loss",
