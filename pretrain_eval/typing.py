@@ -8,7 +8,15 @@ from pretrain_eval._metrics import (
     SupportsUpdate,
     Value,
 )
-from pretrain_eval._metrics.predictions import Absent, Average, Boxes, Kind, Scores
+from pretrain_eval._metrics.predictions import (
+    Absent,
+    Average,
+    Boxes,
+    Empty,
+    Kind,
+    Outputs,
+    Scores,
+)
 from pretrain_eval._runs import Better, Plain, Status
 from pretrain_eval._scoring import (
     Ceiling,
@@ -46,11 +54,13 @@ __all__ = [
     "CountedMetric",
     "Counter",
     "Direction",
+    "Empty",
     "Forward",
     "Grid",
     "Kind",
     "Metrics",
     "Model",
+    "Outputs",
     "Partition",
     "Per",
     "Plain",

@@ -136,9 +136,17 @@ def keywords_of(metric: object) -> frozenset[str] | None:
 def named_values(
     key: str, metric: Metric | SupportsUpdate, *, sync: bool
 ) -> dict[str, Value]:
-    """The metric's value under its key, or each of a mapping's under `key/name`."""
+    """The metric's value under its key, or each of a mapping's under `key/name`.
+
+    Args:
+        key: Of the member; empty where a mapping's own names are enough.
+        metric: Of any library.
+        sync: Whether the values are of all processes, or of this one alone.
+    """
     if not is_torchmetrics(metric):
-        return _spread(key, computed(metric, sync=sync))
+        values = _spread(key, computed(metric, sync=sync))
+        beside = metric.beside() if isinstance(metric, Metric) else {}
+        return values | {key + name: value for name, value in beside.items()}
     with _alone(metric, alone=not sync):
         value = metric.compute()
     return _spread(key, value)

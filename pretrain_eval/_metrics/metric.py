@@ -100,6 +100,13 @@ class Metric(ABC):
     def reset(self) -> None:
         """Forget everything since the last reset."""
 
+    def beside(self) -> Mapping[str, Value]:
+        """What a collection reports beside the value just computed.
+
+        By what follows the key: `"_50"` is `map_50` of a metric called `map`.
+        """
+        return {}
+
 
 def value_of(metric: Metric | SupportsUpdate, *, sync: bool) -> Value:
     """The metric's value in plain numbers.
