@@ -4,10 +4,20 @@ from pretrain_eval._metrics import (
     CountedMetric,
     Counter,
     Forward,
+    Metrics,
     SupportsUpdate,
     Value,
 )
-from pretrain_eval._metrics.predictions import Absent, Average, Boxes, Kind, Scores
+from pretrain_eval._metrics.predictions import (
+    Absent,
+    Average,
+    Boxes,
+    Empty,
+    Kind,
+    Moments,
+    Outputs,
+    Scores,
+)
 from pretrain_eval._runs import Better, Plain, Status
 from pretrain_eval._scoring import (
     Ceiling,
@@ -29,8 +39,8 @@ from pretrain_eval._steps import (
     Statistic,
     Step,
 )
-from pretrain_eval._tasks import Split
-from pretrain_eval._training import Trainable
+from pretrain_eval._tasks import Before, Network, Place, Read, Split, Target
+from pretrain_eval._training import Call, Choice, Trainable
 from pretrain_eval.zoo import Model
 
 __all__ = [
@@ -39,22 +49,32 @@ __all__ = [
     "Array",
     "Attachment",
     "Average",
+    "Before",
     "Better",
     "Boxes",
+    "Call",
     "Ceiling",
     "Cells",
     "Chance",
+    "Choice",
     "CountedMetric",
     "Counter",
     "Direction",
+    "Empty",
     "Forward",
     "Grid",
     "Kind",
+    "Metrics",
     "Model",
+    "Moments",
+    "Network",
+    "Outputs",
     "Partition",
     "Per",
+    "Place",
     "Plain",
     "Quantity",
+    "Read",
     "Row",
     "Runs",
     "Scored",
@@ -66,6 +86,7 @@ __all__ = [
     "Step",
     "SupportsUpdate",
     "Table",
+    "Target",
     "Trainable",
     "Value",
 ]
