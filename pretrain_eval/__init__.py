@@ -78,6 +78,7 @@ from pretrain_eval._scoring.reports import (
     Scorecard,
     Sheet,
 )
+from pretrain_eval._selection import Choice, Round, choose, replay
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
@@ -105,6 +106,7 @@ __all__ = [
     "Budget",
     "CalibrationError",
     "Change",
+    "Choice",
     "Classification",
     "Clipped",
     "CohenKappa",
@@ -149,6 +151,7 @@ __all__ = [
     "RetrievalMAP",
     "ReusabilityEvaluator",
     "RootMeanSquaredError",
+    "Round",
     "Run",
     "RunStore",
     "Scale",
@@ -176,6 +179,7 @@ __all__ = [
     "as_torchmetrics",
     "bootstrap_interval",
     "chance_levels",
+    "choose",
     "count_macs",
     "finetune",
     "functional",
@@ -188,6 +192,7 @@ __all__ = [
     "plot",
     "probability_of_improvement",
     "probe",
+    "replay",
     "scorecard",
     "sweep",
     "validate",

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import final
 
 from pretrain_eval._runs import Run
-from pretrain_eval._selection.race import Race, Round
+from pretrain_eval._selection.race import Race, Round, shown
 
 
 @final
@@ -44,25 +44,8 @@ class Choice:
     rounds: tuple[Round, ...]
     runs: tuple[Run, ...] = ()
 
-    @classmethod
-    def of(cls, race: Race, runs: tuple[Run, ...] = ()) -> Choice:
-        """What a race that has ended says."""
-        last = race.rounds[-1]
-        left = [name for name in last.models if name not in last.dropped]
-        return cls(
-            model=last.leader,
-            p_best=race.p_best(),
-            regret_limit=last.regret_limit,
-            confidence=race.rules.confidence,
-            cost_share=last.cost_share,
-            not_separable=tuple(name for name in left if name != last.leader),
-            stopped=race.stopped,
-            rounds=tuple(race.rounds),
-            runs=runs,
-        )
-
     def __str__(self) -> str:
-        limit = f"at most {_number(self.regret_limit)} worse than the best"
+        limit = f"at most {shown(self.regret_limit)} worse than the best"
         if math.isnan(self.regret_limit):
             limit = "how much worse than the best is not known"
         lines = [
@@ -85,13 +68,7 @@ class Choice:
         """The trail, round by round."""
         lines = [str(self), ""]
         for number, each in enumerate(self.rounds, start=1):
-            length = "cut short" if each.short else "whole"
-            known = not math.isnan(each.regret_limit)
-            limit = f", at most {_number(each.regret_limit)} worse" if known else ""
-            lines.append(
-                f"round {number}: seed {each.seed}, {length}, {len(each.models)} models;"
-                f" {each.leader} leads{limit}; {each.cost_share:.0%} of the grid"
-            )
+            lines.append(f"round {number}: {each.sentence}")
             order = sorted(each.means, key=lambda name: -each.means[name])
             for name in order:
                 why = f"  dropped: {each.dropped[name]}" if name in each.dropped else ""
@@ -99,5 +76,18 @@ class Choice:
         return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.0005 or value == 0 else "< 0.0005"
+def choice_of(race: Race, runs: tuple[Run, ...]) -> Choice:
+    """What a race that has ended says."""
+    last = race.rounds[-1]
+    left = [name for name in last.models if name not in last.dropped]
+    return Choice(
+        model=last.leader,
+        p_best=race.p_best(),
+        regret_limit=last.regret_limit,
+        confidence=race.rules.confidence,
+        cost_share=last.cost_share,
+        not_separable=tuple(name for name in left if name != last.leader),
+        stopped=race.stopped,
+        rounds=tuple(race.rounds),
+        runs=runs,
+    )

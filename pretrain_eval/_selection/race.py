@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -122,6 +123,24 @@ class Round:
     regret_limit: float
     cost_share: float
 
+    @property
+    def sentence(self) -> str:
+        """What is said of it when it is over."""
+        limit = ""
+        if not math.isnan(self.regret_limit):
+            limit = f", at most {shown(self.regret_limit)} worse than the best"
+        lost = f"; {len(self.dropped)} dropped" if self.dropped else ""
+        return (
+            f"seed {self.seed}, {'cut short' if self.short else 'whole'},"
+            f" {len(self.models)} models: {self.leader} leads{limit}{lost};"
+            f" {self.cost_share:.0%} of the grid"
+        )
+
+
+def shown(value: float) -> str:
+    """A regret, in three digits."""
+    return f"{value:.3f}" if value >= 0.0005 or value == 0 else "< 0.0005"
+
 
 @dataclass
 class Race:
@@ -142,15 +161,17 @@ class Race:
         field: Where measurements come from.
         rules: When to drop and when to end.
         rounds: Those that were run.
+        on_round: Called with each round when it is over.
         stopped: Why it has ended.
     """
 
     field: Field
     rules: Rules
-    rounds: list[Round] = field(default_factory=list)
+    on_round: Callable[[Round], None] | None = None
+    rounds: list[Round] = dataclasses.field(default_factory=list)
     stopped: str = ""
     _spent: float = 0.0
-    _values: dict[str, list[Array]] = field(default_factory=dict)
+    _values: dict[str, list[Array]] = dataclasses.field(default_factory=dict)
 
     def run(self) -> None:
         """Run rounds until the rules end them."""
@@ -190,14 +211,19 @@ class Race:
         means = {name: _mean(each) for name, each in values.items()}
         order = sorted(models, key=lambda name: -_known(means[name]))
         kept = max(self.rules.at_least, math.ceil(self.rules.keep * len(models)))
-        dropped = {name: f"rank {order.index(name) + 1} of a short round" for name in order[kept:]}
+        dropped = {
+            name: f"rank {order.index(name) + 1} of a short round"
+            for name in order[kept:]
+        }
         self._add(seed, True, models, means, dropped, order[0], math.nan)
         return [name for name in models if name not in dropped]
 
     def _full_round(self, alive: list[str], seed: int, num_full: int) -> list[str]:
         for name, values in self._measure(alive, seed, short=False).items():
             self._values.setdefault(name, []).append(values)
-        failed = {n: "a run has failed" for n in alive if np.isnan(self._values[n]).any()}
+        failed = {
+            n: "a run has failed" for n in alive if np.isnan(self._values[n]).any()
+        }
         running = [name for name in alive if name not in failed]
         if not running:
             self.stopped = "a run of every model has failed"
@@ -206,7 +232,9 @@ class Race:
         means = {name: float(np.mean(self._values[name])) for name in running}
         leader = max(running, key=lambda name: means[name])
         limits = self._limits(running, leader, num_full)
-        worse = {n: "worse than the leader" for n, (gap, s) in limits.items() if gap > s}
+        worse = {
+            n: "worse than the leader" for n, (gap, s) in limits.items() if gap > s
+        }
         left = [name for name in running if name not in worse]
         over = [s - gap for name, (gap, s) in limits.items() if name in left]
         regret = max([0.0, *over])
@@ -221,7 +249,9 @@ class Race:
         self, running: list[str], leader: str, num_full: int
     ) -> dict[str, tuple[float, float]]:
         """By model how far the leader is ahead, and how far that may be off."""
-        alpha = (1 - self.rules.confidence) / len(self.field.seeds) / max(num_full - 1, 1)
+        alpha = (
+            (1 - self.rules.confidence) / len(self.field.seeds) / max(num_full - 1, 1)
+        )
         ahead = np.array(self._values[leader])
         found = {}
         for name in running:
@@ -244,7 +274,14 @@ class Race:
     ) -> None:
         self.rounds.append(
             Round(
-                seed, short, tuple(models), means, dropped, leader, regret_limit, self._spent
+                seed,
+                short,
+                tuple(models),
+                means,
+                dropped,
+                leader,
+                regret_limit,
+                self._spent,
             )
         )
 

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 
 from pretrain_eval._runs import Run
-from pretrain_eval._selection.choice import Choice
+from pretrain_eval._selection.choice import Choice, choice_of
 from pretrain_eval._selection.race import Measured, Race, Rules
 
 Block = tuple[str, str, str]
@@ -48,12 +48,16 @@ def replay(
             number is out of range.
     """
     rules = Rules(
-        confidence=confidence, tolerance=tolerance, budget=budget, short=short, keep=keep
+        confidence=confidence,
+        tolerance=tolerance,
+        budget=budget,
+        short=short,
+        keep=keep,
     )
     field = Recorded.of(tuple(runs), seeds, metric, rules.short)
     race = Race(field, rules)
     race.run()
-    return Choice.of(race, field.runs)
+    return choice_of(race, field.runs)
 
 
 @final
@@ -144,15 +148,8 @@ class Recorded:
         return found
 
     def _value(self, run: Run, short: bool) -> float:
-        curve = run.curve.get(self.key, ())
         row = _short_row(run, self.short) if short else None
-        known = [value for value in curve[: None if row is None else row + 1]]
-        if run.status == "diverged" or (known and not math.isfinite(known[-1])):
-            # A diverged run is worth what ignoring its input is.
-            return self.sign * run.chance.get(self.key, math.nan)
-        if run.status != "completed" or not known:
-            return math.nan
-        return self.sign * known[-1]
+        return self.sign * last_value(run, self.key, row)
 
     def _steps(self, run: Run, short: bool, seed: int) -> float:
         row = _short_row(run, self.short)
@@ -167,6 +164,18 @@ class Recorded:
 def block_of(run: Run) -> Block:
     """What a run shares with those that it is paired with."""
     return run.task, run.dataset, run.strategy
+
+
+def last_value(run: Run, key: str, row: int | None = None) -> float:
+    """The last validation score, or that of a row; NaN where a run has failed.
+
+    A run that has diverged is worth what ignoring its input is.
+    """
+    known = run.curve.get(key, ())[: None if row is None else row + 1]
+    if run.status == "diverged" or (known and not math.isfinite(known[-1])):
+        return run.chance.get(key, math.nan)
+    failed = run.status not in ("completed", "pruned")
+    return math.nan if failed or not known else known[-1]
 
 
 def first_key(runs: Sequence[Run]) -> str:

@@ -198,7 +198,9 @@ def halving(runs, count):
             means = {m: np.mean([c[epochs] for c in by[m, seed]]) for m in alive}
             begun = epochs
             if epochs < EPOCHS:
-                alive = sorted(alive, key=lambda m: -means[m])[: max(1, len(alive) // 3)]
+                alive = sorted(alive, key=lambda m: -means[m])[
+                    : max(1, len(alive) // 3)
+                ]
         pick = max(alive, key=lambda m: means[m])
         rows.append((max(level.values()) - level[pick], spent / total, np.nan))
     return np.array(rows)
@@ -210,7 +212,9 @@ def random_search(runs, count, share=0.2):
     values = {m: [r.curve["accuracy"][-1] for r in runs if r.model == m] for m in level}
     each = max(1, round(share * len(next(iter(values.values())))))
     for _ in range(count):
-        means = {m: np.mean(rng.choice(v, each, replace=False)) for m, v in values.items()}
+        means = {
+            m: np.mean(rng.choice(v, each, replace=False)) for m, v in values.items()
+        }
         pick = max(means, key=means.get)
         rows.append((max(level.values()) - level[pick], share, np.nan))
     return np.array(rows)
