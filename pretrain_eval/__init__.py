@@ -69,7 +69,14 @@ from pretrain_eval._scoring.reports import (
 )
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
-from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
+from pretrain_eval._tasks import (
+    Classification,
+    MultiLabel,
+    Regression,
+    Splits,
+    Task,
+    TaskKind,
+)
 from pretrain_eval._training import (
     Strategy,
     Trial,
@@ -116,6 +123,7 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
+    "MultiLabel",
     "OptimizabilityEvaluator",
     "Outcomes",
     "ParameterNorm",

@@ -7,6 +7,7 @@ Users call `Task`, `Splits` and the kinds. A training asks a `TaskKind`; it read
 from pretrain_eval._tasks.checks import check_count, check_name
 from pretrain_eval._tasks.classification import Classification
 from pretrain_eval._tasks.kind import Metrics, Place, TaskKind
+from pretrain_eval._tasks.multilabel import MultiLabel
 from pretrain_eval._tasks.reading import called, cut, parted
 from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
@@ -17,6 +18,7 @@ from pretrain_eval._tasks.views import View
 __all__ = [
     "Classification",
     "Metrics",
+    "MultiLabel",
     "Place",
     "Regression",
     "Split",
