@@ -35,6 +35,7 @@ _NEEDS = {
     "torchmetrics": _Need(
         "as_torchmetrics needs torchmetrics", ("torchmetrics",), package="torchmetrics"
     ),
+    "weights": _Need("kept weights need safetensors", ("safetensors.torch",)),
     "workers": _Need("workers and executors need cloudpickle", ("cloudpickle",)),
 }
 

@@ -456,3 +456,12 @@ def test_a_regression_keeps_squared_errors():
     assert run.outcomes.key == "mse"
     mean = sum(run.outcomes.values()) / 20
     assert mean == pytest.approx(run.scores["mse"], rel=1e-5)
+
+
+def test_what_a_sweep_shares_a_single_run_may_leave_out():
+    """No baseline, no counted resources; all else is the same."""
+    whole, bare = finetune(), finetune(baseline=False, resources=False)
+    assert (bare.baseline, bare.cost.macs, bare.cost.peak_memory) == ({}, None, None)
+    assert whole.baseline
+    assert bare.scores == whole.scores
+    assert bare.history == whole.history

@@ -23,7 +23,7 @@ BELOW = {
     "_runs": {"_optional"},
     "_tasks": {"_metrics", "_runs", "_optional"},
     "zoo": {"_metrics", "_optional"},
-    "_training": {"_tasks", "zoo", "_metrics", "_runs", "_version"},
+    "_training": {"_tasks", "zoo", "_metrics", "_runs", "_optional", "_version"},
     "_sweep": {"_training", "_tasks", "zoo", "_metrics", "_runs", "_optional"},
     "_scoring": {"_runs", "_optional"},
     "plot": {"_scoring", "_runs", "_optional"},

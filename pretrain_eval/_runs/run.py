@@ -109,6 +109,8 @@ class Run(Record):
         settings: What decided the result and is not a name: the strategy's
             configuration, for example `{"trainable": "head", "epochs": 5}`.
         versions: Versions of the packages that trained it.
+        weights: The file that holds the trained weights; empty where they were not
+            kept.
 
     Raises:
         ValueError: A name is empty, a number is not finite, a status is unknown, the
@@ -151,6 +153,7 @@ class Run(Record):
     cost: Cost = field(default_factory=Cost, metadata=_NESTED)
     settings: Mapping[str, Plain] = field(default_factory=dict, metadata=_MAPPING)
     versions: Mapping[str, str] = field(default_factory=dict, metadata=_MAPPING)
+    weights: str = ""
 
     def __post_init__(self) -> None:
         for name in fields_of("name"):

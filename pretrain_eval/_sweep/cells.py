@@ -37,6 +37,9 @@ def grid_cells(
         raise ValueError(
             f"heads names models {unknown} that are not swept: {list(by_name)}"
         )
+    for strategy in strategies:
+        if strategy.train is None:
+            _check_samples(tasks, strategy)
     return [
         Cell(
             model_name=name,
@@ -53,6 +56,20 @@ def grid_cells(
         for strategy in strategies
         for seed in seeds
     ]
+
+
+def _check_samples(tasks: Sequence[Task], strategy: Strategy) -> None:
+    bare = [
+        f"{task.name}/{label}"
+        for task in tasks
+        for label, splits in task.datasets.items()
+        if splits is None
+    ]
+    if bare:
+        raise ValueError(
+            f"strategy {strategy.name!r} trains on samples, which {bare} do not have;"
+            " give them Splits, or the strategy a train=... of its own"
+        )
 
 
 def _check_members(what: str, members: Sequence[object]) -> None:

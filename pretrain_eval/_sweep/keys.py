@@ -63,7 +63,8 @@ class Keys:
         names = (cell.task.name, cell.dataset)
         if names not in self._splits:
             self._note(f"reading the samples of {'/'.join(names)}")
-            self._splits[names] = fingerprint_splits(cell.raw_splits)
+            splits = cell.task.datasets[cell.dataset]
+            self._splits[names] = "" if splits is None else fingerprint_splits(splits)
         return [self._models[cell.model_name], cell.head, self._splits[names]]
 
 

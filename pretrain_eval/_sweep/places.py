@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, final
 
 from typing_extensions import override
@@ -33,6 +34,8 @@ log = logging.getLogger("pretrain_eval")
 # Where the features of a cell may be kept, if anywhere; called with the seed that draws
 # its weights, if one does.
 FilesOf = Callable[[Cell, str], FeatureFiles | None]
+# Where the trained weights of a cell are kept, if anywhere.
+WeightsOf = Callable[[Cell], Path | None]
 
 
 class Place(ABC):
@@ -55,7 +58,11 @@ class Place(ABC):
 
 @contextmanager
 def opened_place(
-    resources: Resources, cells: Sequence[Cell], files: FilesOf, progress: Progress
+    resources: Resources,
+    cells: Sequence[Cell],
+    files: FilesOf,
+    weights: WeightsOf,
+    progress: Progress,
 ) -> Iterator[Place]:
     """Where the runs of the cells are to happen.
 
@@ -65,13 +72,13 @@ def opened_place(
     timeout, window = resources.timeout, resources.num_processes
     surroundings = Surroundings(device=resources.only_device, timeout=timeout)
     if resources.executor is not None:
-        yield Elsewhere(resources.executor, None, surroundings, cells, files)
+        yield Elsewhere(resources.executor, None, surroundings, cells, files, weights)
     elif not window:
-        yield Here(surroundings, files, progress)
+        yield Here(surroundings, files, weights, progress)
     else:
         pool = WorkerPool(window, devices=resources.devices, timeout=timeout)
         try:
-            yield Elsewhere(pool, window, surroundings, cells, files)
+            yield Elsewhere(pool, window, surroundings, cells, files, weights)
         finally:
             # What is still under way when the sweep is left is of no use to anybody.
             pool.shutdown(cancel_futures=True)
@@ -84,15 +91,21 @@ class Here(Place):
     Args:
         surroundings: Of every run.
         files: Where features may lie.
+        weights: Where trained weights are kept.
         progress: Stands above the bar of each run.
     """
 
     window = 1
 
     def __init__(
-        self, surroundings: Surroundings, files: FilesOf, progress: Progress
+        self,
+        surroundings: Surroundings,
+        files: FilesOf,
+        weights: WeightsOf,
+        progress: Progress,
     ) -> None:
         self._surroundings, self._files = surroundings, files
+        self._weights = weights
         self._progress, self._draws = progress, Draws()
 
     @override
@@ -101,6 +114,8 @@ class Here(Place):
         kind = stackable(cell.strategy)
         # Only alone can one run be too late, and the others not.
         if kind is None or self._surroundings.timeout is not None:
+            return None
+        if self._weights(cell) is not None:
             return None
         return self._origin(cell), kind
 
@@ -131,6 +146,7 @@ class Here(Place):
             self._surroundings,
             origin=self._origin(cell),
             files=self._files(cell, self._draws.seed_of(cell)),
+            weights=self._weights(cell),
             on_epoch=on_epoch,
         )
         if len(cells) > 1:
@@ -152,6 +168,7 @@ class Elsewhere(Place):
         surroundings: Of every run.
         cells: All that will be started; what cannot be sent raises ValueError.
         files: Where features may lie.
+        weights: Where trained weights are kept.
     """
 
     def __init__(
@@ -161,9 +178,11 @@ class Elsewhere(Place):
         surroundings: Surroundings,
         cells: Sequence[Cell],
         files: FilesOf,
+        weights: WeightsOf,
     ) -> None:
         self.window, self._executor = window, executor
         self._surroundings, self._files = surroundings, files
+        self._weights = weights
         self._parts: dict[tuple[str, str], Part] = {}
         self._draws = Draws()
         for cell in cells:
@@ -188,7 +207,9 @@ class Elsewhere(Place):
         digests = [parts["model"].digest, parts["task"].digest]
         origin = "\n".join([*digests, cell.dataset, cell.head or "", drawn])
         files = self._files(cell, drawn)
-        surroundings = replace(self._surroundings, origin=origin, files=files)
+        surroundings = replace(
+            self._surroundings, origin=origin, files=files, weights=self._weights(cell)
+        )
         return Job(parts=parts, fields=fields, surroundings=surroundings)
 
     def _part(self, kind: str, name: str, value: object) -> Part:

@@ -14,11 +14,12 @@ from typing import get_args
 
 import torch
 
+from pretrain_eval._optional import needs
 from pretrain_eval._runs import Run, RunStore, Status, check_room
 from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keeper import Keeper, Memory
 from pretrain_eval._sweep.keys import Keys
-from pretrain_eval._sweep.places import FilesOf, opened_place
+from pretrain_eval._sweep.places import FilesOf, WeightsOf, opened_place
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.resources import Resources
 from pretrain_eval._sweep.schedule import Pending, complete, holding
@@ -47,6 +48,7 @@ def sweep(
     timeout: float | None = None,
     retry: Collection[Status] = (),
     strict: bool = True,
+    save: str | Path | None = None,
     progress: bool = True,
 ) -> tuple[Run, ...]:
     """Fine-tune every model on every task and dataset, by every strategy and seed.
@@ -80,6 +82,11 @@ def sweep(
         strict: Refuse the grid where a model, a task and a strategy do not fit one
             another; otherwise each such run is recorded with its error, and the others
             go on.
+        save: A folder for the trained weights of each run, in files that are named by
+            the runs' keys and from which `load` gives the model back; needs
+            safetensors (`pretrain-eval[weights]`). Then a run whose weights are not
+            there is done again, and heads train one by one. A training of one's own
+            keeps its weights itself.
         progress: Show the plan, a bar where tqdm is installed
             (`pretrain-eval[progress]`), and a summary.
 
@@ -104,7 +111,8 @@ def sweep(
         _opened(store) as keeper,
         Progress(len(cells), "runs", show=progress) as bar,
     ):
-        return _swept(cells, resources, keeper, retry, bar)
+        folder = None if save is None else Path(save).absolute()
+        return _swept(cells, resources, keeper, retry, folder, bar)
 
 
 def _check_retry(retry: Collection[Status]) -> None:
@@ -126,11 +134,13 @@ def _swept(
     resources: Resources,
     store: Keeper,
     retry: Collection[Status],
+    folder: Path | None,
     progress: Progress,
 ) -> tuple[Run, ...]:
     """The runs of checked cells."""
     keys = Keys(progress.note)
-    plan = planned(cells, keys, store, retry, progress)
+    weights = _weights_files(folder, keys)
+    plan = planned(cells, keys, store, retry, progress, weights)
     if store.path is not None:
         num_steps = [_num_steps(pending.cell) for pending in plan if pending.due]
         check_room(store.path, num_steps)
@@ -138,7 +148,7 @@ def _swept(
     with (
         holding(store),
         _feature_files(resources, store, keys) as files,
-        opened_place(resources, cells, files, progress) as place,
+        opened_place(resources, cells, files, weights, progress) as place,
     ):
         try:
             complete(plan, place, store, retry, progress)
@@ -156,6 +166,7 @@ def planned(
     store: Keeper,
     retry: Collection[Status],
     progress: Progress,
+    weights: WeightsOf = lambda cell: None,
 ) -> list[Pending]:
     """What is to do and what is done, and says so."""
     statuses = store.statuses()
@@ -163,7 +174,10 @@ def planned(
     for cell in cells:
         # Names are enough where nothing outlives the sweep; to read content takes time.
         key = cell.name if store.path is None else keys.of(cell)
+        file = weights(cell)
         due = key not in statuses or statuses[key] in retry
+        lacks = file is not None and not file.exists()
+        due = due or (lacks and statuses[key] == "completed")
         attempts = store.attempts(key) if due and key in statuses else 0
         plan.append(Pending(cell, key, due=due, attempts=attempts))
     progress.note("")
@@ -175,6 +189,21 @@ def planned(
         text += f"; retry={sorted(set(lost))} tries them again"
     progress.say(text)
     return plan
+
+
+def _weights_files(folder: Path | None, keys: Keys) -> WeightsOf:
+    """Where the trained weights of cells are kept, if anywhere."""
+    if folder is None:
+        return lambda cell: None
+    needs("weights")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def file(cell: Cell) -> Path | None:
+        if cell.strategy.train is not None:
+            return None
+        return folder / f"{keys.of(cell)}.safetensors"
+
+    return file
 
 
 @contextmanager
@@ -208,8 +237,10 @@ def _named(run: Run | None, cell: Cell) -> Run:
 
 def _num_steps(cell: Cell) -> int:
     """How many optimizer steps the run takes at most."""
+    if cell.strategy.epochs is None:
+        return 0
     num_samples: int = len(cell.raw_splits.train)  # type: ignore[arg-type] # checked to be sized
-    return (cell.strategy.epochs or 0) * -(-num_samples // cell.strategy.batch_size)
+    return cell.strategy.epochs * -(-num_samples // cell.strategy.batch_size)
 
 
 def _summary(runs: Sequence[Run], seconds: float) -> str:

@@ -103,6 +103,12 @@ class Classification(TaskKind):
         return majority_levels(share, self.num_classes)
 
     @override
+    def rows(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if targets.is_floating_point():
+            raise ValueError("training samples share classes, so none has a mean")
+        return features.flatten(1).float(), targets
+
+    @override
     def frozen(self, rows: Tensor, targets: Tensor) -> Network:
         def nearest(features: Tensor) -> Tensor:
             queries = features.flatten(1).float()

@@ -234,7 +234,7 @@ def _column(view: View) -> Tensor | None:
     if not found:
         return None
     try:
-        return torch.as_tensor(np.asarray(frame[found[0]]))
+        return torch.as_tensor(np.array(frame[found[0]]))
     except (TypeError, ValueError):  # no numbers
         return None
 

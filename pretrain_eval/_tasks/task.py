@@ -30,6 +30,8 @@ class Task:
     Args:
         name: How records name it.
         datasets: A `Splits` by label; the labels name domains or corpora in the task.
+            None has no samples, for a strategy whose own training makes them, such as
+            an environment; it needs no kind.
         num_classes: Short for `kind=Classification(num_classes)`.
         num_outputs: Short for `kind=Regression(num_outputs)`.
         kind: One of the kinds, or a `TaskKind` of your own.
@@ -58,7 +60,7 @@ class Task:
 
     name: str
     _: KW_ONLY
-    datasets: Mapping[str, Splits]
+    datasets: Mapping[str, Splits | None]
     num_classes: int | None = None
     num_outputs: int | None = None
     kind: TaskKind = None  # type: ignore[assignment] # made of the rest where not given
@@ -76,7 +78,7 @@ class Task:
             )
         for label, splits in self.datasets.items():
             check_name("a dataset label", label)
-            if not isinstance(splits, Splits):
+            if not isinstance(splits, Splits | None):
                 raise TypeError(
                     f"task {self.name!r} expects Splits for {label!r},"
                     f" got {type(splits).__name__}"
@@ -95,6 +97,11 @@ class Task:
             self.num_outputs
         )
 
+    @property
+    def _is_bare(self) -> bool:
+        """Whether no dataset has samples."""
+        return all(splits is None for splits in self.datasets.values())
+
     def _resolved(self) -> TaskKind:
         """The one kind that the arguments say."""
         if isinstance(self.kind, Altered):  # of a task that this one is copied from
@@ -105,6 +112,8 @@ class Task:
                     f"task {self.name!r}: {name} must be callable, got"
                     f" {getattr(self, name)!r}"
                 )
+        if self._is_bare and self.kind is None:
+            return Altered(None, metrics_with=as_metrics(self.metrics) or [])
         kind = self._named_kind()
         metrics = as_metrics(self.metrics)
         if self.forward is None and self.loss is None and metrics is None:
@@ -153,8 +162,10 @@ class Task:
 
     def _levels(self, label: str) -> dict[str, float]:
         """The chance of each metric on a dataset whose targets were checked."""
-        splits = self.datasets[label]
-        self.kind.check(f"{self.name}/{label}", splits)
+        splits, known = self.datasets[label], {}
+        if splits is not None:
+            self.kind.check(f"{self.name}/{label}", splits)
+            known = dict(self.kind.chance(splits))
         given = self.chance
         if given and all(isinstance(level, Mapping) for level in given.values()):
             unknown = sorted(set(given) - set(self.datasets))
@@ -164,7 +175,7 @@ class Task:
                     f" {list(self.datasets)}"
                 )
             given = given.get(label, {})
-        return {**self.kind.chance(splits), **given}
+        return {**known, **given}
 
 
 # What a task calls the number that makes the kind.

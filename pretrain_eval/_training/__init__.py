@@ -28,6 +28,7 @@ from pretrain_eval._training.side_by_side import (
 )
 from pretrain_eval._training.strategy import Strategy, Trainable
 from pretrain_eval._training.trial import Trial
+from pretrain_eval._training.weights import load
 
 __all__ = [
     "TRAINING_SEMANTICS",
@@ -49,6 +50,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_model",
     "fingerprint_splits",
+    "load",
     "nearest_neighbours",
     "probe",
     "stackable",

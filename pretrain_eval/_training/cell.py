@@ -70,8 +70,18 @@ class Cell:
 
     @property
     def raw_splits(self) -> Splits:
-        """The samples as the task has them."""
-        return self.task.datasets[self.dataset]
+        """The samples as the task has them.
+
+        Raises:
+            ValueError: The task has none.
+        """
+        splits = self.task.datasets[self.dataset]
+        if splits is None:
+            raise ValueError(
+                f"{self.task.name}/{self.dataset} has no samples; only a strategy with a"
+                " train=... of its own can do without"
+            )
+        return splits
 
     @property
     def splits(self) -> Splits:
@@ -101,7 +111,8 @@ class Cell:
     @property
     def generators(self) -> list[torch.Generator]:
         """Those that its samples are drawn from instead of the global ones."""
-        parts = self.raw_splits.parts.values()
+        splits = self.task.datasets[self.dataset]
+        parts = splits.parts.values() if splits is not None else ()
         return [generator for part in parts for generator in loader_generators(part)]
 
 
@@ -117,6 +128,9 @@ class Surroundings:
         files: Where features may lie on disk.
         on_epoch: Called after each epoch with the number of epochs done and the model.
         on_end: Called at the end with the model and its run.
+        baseline: Whether scores before any training are measured.
+        resources: Whether MACs and memory are counted.
+        weights: The file where the trained weights are kept.
         checkpoint: Written after every epoch, continued from where it exists.
     """
 
@@ -127,4 +141,7 @@ class Surroundings:
     files: FeatureFiles | None = None
     on_epoch: OnEpoch | None = None
     on_end: Callable[[nn.Module, Run], None] | None = None
+    baseline: bool = True
+    resources: bool = True
+    weights: Path | None = None
     checkpoint: Path | None = None

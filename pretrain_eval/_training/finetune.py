@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import time
@@ -24,6 +25,7 @@ from pretrain_eval._training.prepare import built
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
 from pretrain_eval._training.strategy import Strategy
+from pretrain_eval._training.weights import save_weights
 from pretrain_eval.zoo import Model, model_name
 
 
@@ -40,6 +42,8 @@ def finetune(
     on_epoch: Callable[..., None] | None = None,
     on_end: Callable[[nn.Module, Run], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    baseline: bool = True,
+    resources: bool = True,
 ) -> Run:
     """Fine-tune a fresh copy of `model` once, and record what was measured.
 
@@ -76,6 +80,9 @@ def finetune(
         on_end: Called with the trained model and its run, for example to keep it.
         checkpoint: A file that is written after every epoch and continued from where it
             exists, to the same bits as without a pause; removed when the run ends.
+        baseline: Score the model before any training, which takes a pass over the
+            training and the reported split; a sweep does it once for all seeds.
+        resources: Count multiply-accumulates and the memory of a step, likewise.
 
     Returns:
         The run; `status` is "diverged" where the loss or a weight became NaN or
@@ -120,6 +127,8 @@ def finetune(
         device=device,
         on_epoch=_told(on_epoch),
         on_end=on_end,
+        baseline=baseline,
+        resources=resources,
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     return finetune_cell(cell, surroundings)
@@ -149,8 +158,14 @@ def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
             checkpoint.remove()
         cost = prepared.cost(course, start)
         run = record(prepared, course, cost)
+        if surroundings.on_end is None and surroundings.weights is None:
+            return run
+        prepared.network.load_state_dict(_whole(prepared, trained, training))
+        if surroundings.weights is not None:
+            path = surroundings.weights
+            save_weights(prepared.network, path, cell, prepared.heads)
+            run = dataclasses.replace(run, weights=str(path))
         if surroundings.on_end is not None:
-            prepared.network.load_state_dict(_whole(prepared, trained, training))
             surroundings.on_end(prepared.network, run)
     return run
 

@@ -140,7 +140,7 @@ def replace_head(model: nn.Module, path: str, num_outputs: int, run: Run) -> Non
     """
     for one in path.split(","):
         old = model.get_submodule(one)
-        new: nn.Module
+        new: nn.Linear | nn.Conv2d
         if isinstance(old, nn.Conv2d):
             # A head that is a convolution reads each position alone, as in SqueezeNet.
             new = nn.Conv2d(old.in_channels, num_outputs, kernel_size=1)
@@ -154,12 +154,21 @@ def replace_head(model: nn.Module, path: str, num_outputs: int, run: Run) -> Non
                 if by_pixel
                 else nn.Linear(width, num_outputs)
             )
-        like = next(model.parameters(), torch.empty(0))
-        model.set_submodule(one, new.to(like.device, like.dtype))
+        set_head(model, one, new)
+
+
+def set_head(model: nn.Module, path: str, layer: nn.Linear | nn.Conv2d) -> None:
+    """Put a layer at a path, and what the model says of its number of labels right."""
+    like = next(model.parameters(), torch.empty(0))
+    model.set_submodule(path, layer.to(like.device, like.dtype))
+    by_position = isinstance(layer, nn.Conv2d)
     holders: list[Any] = [model, getattr(model, "config", None)]
     for holder in holders:
         if isinstance(getattr(holder, "num_labels", None), int):
-            holder.num_labels = num_outputs  # what transformers' own losses read
+            # What transformers' own losses read.
+            holder.num_labels = (
+                layer.out_channels if by_position else layer.out_features
+            )
 
 
 def check_last(model: nn.Module, path: str, run: Run) -> None:

@@ -22,6 +22,7 @@ from pretrain_eval._training.features import Backbone, as_splits
 from pretrain_eval._training.measure import measure, measure_frozen
 from pretrain_eval._training.optimizers import make_optimizer
 from pretrain_eval._training.prepare import adapted, first_batch, prepare
+from pretrain_eval._training.weights import heads_of
 
 T = TypeVar("T")
 log = logging.getLogger("pretrain_eval")
@@ -39,6 +40,7 @@ class Prepared:
     Attributes:
         network: What is trained.
         path: Of the head.
+        heads: What the head was made of, before the strategy prepared the network.
         seconds: What reading the features took that are trained on.
     """
 
@@ -47,6 +49,7 @@ class Prepared:
     ) -> None:
         self.cell, self.path, self.seconds = cell, prepare(network, cell), 0.0
         self.network, self._surroundings = network, surroundings
+        self.heads = heads_of(network, self.path)
         kind = cell.task.kind
         self._backbone = Backbone(network, self.path, kind, cell.strategy)
         if cell.strategy.prepare is not None:
@@ -68,7 +71,9 @@ class Prepared:
         """Scores before any training; none where the kind of task knows none."""
         measured = {"frozen": self._frozen, "untrained": self._untrained}
         before = self.cell.task.kind.before
-        return self._once("baseline", measured[before]) if before else {}
+        if before is None or not self._surroundings.baseline:
+            return {}
+        return self._once("baseline", measured[before])
 
     def cost(self, course: Course, start: float) -> Cost:
         """What the run has cost since `start`."""
@@ -131,6 +136,9 @@ class Prepared:
     def _counted(
         self, what: str, num_samples: int, count: Callable[[Any], int]
     ) -> int | None:
+        if not self._surroundings.resources:
+            return None
+
         def counted() -> int | None:
             try:
                 return count(first_batch(self.cell, num_samples))

@@ -72,6 +72,8 @@ def versions() -> dict[str, str]:
 
 def scales_of(task: Task, scores: Mapping[str, float]) -> dict[str, Scale]:
     """The direction and range of each score whose metric says them."""
+    if not task.kind.metrics():
+        return {}
     metrics = metrics_of(task.kind)
     scales = {key: scale_of(metrics[key]) for key in metrics if key in scores}
     return {key: scale for key, scale in scales.items() if scale is not None}

@@ -50,6 +50,7 @@ class Trial:
     @cached_property
     def network(self) -> nn.Module:
         """A fresh copy of the pretrained model with the head that the task needs."""
+        self._prepared.baseline()  # before the weights change
         return self._prepared.network
 
     def features(self, part: str) -> tuple[Tensor, Tensor]:
