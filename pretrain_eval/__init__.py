@@ -28,6 +28,7 @@ from pretrain_eval._metrics.predictions import (
     CohenKappa,
     ConfusionMatrix,
     DiceScore,
+    EntityF1,
     F1Score,
     LogLoss,
     Loss,
@@ -76,6 +77,7 @@ from pretrain_eval._tasks import (
     Splits,
     Task,
     TaskKind,
+    TokenClassification,
 )
 from pretrain_eval._training import (
     Strategy,
@@ -108,6 +110,7 @@ __all__ = [
     "Cost",
     "DiceScore",
     "Difference",
+    "EntityF1",
     "Evaluator",
     "F1Score",
     "GradNorm",
@@ -150,6 +153,7 @@ __all__ = [
     "SumMetric",
     "Task",
     "TaskKind",
+    "TokenClassification",
     "Trial",
     "UpdateNorm",
     "UpdateRatio",

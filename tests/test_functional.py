@@ -185,7 +185,7 @@ def test_another_library_and_the_class_agree(name, outputs, targets, options, th
 
 
 def test_a_function_for_every_formula():
-    """Every metric of predictions has one, but for criteria and for boxes."""
+    """Every metric of predictions has one, but for criteria, boxes and spans."""
     steps = {"norm", "square_sums", "update_ratio"}
     assert set(functional.__all__) == METRICS.keys() | steps
     assert {case[0] for case in CASES} | {"precision", "recall", "f1_score"} == set(
@@ -198,7 +198,11 @@ def test_a_function_for_every_formula():
         and issubclass(value, pe.Metric)
         and value.__module__.startswith("pretrain_eval._metrics.predictions")
     }
-    assert families - set(METRICS.values()) == {pe.Loss, pe.MeanAveragePrecision}
+    assert families - set(METRICS.values()) == {
+        pe.Loss,
+        pe.MeanAveragePrecision,
+        pe.EntityF1,
+    }
 
 
 def arguments(text):

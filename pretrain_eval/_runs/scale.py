@@ -80,6 +80,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "balanced_accuracy": SHARE,
         "calibration_error": Scale(better="lower", low=0.0, high=1.0),
         "dice": SHARE,
+        "entity_f1": SHARE,
         "f1": SHARE,
         "kappa": _AGREEMENT,
         "log_loss": _ERROR,

@@ -13,6 +13,7 @@ from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
+from pretrain_eval._tasks.token_classification import TokenClassification
 from pretrain_eval._tasks.views import View
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Splits",
     "Task",
     "TaskKind",
+    "TokenClassification",
     "View",
     "as_loader",
     "called",

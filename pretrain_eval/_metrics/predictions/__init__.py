@@ -9,6 +9,7 @@ from pretrain_eval._metrics.predictions.agreement import (
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.classification import Accuracy
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
+from pretrain_eval._metrics.predictions.entities import EntityF1
 from pretrain_eval._metrics.predictions.functional import (
     accuracy,
     auroc,
@@ -58,6 +59,7 @@ __all__ = [
     "CohenKappa",
     "ConfusionMatrix",
     "DiceScore",
+    "EntityF1",
     "F1Score",
     "Kind",
     "LogLoss",
