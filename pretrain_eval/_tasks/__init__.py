@@ -11,6 +11,7 @@ from pretrain_eval._tasks.multilabel import MultiLabel
 from pretrain_eval._tasks.reading import called, cut, parted
 from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
+from pretrain_eval._tasks.segmentation import Segmentation
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
 from pretrain_eval._tasks.token_classification import TokenClassification
@@ -22,6 +23,7 @@ __all__ = [
     "MultiLabel",
     "Place",
     "Regression",
+    "Segmentation",
     "Split",
     "Splits",
     "Task",
