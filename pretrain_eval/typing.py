@@ -4,10 +4,19 @@ from pretrain_eval._metrics import (
     CountedMetric,
     Counter,
     Forward,
+    Metrics,
     SupportsUpdate,
     Value,
 )
-from pretrain_eval._metrics.predictions import Absent, Average, Boxes, Kind, Scores
+from pretrain_eval._metrics.predictions import (
+    Absent,
+    Average,
+    Boxes,
+    Empty,
+    Kind,
+    Outputs,
+    Scores,
+)
 from pretrain_eval._runs import Better, Plain, Status
 from pretrain_eval._scoring import (
     Ceiling,
@@ -47,10 +56,13 @@ __all__ = [
     "CountedMetric",
     "Counter",
     "Direction",
+    "Empty",
     "Forward",
     "Grid",
     "Kind",
+    "Metrics",
     "Model",
+    "Outputs",
     "Partition",
     "Per",
     "Plain",

@@ -152,3 +152,37 @@ def boxes(rank: int, world: int) -> list[float]:
     metric = pe.MeanAveragePrecision()
     metric.update([found], [{"boxes": box, "labels": label}])
     return [metric.compute(), metric.compute(sync=False), metric.compute()]
+
+
+def foreign(rank: int, world: int) -> list[dict[str, Any]]:
+    """Of everything, of one's own, of everything: ours and torchmetrics' members."""
+    import torchmetrics
+
+    outputs, targets = numbers(21)
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    metrics = pe.MetricCollection(
+        pe.MeanSquaredError(),
+        torchmetrics.PearsonCorrCoef(),
+        torchmetrics.MetricCollection([torchmetrics.MeanAbsoluteError()]),
+    )
+    metrics.update(outputs[part], targets[part])
+    return [metrics.compute(sync=sync) for sync in (True, False, True)]
+
+
+def functions(rank: int, world: int) -> list[dict[str, Any]]:
+    """Functions of scikit-learn's on this one of two ranks; one has no batch of one."""
+    from sklearn import metrics
+
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(21, 5, generator=generator)
+    targets = torch.randint(0, 5, (21,), generator=generator)
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    f1 = pe.FunctionMetric(
+        metrics.f1_score, better="higher", decide=True, average="macro"
+    )
+    loss = pe.FunctionMetric(metrics.hinge_loss, better="lower")
+    both = pe.MetricCollection(f1, loss)
+    f1.update(scores[part], targets[part])
+    if rank == 1:
+        loss.update(scores, targets)
+    return [both.compute(), {"f1_score": f1.compute(sync=False)}]

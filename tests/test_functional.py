@@ -42,6 +42,16 @@ METRICS = {
     "precision": pe.Precision,
     "r2_score": pe.R2Score,
     "recall": pe.Recall,
+    "hit_rate": pe.HitRate,
+    "mean_absolute_percentage_error": pe.MeanAbsolutePercentageError,
+    "mean_reciprocal_rank": pe.MeanReciprocalRank,
+    "ndcg": pe.NDCG,
+    "pearson_corrcoef": pe.PearsonCorrCoef,
+    "recall_at_k": pe.RecallAtK,
+    "retrieval_map": pe.RetrievalMAP,
+    "root_mean_squared_error": pe.RootMeanSquaredError,
+    "spearman_corrcoef": pe.SpearmanCorrCoef,
+    "top_k_accuracy": pe.TopKAccuracy,
 }
 SCORED = {"scores": "logits"}
 BINARY = {"task": "binary", "scores": "logits"}
@@ -133,7 +143,49 @@ CASES = [
         "r2_score",
         *NUMBERS,
         {},
-        oracle.r2_score(NUMBERS[1].reshape(-1), NUMBERS[0].reshape(-1)),
+        oracle.r2_score(NUMBERS[1], NUMBERS[0]),
+    ),
+    (
+        "root_mean_squared_error",
+        *NUMBERS,
+        {},
+        oracle.root_mean_squared_error(*NUMBERS),
+    ),
+    (
+        "mean_absolute_percentage_error",
+        *NUMBERS,
+        {},
+        oracle.mean_absolute_percentage_error(NUMBERS[1], NUMBERS[0]),
+    ),
+    ("pearson_corrcoef", *NUMBERS, {}, judge.pearson_corrcoef(*NUMBERS).mean()),
+    ("spearman_corrcoef", *NUMBERS, {}, judge.spearman_corrcoef(*NUMBERS).mean()),
+    (
+        "top_k_accuracy",
+        SCORES,
+        TARGETS,
+        {"k": 2},
+        oracle.top_k_accuracy_score(TARGETS, SCORES, k=2),
+    ),
+    ("ndcg", SCORES, LABELS, {"k": 3}, oracle.ndcg_score(LABELS, SCORES, k=3)),
+    *(
+        (
+            name,
+            SCORES,
+            LABELS,
+            options,
+            np.mean(
+                [
+                    float(theirs(row.sigmoid(), truth, **tops))
+                    for row, truth in zip(SCORES, LABELS, strict=True)
+                ]
+            ),
+        )
+        for name, theirs, options, tops in (
+            ("hit_rate", judge.retrieval.retrieval_hit_rate, {"k": 2}, {"top_k": 2}),
+            ("recall_at_k", judge.retrieval.retrieval_recall, {"k": 2}, {"top_k": 2}),
+            ("mean_reciprocal_rank", judge.retrieval.retrieval_reciprocal_rank, {}, {}),
+            ("retrieval_map", judge.retrieval.retrieval_average_precision, {}, {}),
+        )
     ),
     *(
         (
@@ -199,9 +251,10 @@ def test_a_function_for_every_formula():
         and value.__module__.startswith("pretrain_eval._metrics.predictions")
     }
     assert families - set(METRICS.values()) == {
+        pe.EntityF1,
+        pe.FunctionMetric,
         pe.Loss,
         pe.MeanAveragePrecision,
-        pe.EntityF1,
     }
 
 

@@ -422,11 +422,19 @@ def test_weights_that_do_not_fit(weights: Tensor, message: str | None) -> None:
         metric.update(SCORES, torch.tensor([1, 0]), weights=weights)
 
 
-def test_weights_need_a_member_that_takes_them() -> None:
-    """A member of another kind is named instead of being miscounted."""
+def test_members_without_weights_are_named() -> None:
+    """Ours are weighted beside a member that knows no weights, and that is said once."""
     metrics = pe.MetricCollection(pe.Accuracy(), Count())
-    with pytest.raises(TypeError, match="weights mean nothing to"):
-        metrics.update(SCORES, torch.tensor([1, 0]), weights=torch.ones(2))
+    weights = torch.tensor([3.0, 1.0])
+    with pytest.warns(UserWarning, match="count took no weights"):
+        metrics.update(SCORES, torch.tensor([1, 1]), weights=weights)
+    metrics.update(SCORES, torch.tensor([1, 1]), weights=weights)
+    assert metrics.compute() == {"accuracy": 0.75, "count": 4.0}
+    metrics.reset()
+    metrics.update(SCORES, torch.tensor([1, 1]), weights=torch.tensor([True, False]))
+    assert metrics.compute() == {"accuracy": 1.0, "count": 1.0}
+    with pytest.raises(TypeError, match="weights mean nothing to count"):
+        pe.MetricCollection(Count()).update(SCORES, SCORES, weights=weights)
 
 
 def test_merging() -> None:

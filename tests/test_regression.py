@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn import metrics as sk
 from torch import Tensor
 
@@ -40,14 +41,41 @@ def test_values(dtype: torch.dtype, offset: float) -> None:
         )
 
 
-def test_entries_are_pooled() -> None:
-    """Several numbers a sample are as many samples."""
-    generator = torch.Generator().manual_seed(0)
-    outputs, targets = torch.randn(2, 10, 3, generator=generator)
-    metric = pe.R2Score()
-    metric.update(outputs, targets)
-    flat = np.asarray(targets).ravel(), np.asarray(outputs).ravel()
-    assert metric.compute() == pytest.approx(sk.r2_score(*flat), rel=1e-6)
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e8])
+@pytest.mark.parametrize("case", range(40))
+def test_outputs_are_averaged_at_any_offset(case: int, offset: float) -> None:
+    """Scores of several outputs are scikit-learn's and scipy's, however far from 0."""
+    rng = np.random.default_rng(case)
+    targets = rng.normal(size=(31, 3)) * [1.0, 10.0, 100.0] + offset
+    outputs = targets + rng.normal(size=(31, 3))
+    metrics = pe.MetricCollection(
+        pe.R2Score(),
+        pe.RootMeanSquaredError(),
+        pe.MeanAbsolutePercentageError(),
+        pe.PearsonCorrCoef(),
+        pe.SpearmanCorrCoef(),
+        pooled=pe.R2Score(average="pooled"),
+        each=pe.R2Score(average="none"),
+    )
+    for part in np.array_split(np.arange(31), 3):
+        metrics.update(torch.tensor(outputs[part]), torch.tensor(targets[part]))
+    columns = list(zip(outputs.T, targets.T, strict=True))
+    flat = targets.ravel(), outputs.ravel()
+    values = metrics.compute()
+    each = sk.r2_score(targets, outputs, multioutput="raw_values")
+    assert values.pop("each") == pytest.approx(tuple(each), rel=1e-7, abs=1e-8)
+    assert values == pytest.approx(
+        {
+            "r2": sk.r2_score(targets, outputs),
+            "rmse": sk.root_mean_squared_error(targets, outputs),
+            "mape": sk.mean_absolute_percentage_error(targets, outputs),
+            "pearson": np.mean([stats.pearsonr(*pair)[0] for pair in columns]),
+            "spearman": np.mean([stats.spearmanr(*pair)[0] for pair in columns]),
+            "pooled": sk.r2_score(*flat),
+        },
+        rel=1e-7,
+        abs=1e-8,
+    )
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e8])

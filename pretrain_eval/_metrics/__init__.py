@@ -1,7 +1,8 @@
 """What a batch showed: metrics, several as one, and a measurement without a trace."""
 
-from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.collection import MetricCollection, Metrics
 from pretrain_eval._metrics.counter import Counter
+from pretrain_eval._metrics.foreign import declared
 from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
 from pretrain_eval._metrics.metric import (
     CountedMetric,
@@ -26,7 +27,7 @@ from pretrain_eval._metrics.optimization import (
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._metrics.sums import SumMetric
 from pretrain_eval._metrics.undisturbed import evaluating
-from pretrain_eval._metrics.validate import validate
+from pretrain_eval._metrics.validate import as_collection, validate
 from pretrain_eval._metrics.validation import Validation
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "LearningRate",
     "Metric",
     "MetricCollection",
+    "Metrics",
     "ParameterNorm",
     "Skipped",
     "StepMetric",
@@ -50,6 +52,8 @@ __all__ = [
     "Validation",
     "Value",
     "ZeroGradShare",
+    "as_collection",
+    "declared",
     "device_of",
     "evaluating",
     "loader_generators",

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, final
+from typing import Any, Protocol, TypeAlias, Union, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from pretrain_eval._metrics.counter import Counter, Held
+from pretrain_eval._metrics.foreign import (
+    Other,
+    is_their_collection,
+    is_torchmetrics,
+    kept_state,
+    keywords_of,
+    load_kept_state,
+    named_values,
+    snake_case,
+)
+from pretrain_eval._metrics.forward import unwrapped
 from pretrain_eval._metrics.metric import (
     CountedMetric,
     Metric,
     StepMetric,
     SupportsUpdate,
     Value,
-    value_of,
 )
-from pretrain_eval._metrics.sync import fetch, fetch_counts
+from pretrain_eval._metrics.sync import fetch, fetch_counts, num_processes
 from pretrain_eval._steps import (
     Attachment,
     joined,
@@ -28,15 +39,41 @@ from pretrain_eval._steps import (
     watched_step,
 )
 
+Metrics: TypeAlias = Union[
+    Metric,
+    SupportsUpdate,
+    "MetricCollection",
+    Mapping[str, "Metrics"],
+    Iterable["Metrics"],
+]
+
+
+@runtime_checkable
+class SupportsState(Protocol):
+    """What can be kept and continued."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted."""
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> object:
+        """Continue from what `state_dict` gave."""
+
 
 @final
 class MetricCollection:
     """Several metrics as one.
 
     Args:
-        metrics: Metrics of this library, or objects with `update`, `compute` and
-            `reset`, for example torchmetrics'; give those by name.
-        named: The same by name, which replaces their key.
+        metrics: Each a metric of this library, one of torchmetrics, a collection of
+            either, a `{"name": metric}` mapping, or a sequence of these. The key of a
+            bare torchmetrics object is its class name in snake case; a collection of
+            theirs keeps its own names.
+        named: The same by name, which replaces the key, or stands before the keys of
+            several. Any object with `update`, `compute` and `reset` may be given so.
+
+    Raises:
+        TypeError: What was given is no metric, or has no key.
+        ValueError: Nothing was given, or two have one key.
 
     >>> from pretrain_eval import Accuracy, F1Score
     >>> metrics = MetricCollection(Accuracy(), F1Score(num_classes=2))
@@ -45,40 +82,29 @@ class MetricCollection:
     {'accuracy': 0.5, 'f1': 0.333...}
     """
 
-    def __init__(self, *metrics: Metric, **named: Metric | SupportsUpdate) -> None:
+    def __init__(self, *metrics: Metrics, **named: Metrics) -> None:
         self._metrics: dict[str, Metric | SupportsUpdate] = {}
         self._counted: dict[Counter, list[CountedMetric]] = {}
-        self._others: list[Metric | SupportsUpdate] = []
-        for metric in metrics:
-            key = getattr(metric, "key", None)
-            if not isinstance(key, str):
-                raise TypeError(
-                    f"{metric!r} has no key; name it: MetricCollection(my_name=...)"
-                )
+        self._others: list[Other] = []
+        self._has_warned = False
+        for key, metric in (*_members(metrics), *_members(named)):
             self._add(key, metric)
-        for key, other in named.items():
-            self._add(key, other)
         if not self._metrics:
             raise ValueError("MetricCollection expects at least one metric, got none")
 
-    def _add(self, key: str, metric: object) -> None:
-        if isinstance(metric, type) or not isinstance(metric, Metric | SupportsUpdate):
-            raise TypeError(
-                f"MetricCollection expects objects with update, compute and reset,"
-                f" got {metric!r} for {key!r}"
-            )
+    def _add(self, key: str, metric: Metric | SupportsUpdate) -> None:
         if key in self._metrics:
             raise ValueError(
                 f"two metrics have the key {key!r}; name one of them:"
                 " MetricCollection(my_name=...)"
             )
-        if any(metric is other for other in self._metrics.values()):
+        if _holds(list(self._metrics.values()), metric):
             raise ValueError(f"the metric {key!r} was given twice")
         self._metrics[key] = metric
         if isinstance(metric, CountedMetric):
             self._counted.setdefault(metric.counter, []).append(metric)
         elif not isinstance(metric, StepMetric):
-            self._others.append(metric)
+            self._others.append(Other(key, metric, keywords_of(metric)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
@@ -95,57 +121,118 @@ class MetricCollection:
         return tuple(m for m in self._metrics.values() if isinstance(m, StepMetric))
 
     def update(
-        self, outputs: Tensor, targets: Tensor, *, weights: Tensor | None = None
+        self,
+        outputs: Any,
+        targets: Any,
+        *,
+        weights: Tensor | None = None,
+        **named: object,
     ) -> None:
         """Count one batch in every member; what members count alike, once.
 
+        A batch that any member refuses leaves no trace in this library's metrics.
+
         Args:
-            outputs: What the model returned.
+            outputs: What the model returned; of an object with `logits`, these.
             targets: What is right.
-            weights: One a sample; a boolean mask keeps samples, exactly.
+            weights: One a sample; a boolean mask keeps samples, exactly. Members of
+                other libraries that know no weights count what a mask of samples
+                keeps, and otherwise every sample once, with a warning.
+            named: For the members whose `update` takes an argument of this name, such
+                as `indexes` of torchmetrics' retrieval metrics.
 
         Raises:
-            TypeError: A member does not take weights.
+            TypeError: No member takes what was given by name.
         """
-        if weights is not None and self._others:
-            raise TypeError(f"weights mean nothing to {self._others[0]!r}")
-        # All are counted before any is added: a batch that raises leaves no trace.
+        outputs = unwrapped(outputs)
+        self._require_takers(named, weights)
         batches = [
             counter.batch(outputs, targets, weights) for counter in self._counted
         ]
-        for metrics, batch in zip(self._counted.values(), batches, strict=True):
-            _add_batch(metrics, batch)
-        for metric in self._others:
-            metric.update(outputs, targets)
+        # All are counted before any is added: a batch that raises leaves no trace.
+        added = [
+            pair
+            for metrics, batch in zip(self._counted.values(), batches, strict=True)
+            for pair in _added(metrics, batch)
+        ]
+        for other in self._others:
+            other.update(outputs, targets, weights, named)
+        for metric, counts in added:
+            metric.counts = counts
+
+    def _require_takers(
+        self, named: Mapping[str, object], weights: Tensor | None
+    ) -> None:
+        """What is given by name reaches a member, and who ignores weights is named."""
+        for name in named:
+            if not any(other.takes(name) for other in self._others):
+                raise TypeError(
+                    f"none of {', '.join(self)} takes {name}= in its update"
+                )
+        if weights is None:
+            return
+        deaf = [other.key for other in self._others if not other.takes("weights")]
+        if len(deaf) == len(self._others) and not self._counted:
+            raise TypeError(f"weights mean nothing to {', '.join(self)}")
+        if deaf and weights.dtype != torch.bool and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"{', '.join(deaf)} took no weights: every sample counts once there",
+                stacklevel=3,
+            )
 
     def compute(self, *, sync: bool = True) -> dict[str, Value]:
         """Every member's value by key, fetched from the device together.
+
+        A member that computes a mapping has its values under `key/name`. Where a
+        collection holds both, metrics of steps are left out before the first step,
+        and metrics of batches before the first batch.
 
         Args:
             sync: Sum over the processes of torch.distributed, where it was started, in
                 one all_reduce; every process must then call this.
         """
-        counted = [m for m in self._metrics.values() if isinstance(m, CountedMetric)]
+        metrics = self._computable(sync)
+        counted = [m for m in metrics.values() if isinstance(m, CountedMetric)]
         states = {
             key: list(metric.state())
-            for key, metric in self._metrics.items()
+            for key, metric in metrics.items()
             if isinstance(metric, StepMetric)
         }
         tensors = [tensor for state in states.values() for tensor in state]
         counts, fetched = fetch_counts(counted, tensors, sync=sync)
         sums, rest = iter(counts), iter(fetched)
         values: dict[str, Value] = {}
-        for key, metric in self._metrics.items():
+        for key, metric in metrics.items():
+            found: dict[str, Value] = {}
             if isinstance(metric, CountedMetric):
-                values[key] = metric.reported(next(sums))
+                found[key] = metric.reported(next(sums))
             elif isinstance(metric, StepMetric):
                 state = [next(rest) for _ in states[key]]
-                values[key] = metric.value(*state)
+                found[key] = metric.value(*state)
                 parts = metric.parts(*state)
-                values |= {part_key(key, name): parts[name] for name in parts}
+                found |= {part_key(key, name): parts[name] for name in parts}
             else:
-                values[key] = value_of(metric, sync=sync)
+                found = named_values(_prefix(key, metric), metric, sync=sync)
+            if double := values.keys() & found.keys():
+                raise ValueError(f"two members compute {sorted(double)}; name one")
+            values |= found
         return values
+
+    def _computable(self, sync: bool) -> dict[str, Metric | SupportsUpdate]:
+        """The members to compute: where both kinds are, those that have begun."""
+        counted = [m for m in self._metrics.values() if isinstance(m, CountedMetric)]
+        steps = self.step_metrics
+        idle: list[object] = []
+        if steps and len(self) > len(steps):
+            idle += [m for m in steps if not m.log.folds()]
+        # Of several processes another one may have seen a batch, and all must sum.
+        alone = not sync or num_processes() == 1
+        if steps and alone and all(m.counts is None for m in counted):
+            idle += counted
+        if len(idle) == len(self):
+            idle = []
+        return {k: m for k, m in self._metrics.items() if not _holds(idle, m)}
 
     def merge(self, other: MetricCollection) -> None:
         """Count what the members of `other` have counted, too; keys must agree."""
@@ -160,23 +247,41 @@ class MetricCollection:
                 metric.merge(twin)
 
     def state_dict(self) -> dict[str, Any]:
-        """What every member has counted or recorded, by key."""
-        return {key: metric.state_dict() for key, metric in self._kept().items()}
+        """What every member has counted or recorded, by key.
+
+        Of torchmetrics' metrics, all their states. A member of another kind is asked
+        for its own `state_dict`; one that has none is left out, with a warning.
+        """
+        state: dict[str, Any] = {}
+        for key, metric in self._metrics.items():
+            if is_torchmetrics(metric):
+                state[key] = kept_state(metric)
+            elif isinstance(metric, SupportsState):
+                state[key] = metric.state_dict()
+            else:
+                warnings.warn(
+                    f"{key} is not kept: {type(metric).__name__} has no state_dict and"
+                    " load_state_dict",
+                    stacklevel=2,
+                )
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave; other keys or declarations raise."""
-        own = self._kept()
+        own = {
+            key: metric
+            for key, metric in self._metrics.items()
+            if is_torchmetrics(metric) or isinstance(metric, SupportsState)
+        }
         if set(own) != set(state):
             raise ValueError(
                 f"expected the state of {sorted(own)}, got {sorted(state)}"
             )
         for key, metric in own.items():
-            metric.load_state_dict(state[key])
-
-    def _kept(self) -> dict[str, CountedMetric | StepMetric]:
-        """The members whose state can be kept; others keep their own."""
-        kept = CountedMetric | StepMetric
-        return {k: m for k, m in self._metrics.items() if isinstance(m, kept)}
+            if is_torchmetrics(metric):
+                load_kept_state(metric, state[key], key)
+            elif isinstance(metric, SupportsState):
+                metric.load_state_dict(state[key])
 
     def reset(self) -> None:
         """Forget everything since the last reset, in every member."""
@@ -261,16 +366,59 @@ class MetricCollection:
         return watched_step(model, self.step_metrics)
 
 
-def _add_batch(metrics: Sequence[CountedMetric], batch: Held) -> None:
-    """Add to every metric's counts; those that hold the same ones go on doing so."""
-    before, after = metrics[0].counts, metrics[0].counter.add(metrics[0].counts, batch)
-    others: dict[int, tuple[Held | None, Held]] = {}
+def _members(given: object, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every metric in what was given, with its key, which `key` replaces."""
+    if isinstance(given, MetricCollection):
+        for name in given:
+            yield _joined(key, name), given[name]
+    elif isinstance(given, Mapping):
+        for name, metric in given.items():
+            yield from _members(metric, _joined(key, name))
+    elif isinstance(given, Metric | SupportsUpdate) and not isinstance(given, type):
+        yield key or _own_key(given), given
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        for metric in given:
+            for name, member in _members(metric):
+                yield _joined(key, name), member
+    else:
+        what = f" for {key!r}" if key else ""
+        raise TypeError(
+            "MetricCollection expects objects with update, compute and reset, such as"
+            f" pretrain_eval.Accuracy(), got {given!r}{what}"
+        )
+
+
+def _holds(metrics: Sequence[object], metric: object) -> bool:
+    return any(metric is other for other in metrics)
+
+
+def _joined(key: str, name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"the name of a metric is a text, got {name!r}")
+    return part_key(key, name) if key else name
+
+
+def _own_key(metric: object) -> str:
+    key = getattr(metric, "key", None)
+    if isinstance(key, str):
+        return key
+    if is_torchmetrics(metric):
+        return snake_case(type(metric).__name__)
+    raise TypeError(f"{metric!r} has no key; name it: MetricCollection(my_name=...)")
+
+
+def _prefix(key: str, metric: object) -> str:
+    """What stands before the names of several values: nothing before their own ones."""
+    unnamed = key == snake_case(type(metric).__name__)
+    return "" if unnamed and is_their_collection(metric) else key
+
+
+def _added(
+    metrics: Sequence[CountedMetric], batch: Held
+) -> list[tuple[CountedMetric, Held]]:
+    """Every metric's counts and the batch; those that hold the same go on doing so."""
+    sums: dict[int, Held] = {}
     for metric in metrics:
-        counts = metric.counts
-        if counts is before:
-            metric.counts = after
-            continue
-        if id(counts) not in others:
-            # The old vector is kept too, so that nothing else takes its identity.
-            others[id(counts)] = counts, metric.counter.add(counts, batch)
-        metric.counts = others[id(counts)][1]
+        if id(metric.counts) not in sums:
+            sums[id(metric.counts)] = metric.counter.add(metric.counts, batch)
+    return [(metric, sums[id(metric.counts)]) for metric in metrics]

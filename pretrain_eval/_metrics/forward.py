@@ -68,11 +68,18 @@ def num_own_samples(loader: object) -> int | None:
     return len(range(sampler.rank, min(num_samples, last), sampler.num_replicas))
 
 
+def unwrapped(outputs: Any) -> Any:
+    """The logits of an object or a mapping that has some; anything else as it is."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, Mapping):
+        return outputs.get("logits", outputs)
+    return getattr(outputs, "logits", outputs)
+
+
 def logits(outputs: object) -> Tensor:
     """The tensor in what a model returns: itself, `.logits`, or `["logits"]`."""
-    if isinstance(outputs, Mapping):
-        outputs = outputs.get("logits")
-    outputs = getattr(outputs, "logits", outputs)
+    outputs = unwrapped(outputs)
     if not isinstance(outputs, Tensor):
         raise TypeError(
             "a model is expected to return a tensor or an object with logits, got"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from pretrain_eval._metrics.counter import Counter, Held
+from pretrain_eval._metrics.forward import unwrapped
 from pretrain_eval._metrics.sync import fetch, fetch_counts
 from pretrain_eval._steps import (
     Attachment,
@@ -99,6 +100,13 @@ class Metric(ABC):
     def reset(self) -> None:
         """Forget everything since the last reset."""
 
+    def beside(self) -> Mapping[str, Value]:
+        """What a collection reports beside the value just computed.
+
+        By what follows the key: `"_50"` is `map_50` of a metric called `map`.
+        """
+        return {}
+
 
 def value_of(metric: Metric | SupportsUpdate, *, sync: bool) -> Value:
     """The metric's value in plain numbers.
@@ -107,20 +115,27 @@ def value_of(metric: Metric | SupportsUpdate, *, sync: bool) -> Value:
         metric: Told of `sync` where its `compute` takes it.
         sync: Whether the value is of all processes, or of this one alone.
     """
+    return plain_value(computed(metric, sync=sync))
+
+
+def computed(metric: Metric | SupportsUpdate, *, sync: bool) -> object:
+    """What the metric computes, as it gives it; `compute` is told of `sync` if it can."""
     told = {"sync": sync} if "sync" in signature(metric.compute).parameters else {}
-    return plain_value(metric.compute(**told))
+    return metric.compute(**told)
 
 
 def plain_value(value: object) -> Value:
     """Numbers of whatever kind as floats and tuples of them."""
     if isinstance(value, Tensor | np.ndarray):
         value = value.tolist()
+    if isinstance(value, str):
+        raise TypeError(f"a metric computes numbers, got the text {value!r}")
     if isinstance(value, Sequence):
         return tuple(plain_value(entry) for entry in value)
     if isinstance(value, Mapping):
         raise TypeError(
-            f"a metric in a collection computes numbers, got {sorted(value)}; add its"
-            " members one by one"
+            f"expected a metric of one value, got the values {sorted(value)}; a"
+            " MetricCollection holds one of several"
         )
     return float(value)  # type: ignore[arg-type] # whatever has __float__
 
@@ -162,7 +177,7 @@ class CountedMetric(Metric):
             weights: One a sample; a boolean mask keeps samples, exactly.
         """
         counter = self.counter
-        batch = counter.batch(outputs, targets, weights)
+        batch = counter.batch(unwrapped(outputs), targets, weights)
         self.counts = counter.add(self.counts, batch)
 
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.collection import MetricCollection, Metrics
 from pretrain_eval._metrics.forward import (
     Forward,
     device_of,
@@ -18,7 +18,7 @@ from pretrain_eval._metrics.forward import (
     moved,
     num_own_samples,
 )
-from pretrain_eval._metrics.metric import Metric, Value
+from pretrain_eval._metrics.metric import Value
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng
 from pretrain_eval._metrics.undisturbed import evaluating
 from pretrain_eval._optional import needs
@@ -27,7 +27,7 @@ from pretrain_eval._optional import needs
 def validate(
     model: nn.Module,
     loader: Iterable[Any],
-    metrics: Metric | MetricCollection | Sequence[Metric],
+    metrics: Metrics,
     *,
     forward: Forward | None = None,
     device: torch.device | str | None = None,
@@ -46,7 +46,8 @@ def validate(
         model: Called with a batch's inputs.
         loader: Gives `(inputs, targets)`, or mappings with `labels` whose entries the
             model takes by name.
-        metrics: Reset first, then updated with every batch.
+        metrics: Reset first, then updated with every batch: a metric of this library or
+            of torchmetrics, several, or a `{"name": metric}` mapping.
         forward: Called with model and batch, returns `(outputs, targets)`, for
             batches of any other shape.
         device: Where batches are moved; by default where the model's parameters are.
@@ -94,13 +95,11 @@ def validate(
     return collection.compute(sync=sync)
 
 
-def as_collection(
-    metrics: Metric | MetricCollection | Sequence[Metric],
-) -> MetricCollection:
-    """The metrics as one."""
+def as_collection(metrics: Metrics) -> MetricCollection:
+    """The metrics as one; what they may be, `MetricCollection` says."""
     if isinstance(metrics, MetricCollection):
         return metrics
-    return MetricCollection(*([metrics] if isinstance(metrics, Metric) else metrics))
+    return MetricCollection(metrics)
 
 
 def _shown(batches: Iterable[Any], progress: bool) -> Iterable[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, final
 
 import numpy as np
@@ -11,9 +11,9 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from pretrain_eval._metrics.collection import MetricCollection
+from pretrain_eval._metrics.collection import Metrics
 from pretrain_eval._metrics.forward import Forward
-from pretrain_eval._metrics.metric import Metric, StepMetric, Value
+from pretrain_eval._metrics.metric import StepMetric, Value
 from pretrain_eval._metrics.validate import as_collection, validate
 from pretrain_eval._steps import Step
 
@@ -62,7 +62,7 @@ class Validation(StepMetric):
         self,
         model: nn.Module,
         loader: Iterable[Any],
-        metrics: Metric | MetricCollection | Sequence[Metric],
+        metrics: Metrics,
         *,
         every: int,
         forward: Forward | None = None,

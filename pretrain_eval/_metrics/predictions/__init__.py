@@ -7,9 +7,14 @@ from pretrain_eval._metrics.predictions.agreement import (
     MatthewsCorrCoef,
 )
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
-from pretrain_eval._metrics.predictions.classification import Accuracy
+from pretrain_eval._metrics.predictions.classification import Accuracy, TopKAccuracy
+from pretrain_eval._metrics.predictions.correlation import (
+    PearsonCorrCoef,
+    SpearmanCorrCoef,
+)
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
 from pretrain_eval._metrics.predictions.entities import EntityF1
+from pretrain_eval._metrics.predictions.function import FunctionMetric
 from pretrain_eval._metrics.predictions.functional import (
     accuracy,
     auroc,
@@ -22,15 +27,30 @@ from pretrain_eval._metrics.predictions.functional import (
     f1_score,
     log_loss,
     matthews_corrcoef,
-    mean_absolute_error,
     mean_iou,
-    mean_squared_error,
     perplexity,
     precision,
-    r2_score,
     recall,
+    top_k_accuracy,
+)
+from pretrain_eval._metrics.predictions.functional_numbers import (
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    pearson_corrcoef,
+    r2_score,
+    root_mean_squared_error,
+    spearman_corrcoef,
+)
+from pretrain_eval._metrics.predictions.functional_queries import (
+    hit_rate,
+    mean_reciprocal_rank,
+    ndcg,
+    recall_at_k,
+    retrieval_map,
 )
 from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.predictions.moments import Outputs
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
     Absent,
@@ -41,14 +61,25 @@ from pretrain_eval._metrics.predictions.ratios import (
 )
 from pretrain_eval._metrics.predictions.regression import (
     MeanAbsoluteError,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
     R2Score,
+    RootMeanSquaredError,
+)
+from pretrain_eval._metrics.predictions.retrieval import (
+    NDCG,
+    Empty,
+    HitRate,
+    MeanReciprocalRank,
+    RecallAtK,
+    RetrievalMAP,
 )
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.predictions.shapes import Kind, Scores
 
 __all__ = [
     "AUROC",
+    "NDCG",
     "Absent",
     "Accuracy",
     "Average",
@@ -59,21 +90,33 @@ __all__ = [
     "CohenKappa",
     "ConfusionMatrix",
     "DiceScore",
+    "Empty",
     "EntityF1",
     "F1Score",
+    "FunctionMetric",
+    "HitRate",
     "Kind",
     "LogLoss",
     "Loss",
     "MatthewsCorrCoef",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanAveragePrecision",
     "MeanIoU",
+    "MeanReciprocalRank",
     "MeanSquaredError",
+    "Outputs",
+    "PearsonCorrCoef",
     "Perplexity",
     "Precision",
     "R2Score",
     "Recall",
+    "RecallAtK",
+    "RetrievalMAP",
+    "RootMeanSquaredError",
     "Scores",
+    "SpearmanCorrCoef",
+    "TopKAccuracy",
     "accuracy",
     "auroc",
     "average_precision",
@@ -83,13 +126,23 @@ __all__ = [
     "confusion_matrix",
     "dice_score",
     "f1_score",
+    "hit_rate",
     "log_loss",
     "matthews_corrcoef",
     "mean_absolute_error",
+    "mean_absolute_percentage_error",
     "mean_iou",
+    "mean_reciprocal_rank",
     "mean_squared_error",
+    "ndcg",
+    "pearson_corrcoef",
     "perplexity",
     "precision",
     "r2_score",
     "recall",
+    "recall_at_k",
+    "retrieval_map",
+    "root_mean_squared_error",
+    "spearman_corrcoef",
+    "top_k_accuracy",
 ]

@@ -86,3 +86,46 @@ class Accuracy(CountedMetric):
             return tuple(divide(right, judged, math.nan).tolist())
         num_right, num_samples = self._counted.right(sums)
         return float(num_right / self.require_samples(num_samples))
+
+
+@final
+class TopKAccuracy(CountedMetric):
+    """Share of samples whose target is among the k highest scores, in [0, 1].
+
+    Of equal scores the higher class counts first, as in scikit-learn's
+    `top_k_accuracy_score`.
+
+    Args:
+        k: How many classes are looked at.
+        num_classes: How many there are, where it is to be checked.
+        ignore_index: Rows with this target are dropped.
+        class_dim: Where the classes of scores lie, where shapes do not tell.
+
+    >>> import torch
+    >>> metric = TopKAccuracy(k=2)
+    >>> scores = torch.tensor([[0.1, 0.6, 0.3], [0.8, 0.2, 0.0]])
+    >>> metric.update(scores, torch.tensor([2, 2]))
+    >>> metric.compute()
+    0.5
+    """
+
+    key = "top_k_accuracy"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+
+    def __init__(
+        self,
+        *,
+        k: int = 5,
+        num_classes: int | None = None,
+        ignore_index: int | None = None,
+        class_dim: int | None = None,
+    ) -> None:
+        if k < 1:
+            raise ValueError(f"k is how many classes are looked at, from 1, got {k}")
+        super().__init__(TopKCounter(k, num_classes, ignore_index, class_dim))
+
+    @override
+    def formula(self, sums: np.ndarray) -> Value:
+        num_right, num_samples = sums
+        return float(num_right / self.require_samples(num_samples))

@@ -8,6 +8,7 @@ from typing import Any, Literal, final
 from torch import Tensor
 from typing_extensions import override
 
+from pretrain_eval._metrics.foreign import kept_state, load_kept_state
 from pretrain_eval._metrics.metric import Metric, Value
 from pretrain_eval._metrics.sync import num_processes
 from pretrain_eval._optional import needs
@@ -21,7 +22,8 @@ class MeanAveragePrecision(Metric):
 
     Outputs are one mapping an image, with `boxes` `(num_boxes, 4)`, `scores` and
     `labels` `(num_boxes,)`; targets are the same without scores. torchmetrics and
-    pycocotools compute it: `pip install "pretrain-eval[detection]"`.
+    pycocotools compute it: `pip install "pretrain-eval[detection]"`. A collection has
+    the values at .50 and .75 beside it, as `map_50` and `map_75`.
 
     Args:
         iou_threshold: One threshold, such as 0.5, instead of COCO's ten.
@@ -87,9 +89,26 @@ class MeanAveragePrecision(Metric):
         if not self._num_images:
             raise RuntimeError(f"{self.key} has seen no batch since its last reset")
         self._sync = sync
-        return float(self._judge.compute()["map"])
+        self._found = self._judge.compute()
+        return float(self._found["map"])
+
+    @override
+    def beside(self) -> Mapping[str, float]:
+        """At the thresholds .50 and .75 alone, where these are among those used."""
+        at = {name: float(self._found[f"map_{name}"]) for name in ("50", "75")}
+        # The judge says −1 of what it was not asked.
+        return {f"_{name}": value for name, value in at.items() if value >= 0}
 
     @override
     def reset(self) -> None:
         self._judge.reset()
         self._num_images = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All boxes that were counted; for `torch.save` and `load_state_dict`."""
+        return {"num_images": self._num_images, "boxes": kept_state(self._judge)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        load_kept_state(self._judge, state["boxes"], self.key)
+        self._num_images = state["num_images"]

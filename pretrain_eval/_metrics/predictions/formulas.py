@@ -150,17 +150,42 @@ def perplexity(total: float, count: float) -> float:
     return math.exp(mean) if mean < 700 else math.inf
 
 
-def r2(count: float, residual: float, total: float, squares: float) -> float:
-    """1 − Σr² / (Σt² − (Σt)²/n), NaN with a warning where targets are constant.
+def r2(residual: Column, spread: Column) -> Column:
+    """1 − Σr² / Σ(t − mean t)² of each output.
 
-    >>> r2(count=2.0, residual=1.0, total=4.0, squares=10.0)  # 1 − 1 / (10 − 8)
+    >>> r2(residual=np.array([1.0]), spread=np.array([2.0])).tolist()
+    [0.5]
+    """
+    ratios: np.ndarray = 1 - residual / spread
+    return ratios
+
+
+def spearman(outputs: Column, targets: Column) -> float:
+    """Pearson's correlation of mean ranks, NaN where one of both is constant.
+
+    >>> spearman(np.array([1, 2, 3]), np.array([1, 6, 2]))
     0.5
     """
-    spread = squares - total**2 / count
-    # Sums of squares round at about 1e-16 of their size an entry.
-    if spread <= 1e-12 * squares:
-        return undefined("r2", "the targets are constant")
-    return float(1 - residual / spread)
+    found, truth = (
+        mean_ranks(each) - (len(each) + 1) / 2 for each in (outputs, targets)
+    )
+    # Twice a rank is whole, so that these sums are exact for millions of samples.
+    spreads = float((found**2).sum()), float((truth**2).sum())
+    if not all(spreads):
+        return math.nan
+    both = float((found * truth).sum()) / math.sqrt(spreads[0] * spreads[1])
+    return min(1.0, max(-1.0, both))
+
+
+def mean_ranks(values: Column) -> Column:
+    """Ranks from 1, equal values sharing the mean of theirs.
+
+    >>> mean_ranks(np.array([0.5, 0.1, 0.5])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(count) - (count - 1) / 2)[place.reshape(-1)]
+    return ranks
 
 
 def divide(top: Column, bottom: Column, zero_division: float) -> Column:

@@ -19,15 +19,13 @@ from pretrain_eval._metrics.predictions.agreement import (
     MatthewsCorrCoef,
 )
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
-from pretrain_eval._metrics.predictions.classification import Accuracy
+from pretrain_eval._metrics.predictions.classification import (
+    Accuracy,
+    TopKAccuracy,
+)
 from pretrain_eval._metrics.predictions.loss import LogLoss, Perplexity
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import F1Score, Precision, Recall
-from pretrain_eval._metrics.predictions.regression import (
-    MeanAbsoluteError,
-    MeanSquaredError,
-    R2Score,
-)
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.sync import fetch
 
@@ -457,57 +455,6 @@ def average_precision(outputs: Tensor, targets: Tensor) -> Value:
     """
 
 
-@of_sums(MeanSquaredError)
-def mean_squared_error(outputs: Tensor, targets: Tensor) -> float:
-    """Mean over all entries of (output − target)².
-
-    In the unit of the targets, squared; at least 0, lower is better; always defined for
-    at least one entry.
-
-    Args:
-        outputs: Numbers of any shape.
-        targets: Numbers of the same shape.
-
-    >>> import torch
-    >>> mean_squared_error(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
-    2.0
-    """
-
-
-@of_sums(MeanAbsoluteError)
-def mean_absolute_error(outputs: Tensor, targets: Tensor) -> float:
-    """Mean over all entries of abs(output − target).
-
-    In the unit of the targets; at least 0, lower is better; always defined for at least
-    one entry.
-
-    Args:
-        outputs: Numbers of any shape.
-        targets: Numbers of the same shape.
-
-    >>> import torch
-    >>> mean_absolute_error(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
-    1.0
-    """
-
-
-@of_sums(R2Score)
-def r2_score(outputs: Tensor, targets: Tensor) -> float:
-    """Explained share, 1 − Σ(output − target)² / Σ(target − mean target)².
-
-    Over all entries, pooled. At most 1, higher is better, 0 is the mean. Where targets
-    are constant it is undefined: NaN, with a warning.
-
-    Args:
-        outputs: Numbers of any shape.
-        targets: Numbers of the same shape.
-
-    >>> import torch
-    >>> r2_score(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
-    0.5
-    """
-
-
 @of_sums(DiceScore)
 def dice_score(outputs: Tensor, targets: Tensor) -> Value:
     """Twice the intersection over both regions, 2 tp / (2 tp + fp + fn).
@@ -583,4 +530,26 @@ def mean_iou(outputs: Tensor, targets: Tensor) -> Value:
     ... )
     >>> mean_iou(predicted, targets, num_classes=2)
     0.583...
+    """
+
+
+@of_sums(TopKAccuracy)
+def top_k_accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Share of samples whose target is among the k highest scores, in [0, 1].
+
+    Of equal scores the higher class counts first, as in scikit-learn's
+    `top_k_accuracy_score`.
+
+    Args:
+        outputs: Scores `(num_samples, num_classes)`, further dimensions allowed.
+        targets: Classes `(num_samples,)`, with the outputs' further dimensions.
+        k: How many classes are looked at.
+        num_classes: How many there are, where it is to be checked.
+        ignore_index: Rows with this target are dropped.
+        class_dim: Where the classes of scores lie, where shapes do not tell.
+
+    >>> import torch
+    >>> scores = torch.tensor([[0.1, 0.6, 0.3], [0.8, 0.2, 0.0]])
+    >>> top_k_accuracy(scores, torch.tensor([2, 2]), k=2)
+    0.5
     """

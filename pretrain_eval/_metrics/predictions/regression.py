@@ -14,18 +14,26 @@ from typing_extensions import override
 from pretrain_eval._metrics.counter import FLAGS, Flags, SumCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions import formulas
+from pretrain_eval._metrics.predictions.moments import (
+    Moments,
+    OfMoments,
+    is_constant,
+)
 from pretrain_eval._metrics.predictions.shapes import require_one_shape, spread_weights
+
+# What a target of 0 counts as where it is divided by, as in scikit-learn.
+EPSILON = torch.finfo(torch.float64).eps
 
 
 @final
 @dataclass(frozen=True)
 class ResidualCounter(SumCounter):
-    """Entries, Σr², Σ|r|, Σt and Σt² with r = output − target, in float64."""
+    """Entries, Σr², Σ|r| with r = output − target, and Σ|r/t|, in float64."""
 
     @property
     @override
     def size(self) -> int:
-        return 5 + FLAGS
+        return 4 + FLAGS
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -41,18 +49,19 @@ class ResidualCounter(SumCounter):
             # What weighs nothing may be NaN: it is not counted.
             targets = targets.where(weights != 0, 0.0)
             residuals = residuals.where(weights != 0, 0.0)
+        bad_targets = ~targets.isfinite()
+        bad_outputs = ~residuals.isfinite() & ~bad_targets
+        # What is flagged adds nothing; a sum that overflows stays infinite.
+        residuals = residuals.where(residuals.isfinite(), 0.0)
         columns = (
             weights,
             residuals**2 * weights,
             residuals.abs() * weights,
-            targets * weights,
+            residuals.abs() / targets.abs().clamp_min(EPSILON) * weights,
         )
-        squares = (targets**2 * weights).sum()
-        sums = torch.cat((torch.stack(columns).sum(1), squares[None]))
-        bad_targets = ~targets.isfinite()
-        bad_outputs = ~residuals.isfinite() & ~bad_targets
+        sums = torch.stack(columns).sum(1)
         flags = Flags(targets=bad_targets, outputs=bad_outputs)
-        return flags.behind(sums.where(sums.isfinite(), 0.0), weights != 0)
+        return flags.behind(sums, weights != 0)
 
     @override
     def words(self, counts: np.ndarray) -> Words:
@@ -109,11 +118,63 @@ class MeanAbsoluteError(Residuals):
 
 
 @final
-class R2Score(Residuals):
+class MeanAbsolutePercentageError(Residuals):
+    """Mean of abs(output − target) / abs(target) over all entries; lower is better.
+
+    A share, not percent: 0.1 is an error of a tenth. At least 0; a target of 0 counts
+    as one of 2⁻⁵², as in scikit-learn, and makes the value enormous.
+
+    >>> import torch
+    >>> metric = MeanAbsolutePercentageError()
+    >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    >>> metric.compute()
+    0.25
+    """
+
+    key = "mape"
+    higher_is_better = False
+    bounds = (0.0, math.inf)
+
+    @override
+    def formula(self, sums: np.ndarray) -> Value:
+        count, _, _, relative = sums
+        return float(relative / self.require_samples(count))
+
+
+@final
+class RootMeanSquaredError(OfMoments):
+    """√(mean of (output − target)²), at least 0; lower is better.
+
+    Args:
+        average: Of several outputs: "uniform", the mean of their values; "pooled", the
+            value of all entries as one; "none", one value an output.
+
+    >>> import torch
+    >>> metric = RootMeanSquaredError()
+    >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    >>> metric.compute()
+    1.414...
+    """
+
+    key = "rmse"
+    higher_is_better = False
+    bounds = (0.0, math.inf)
+    reason = "every weight is 0"
+
+    @override
+    def of_outputs(self, moments: Moments) -> np.ndarray:
+        return (moments.residual / moments.weight).sqrt().numpy()
+
+
+@final
+class R2Score(OfMoments):
     """1 − Σ(output − target)² / Σ(target − mean target)²; 1 is perfect, 0 is the mean.
 
-    All entries are pooled. NaN, with a warning, where the targets are constant, or so
-    close to it (a spread of 1e-6 of their size) that float64 sums cannot tell.
+    NaN, with a warning, where the targets of an output are constant.
+
+    Args:
+        average: Of several outputs: "uniform", the mean of their values; "pooled", the
+            value of all entries as one; "none", one value an output.
 
     >>> import torch
     >>> metric = R2Score()
@@ -125,9 +186,11 @@ class R2Score(Residuals):
     key = "r2"
     higher_is_better = True
     bounds = (-math.inf, 1.0)
+    reason = "the targets are constant"
 
     @override
-    def formula(self, sums: np.ndarray) -> Value:
-        count, squared, _, total, squares = sums
-        self.require_samples(count)
-        return formulas.r2(count, squared, total, squares)
+    def of_outputs(self, moments: Moments) -> np.ndarray:
+        spread = moments.of_targets
+        constant = is_constant(spread, moments.weight, moments.targets)
+        spread = spread.where(~constant, torch.nan)
+        return formulas.r2(moments.residual.numpy(), spread.numpy())
