@@ -29,7 +29,15 @@ BELOW = {
     "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics"},
     "typing": {"_steps", "_metrics", "_tasks", "zoo", "_training", "_runs", "_scoring"},
-    "integrations": {"_steps", "_metrics", "_training", "_sweep", "_optional"},
+    "integrations": {
+        "_steps",
+        "_metrics",
+        "_runs",
+        "_tasks",
+        "_training",
+        "_sweep",
+        "_optional",
+    },
 }
 SCORING = ("_runs", "_scoring", "plot")
 

@@ -40,8 +40,9 @@ def hand_over(cell: Cell, surroundings: Surroundings) -> Run:
             model.to(device)
         result = train(model, cell.task, cell.dataset, cell.seed, trial)
     run = _completed(_as_run(result, cell), cell, model, time.monotonic() - start)
-    if surroundings.on_end is not None and isinstance(model, nn.Module):
-        surroundings.on_end(model, run)
+    trained = vars(trial).get("network", model)  # the one that it has asked for
+    if surroundings.on_end is not None and isinstance(trained, nn.Module):
+        surroundings.on_end(trained, run)
     return run
 
 

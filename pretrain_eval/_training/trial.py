@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from pretrain_eval._runs import Cost, Run
-from pretrain_eval._tasks import Splits
+from pretrain_eval._tasks import Split, Splits, as_loader
 from pretrain_eval._training.cell import Cell, Surroundings
-from pretrain_eval._training.course import Course
+from pretrain_eval._training.course import Course, as_number
+from pretrain_eval._training.measure import measure
 from pretrain_eval._training.prepare import built
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
@@ -62,10 +63,28 @@ class Trial:
         Returns:
             `(num_samples, ...)` each, on the device.
         """
-        if part not in self.splits.parts:
-            raise ValueError(f"features are of {list(self.splits.parts)}, got {part!r}")
+        self._part(part)
         found = self._prepared.features(part)
         return found.inputs, found.targets
+
+    def loader(self, part: str, batch_size: int, *, shuffle: bool = False) -> Any:
+        """Batches of a split, as the model reads them.
+
+        Args:
+            part: "train", "valid" or "test".
+            batch_size: Samples a batch; a split given as a DataLoader keeps its own.
+            shuffle: In an order that torch's global generator draws.
+        """
+        return as_loader(self._part(part), batch_size, shuffle=shuffle)
+
+    def validate(self, model: Callable[..., Any]) -> dict[str, float]:
+        """The scores on the validation split, for a curve; leaves no trace.
+
+        Args:
+            model: A network that reads the samples.
+        """
+        values = measure(_module(model), self.splits.valid, self.cell)
+        return {key: as_number(value) for key, value in values.items()}
 
     def check_time(self) -> None:
         """Raise TimeoutError where it is too late, for a sweep with a timeout."""
@@ -79,8 +98,7 @@ class Trial:
             model: A network that reads the samples, such as `network` when it is
                 trained; it is measured in eval mode.
         """
-        module = model if isinstance(model, nn.Module) else _Called(model)
-        return self._record(module, self.splits)
+        return self._record(_module(model), self.splits)
 
     def report_on_features(self, predictor: Callable[[Tensor], Tensor]) -> Run:
         """The record of a predictor from frozen features.
@@ -95,6 +113,11 @@ class Trial:
         settings = {**run.settings, "trainable": "head"}
         return dataclasses.replace(run, settings=settings)
 
+    def _part(self, part: str) -> Split:
+        if part not in self.splits.parts:
+            raise ValueError(f"the splits are {list(self.splits.parts)}, got {part!r}")
+        return self.splits.parts[part]
+
     @cached_property
     def _prepared(self) -> Prepared:
         return Prepared(built(self.cell, self.device), self.cell, self.surroundings)
@@ -106,6 +129,10 @@ class Trial:
         num_parameters = sum(p.numel() for p in parameters)
         cost = Cost(num_parameters=num_parameters, macs=self._prepared.macs())
         return record(self._prepared, course, cost)
+
+
+def _module(model: Callable[..., Any]) -> nn.Module:
+    return model if isinstance(model, nn.Module) else _Called(model)
 
 
 class _Called(nn.Module):

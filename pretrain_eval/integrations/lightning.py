@@ -1,4 +1,4 @@
-"""Step metrics in the Trainer of Lightning."""
+"""Step metrics in the Trainer of Lightning, and that Trainer as a strategy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from lightning.pytorch import Callback, Trainer
 from typing_extensions import override
 
 from pretrain_eval._metrics import MetricCollection
+from pretrain_eval.integrations.by_lightning import lightning
+
+__all__ = ["StepMetricsCallback", "lightning"]
 
 
 @final

@@ -1,4 +1,4 @@
-"""Step metrics in the Trainer of transformers."""
+"""Step metrics in the Trainer of transformers, and that Trainer as a strategy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from transformers import TrainerCallback, TrainerState
 from typing_extensions import override
 
 from pretrain_eval._metrics import MetricCollection
+from pretrain_eval.integrations.by_transformers import trainer
+
+__all__ = ["StepMetricsCallback", "trainer"]
 
 
 @final
