@@ -83,6 +83,7 @@ from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._tasks import (
     Classification,
+    Detection,
     MultiLabel,
     Regression,
     Segmentation,
@@ -121,6 +122,7 @@ __all__ = [
     "Comparison",
     "ConfusionMatrix",
     "Cost",
+    "Detection",
     "DiceScore",
     "Difference",
     "EntityF1",

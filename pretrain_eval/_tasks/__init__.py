@@ -6,6 +6,7 @@ Users call `Task`, `Splits` and the kinds. A training asks a `TaskKind`; it read
 
 from pretrain_eval._tasks.checks import check_count, check_name
 from pretrain_eval._tasks.classification import Classification
+from pretrain_eval._tasks.detection import Detection
 from pretrain_eval._tasks.kind import Metrics, Place, TaskKind
 from pretrain_eval._tasks.multilabel import MultiLabel
 from pretrain_eval._tasks.reading import called, cut, parted
@@ -19,6 +20,7 @@ from pretrain_eval._tasks.views import View
 
 __all__ = [
     "Classification",
+    "Detection",
     "Metrics",
     "MultiLabel",
     "Place",
