@@ -14,6 +14,7 @@ from pretrain_eval._metrics.predictions import (
     Boxes,
     Empty,
     Kind,
+    Moments,
     Outputs,
     Scores,
 )
@@ -38,8 +39,8 @@ from pretrain_eval._steps import (
     Statistic,
     Step,
 )
-from pretrain_eval._tasks import Split
-from pretrain_eval._training import Trainable
+from pretrain_eval._tasks import Before, Network, Place, Read, Split, Target
+from pretrain_eval._training import Call, Choice, Trainable
 from pretrain_eval.zoo import Model
 
 __all__ = [
@@ -48,11 +49,14 @@ __all__ = [
     "Array",
     "Attachment",
     "Average",
+    "Before",
     "Better",
     "Boxes",
+    "Call",
     "Ceiling",
     "Cells",
     "Chance",
+    "Choice",
     "CountedMetric",
     "Counter",
     "Direction",
@@ -62,11 +66,15 @@ __all__ = [
     "Kind",
     "Metrics",
     "Model",
+    "Moments",
+    "Network",
     "Outputs",
     "Partition",
     "Per",
+    "Place",
     "Plain",
     "Quantity",
+    "Read",
     "Row",
     "Runs",
     "Scored",
@@ -78,6 +86,7 @@ __all__ = [
     "Step",
     "SupportsUpdate",
     "Table",
+    "Target",
     "Trainable",
     "Value",
 ]

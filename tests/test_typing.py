@@ -21,8 +21,8 @@ def functions():
             if not inspect.isclass(value):
                 yield from [value] if callable(value) else []
                 continue
-            # Nobody makes a step or an attachment but `attach`.
-            if value not in (pe.Step, pe.Attachment):
+            # Nobody makes a step or an attachment but `attach`, a trial but a sweep.
+            if value not in (pe.Step, pe.Attachment, pe.Trial):
                 yield from filter(inspect.isfunction, [value.__init__])
             for key in dir(value):
                 member = inspect.getattr_static(value, key)

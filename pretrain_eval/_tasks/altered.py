@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, final
 
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics import Metric, SupportsUpdate
-from pretrain_eval._tasks.kind import Before, Metrics, Network, Place, TaskKind
+from pretrain_eval._metrics import Metrics
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.splits import Splits
 
 Read = Callable[[Any, Any], tuple[Any, Any]]
@@ -129,17 +129,3 @@ class Altered(TaskKind):
         if self.kind is None or self.forward_with is not None:
             return None
         return self.kind.classes(outputs, targets)
-
-
-def as_metrics(metrics: Any) -> Metrics | None:
-    """What a user may give as metrics: one, several, or some by name."""
-    if metrics is None or isinstance(metrics, Mapping):
-        return metrics
-    if isinstance(metrics, Metric | SupportsUpdate):
-        return [metrics]  # type: ignore[list-item] # foreign ones are named later
-    if isinstance(metrics, Sequence) and not isinstance(metrics, str) and metrics:
-        return list(metrics)
-    raise TypeError(
-        "Task expects metrics as a metric, several, or a mapping by name, got"
-        f" {metrics!r}"
-    )

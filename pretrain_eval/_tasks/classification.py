@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import Accuracy, F1Score, Precision, Recall
 from pretrain_eval._runs import majority_levels
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.frozen import nearest_class_mean
-from pretrain_eval._tasks.kind import Metrics, Network, TaskKind
+from pretrain_eval._tasks.kind import Network, TaskKind
 from pretrain_eval._tasks.samples import read_targets
 from pretrain_eval._tasks.splits import Split, Splits
 

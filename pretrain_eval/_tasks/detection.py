@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import MeanAveragePrecision
 from pretrain_eval._tasks.checks import check_count
-from pretrain_eval._tasks.kind import Metrics, Network, TaskKind
+from pretrain_eval._tasks.kind import Network, TaskKind
 from pretrain_eval._tasks.samples import each_target
 from pretrain_eval._tasks.splits import Splits
 

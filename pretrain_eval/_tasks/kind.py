@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
 
-from pretrain_eval._metrics import Metric, SupportsUpdate, logits
+from pretrain_eval._metrics import Metrics, logits
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.splits import Splits
 
@@ -16,7 +16,6 @@ Before = Literal["frozen", "untrained"]
 Place = Literal["sample", "token", "pixel"]
 # A network, or what stands in its place: a head alone, a frozen predictor.
 Network = Callable[..., Any]
-Metrics = Sequence[Metric] | Mapping[str, Metric | SupportsUpdate]
 
 
 class TaskKind(ABC):
@@ -44,7 +43,7 @@ class TaskKind(ABC):
 
     @abstractmethod
     def metrics(self) -> Metrics:
-        """New metrics, the first of which is reported first; foreign ones by name."""
+        """New metrics, as `MetricCollection` takes them; the first is reported first."""
 
     @abstractmethod
     def loss(self, outputs: Any, targets: Any) -> Tensor:

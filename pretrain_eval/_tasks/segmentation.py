@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
-from pretrain_eval._metrics import logits
+from pretrain_eval._metrics import Metrics, logits
 from pretrain_eval._metrics.predictions import Accuracy, DiceScore, MeanIoU
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.frozen import class_means, nearest
-from pretrain_eval._tasks.kind import Metrics, Network, TaskKind
+from pretrain_eval._tasks.kind import Network, TaskKind
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.samples import each_target
 from pretrain_eval._tasks.splits import Split, Splits

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from pretrain_eval._metrics import Metric
+from pretrain_eval._metrics import MetricCollection, Metrics
 from pretrain_eval._runs import FrozenDict
-from pretrain_eval._tasks.altered import Altered, Read, as_metrics
+from pretrain_eval._tasks.altered import Altered, Read
 from pretrain_eval._tasks.checks import check_name
 from pretrain_eval._tasks.classification import Classification
 from pretrain_eval._tasks.kind import TaskKind
@@ -66,7 +67,7 @@ class Task:
     kind: TaskKind = None  # type: ignore[assignment] # made of the rest where not given
     forward: Read | None = None
     loss: Callable[[Any, Any], Tensor] | None = None
-    metrics: Metric | Sequence[Metric] | Mapping[str, Any] | None = None
+    metrics: Metrics | None = None
     chance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,9 +114,9 @@ class Task:
                     f" {getattr(self, name)!r}"
                 )
         if self._is_bare and self.kind is None:
-            return Altered(None, metrics_with=as_metrics(self.metrics) or [])
+            return Altered(None, metrics_with=self._own_metrics() or [])
         kind = self._named_kind()
-        metrics = as_metrics(self.metrics)
+        metrics = self._own_metrics()
         if self.forward is None and self.loss is None and metrics is None:
             assert kind is not None  # or _named_kind had raised
             return kind
@@ -125,6 +126,15 @@ class Task:
             loss_with=self.loss,
             metrics_with=metrics,
         )
+
+    def _own_metrics(self) -> Metrics | None:
+        if self.metrics is None:
+            return None
+        try:
+            MetricCollection(copy.deepcopy(self.metrics))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"task {self.name!r}: metrics: {error}") from error
+        return self.metrics
 
     def _named_kind(self) -> TaskKind | None:
         given = {

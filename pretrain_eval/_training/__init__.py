@@ -8,7 +8,7 @@ Users call `finetune`, `Strategy`, `probe` and the like, and `count_macs`. A gri
 """
 
 from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
-from pretrain_eval._training.cost import count_macs
+from pretrain_eval._training.cost import Call, count_macs
 from pretrain_eval._training.describe import describe
 from pretrain_eval._training.feature_files import FeatureFiles
 from pretrain_eval._training.features import Shared
@@ -26,14 +26,16 @@ from pretrain_eval._training.side_by_side import (
     finetune_side_by_side,
     stackable,
 )
-from pretrain_eval._training.strategy import Strategy, Trainable
+from pretrain_eval._training.strategy import Choice, Strategy, Trainable
 from pretrain_eval._training.trial import Trial
 from pretrain_eval._training.weights import load
 
 __all__ = [
     "TRAINING_SEMANTICS",
     "ApartError",
+    "Call",
     "Cell",
+    "Choice",
     "FeatureFiles",
     "OnEpoch",
     "Shared",

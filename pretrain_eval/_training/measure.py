@@ -17,6 +17,7 @@ from pretrain_eval._metrics import (
     MetricCollection,
     SupportsUpdate,
     Value,
+    declared,
     device_of,
     moved,
     validate,
@@ -50,18 +51,14 @@ def learn_for(cell: Cell) -> Forward:
 
 def metrics_of(kind: TaskKind, *others: Metric) -> MetricCollection:
     """New metrics of a kind and others, as one."""
-    metrics = kind.metrics()
-    if isinstance(metrics, Mapping):
-        return MetricCollection(*others, **metrics)
-    return MetricCollection(*metrics, *others)
+    return MetricCollection(kind.metrics(), *others)
 
 
 def scale_of(metric: Metric | SupportsUpdate) -> Scale | None:
     """The direction and range that a metric declares, in plain values."""
-    higher = getattr(metric, "higher_is_better", None)
+    higher, bounds = declared(metric)
     if higher is None:
         return None
-    bounds = getattr(metric, "bounds", (-math.inf, math.inf))
     low, high = (end if math.isfinite(end) else None for end in bounds)
     better: Better = "higher" if higher else "lower"
     return Scale(better=better, low=low, high=high)

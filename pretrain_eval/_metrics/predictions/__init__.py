@@ -50,7 +50,7 @@ from pretrain_eval._metrics.predictions.functional_queries import (
     retrieval_map,
 )
 from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
-from pretrain_eval._metrics.predictions.moments import Outputs
+from pretrain_eval._metrics.predictions.moments import Moments, Outputs
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
     Absent,
@@ -105,6 +105,7 @@ __all__ = [
     "MeanIoU",
     "MeanReciprocalRank",
     "MeanSquaredError",
+    "Moments",
     "Outputs",
     "PearsonCorrCoef",
     "Perplexity",

@@ -210,7 +210,7 @@ class OfMoments(CountedMetric):
     @override
     def formula(self, sums: np.ndarray) -> Value:
         moments = moments_of(sums)
-        self.require_samples(float(moments.weight.sum()))
+        self.require_samples(float(moments.weight.numpy().sum()))
         if self._average == "pooled":
             moments = moments.pooled()
         values = self.of_outputs(moments)
