@@ -88,7 +88,7 @@ def oracle(outputs, targets):
     accuracy = judge.accuracy(
         outputs, targets, task="multiclass", average="micro", **over
     )
-    values = {"miou": iou, "dice": f1, "accuracy": accuracy}
+    values = {"miou": iou, "dice": f1, "pixel_accuracy": accuracy}
     return {key: float(value) for key, value in values.items()}
 
 
@@ -101,10 +101,10 @@ def test_scores_are_those_of_torchmetrics(seed, classes):
     outputs[:, classes:] = -10
     targets = torch.randint(0, classes, (6, 5, 7), generator=generator)
     targets[torch.rand(6, 5, 7, generator=generator) < 0.2] = 255
-    metrics = pe.MetricCollection(*pe.Segmentation(3).metrics())
+    metrics = pe.MetricCollection(**pe.Segmentation(3).metrics())
     metrics.update(outputs[:4], targets[:4])
     metrics.update(outputs[4:], targets[4:])
-    assert list(metrics.compute()) == ["miou", "dice", "accuracy"]
+    assert list(metrics.compute()) == ["miou", "dice", "pixel_accuracy"]
     assert metrics.compute() == pytest.approx(oracle(outputs, targets), abs=1e-6)
 
 
@@ -232,6 +232,7 @@ def test_it_is_swept_stored_resumed_and_scored(tmp_path):
     assert {run.status for run in runs} == {"completed"}
     assert grid() == runs
     assert scored(runs) == [protocol.protocol for protocol in PROTOCOLS]
+    assert "miou" in str(pe.VariabilityEvaluator().compare(runs).reports[0])
 
 
 WRONG = [

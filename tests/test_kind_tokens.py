@@ -97,7 +97,7 @@ def oracle(outputs, targets):
     kept = targets != -100
     found, wanted = outputs.argmax(-1)[kept], targets[kept]
     scores = {
-        "accuracy": sk.accuracy_score(wanted, found),
+        "token_accuracy": sk.accuracy_score(wanted, found),
         "f1": sk.f1_score(wanted, found, average="macro", labels=range(3)),
     }
     try:
@@ -123,10 +123,10 @@ def test_scores_are_those_of_scikit_learn_and_seqeval(seed):
     outputs = torch.randn(20, 6, 3, generator=generator)
     targets = torch.randint(0, 3, (20, 6), generator=generator)
     targets[torch.rand(20, 6, generator=generator) < 0.3] = -100
-    metrics = pe.MetricCollection(*pe.TokenClassification(3, labels=LABELS).metrics())
+    metrics = pe.MetricCollection(**pe.TokenClassification(3, labels=LABELS).metrics())
     metrics.update(outputs[:12], targets[:12])
     metrics.update(outputs[12:], targets[12:])
-    assert list(metrics.compute()) == ["entity_f1", "accuracy", "f1"]
+    assert list(metrics.compute()) == ["entity_f1", "token_accuracy", "f1"]
     assert agrees(metrics.compute(), oracle(outputs, targets))
 
 
@@ -140,7 +140,7 @@ def test_a_run_has_scores_chance_and_scales():
     with torch.no_grad():
         outputs = kept[0].eval()(tokens)
     assert agrees(run.scores, oracle(outputs, targets))
-    assert list(run.scores) == ["entity_f1", "accuracy", "f1"] == list(run.scales)
+    assert list(run.scores) == ["entity_f1", "token_accuracy", "f1"] == list(run.scales)
     constant = torch.zeros_like(outputs)
     constant[..., targets[targets != -100].bincount().argmax()] = 1
     assert agrees(run.chance, {**oracle(constant, targets), "entity_f1": 0.0})
@@ -217,12 +217,26 @@ def test_it_is_swept_stored_resumed_and_scored(tmp_path):
     assert grid() == runs
     assert all(run.cost.macs and run.cost.peak_memory for run in runs)
     assert scored(runs) == [protocol.protocol for protocol in PROTOCOLS]
+    assert "entity_f1" in str(pe.VariabilityEvaluator().compare(runs).reports[0])
+
+
+def test_one_encoder_gets_the_head_of_each_task():
+    """Of samples in one, of tokens in another, in one sweep."""
+    inputs = [d.tensors[0] for d in (tagged(40, 1), tagged(30, 2))]
+    parity = pe.Splits(*(TensorDataset(x, x[:, 0] % 2) for x in inputs))
+    runs = pe.sweep(
+        {"encoder": pe.Pretrained(Encoder, head="new")},
+        [pe.Task("parity", datasets={"d": parity}, num_classes=2), task()],
+        [PROBE],
+        progress=False,
+    )
+    assert [run.cost.num_trainable_parameters for run in runs] == [14, 21]
 
 
 def test_without_labels_accuracy_is_first():
     """Entities need their names; tokens do not."""
     run = pe.finetune(Tagger, task(labels=None), FULL)
-    assert list(run.scores) == ["accuracy", "f1"]
+    assert list(run.scores) == ["token_accuracy", "f1"]
 
 
 WRONG = [

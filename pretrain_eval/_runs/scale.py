@@ -98,6 +98,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "ndcg": SHARE,
         "pearson": _AGREEMENT,
         "perplexity": Scale(better="lower", low=1.0),
+        "pixel_accuracy": SHARE,
         "precision": SHARE,
         "r2": Scale(better="higher", high=1.0),
         "recall": SHARE,
@@ -105,6 +106,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "retrieval_map": SHARE,
         "rmse": _ERROR,
         "spearman": _AGREEMENT,
+        "token_accuracy": SHARE,
         "top_k_accuracy": SHARE,
     }
 )

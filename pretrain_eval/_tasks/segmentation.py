@@ -75,17 +75,18 @@ class Segmentation(TaskKind):
     @override
     def metrics(self) -> Metrics:
         num_classes, ignored = self.num_classes, self.ignore_index
-        regions = [
-            metric(
+        regions = {
+            metric.key: metric(
                 num_classes=num_classes,
                 ignore_index=ignored,
                 class_dim=1,
                 absent="drop",
             )
             for metric in (MeanIoU, DiceScore)
-        ]
+        }
         pixels = Accuracy(num_classes=num_classes, ignore_index=ignored, class_dim=1)
-        return [*regions, pixels]
+        # Of its own name: what is called accuracy is what evaluators read unasked.
+        return {**regions, "pixel_accuracy": pixels}
 
     @override
     def tensor(self, outputs: Any) -> Tensor:
@@ -131,14 +132,14 @@ class Segmentation(TaskKind):
     def chance(self, splits: Splits) -> Mapping[str, float]:
         """The majority class of the reported split, of share π of its pixels.
 
-        Accuracy π, mean IoU π/C and Dice 2π/(1+π)/C, of the C classes that occur.
+        Pixel accuracy π, mean IoU π/C and Dice 2π/(1+π)/C, of the C classes that occur.
         """
         counts = self._counts("reported", splits.reported)
         share, occurring = float(counts.max() / counts.sum()), int((counts > 0).sum())
         return {
             "miou": share / occurring,
             "dice": 2 * share / (1 + share) / occurring,
-            "accuracy": share,
+            "pixel_accuracy": share,
         }
 
     @override

@@ -40,8 +40,8 @@ class TokenClassification(TaskKind):
         labels: What each class is called: "O", or "B-", "I-", "E-" or "S-" and a type.
 
     >>> kind = TokenClassification(3, labels=["O", "B-PER", "I-PER"])
-    >>> [metric.key for metric in kind.metrics()]
-    ['entity_f1', 'accuracy', 'f1']
+    >>> list(kind.metrics())
+    ['entity_f1', 'token_accuracy', 'f1']
     """
 
     num_classes: int
@@ -68,11 +68,17 @@ class TokenClassification(TaskKind):
 
     @override
     def metrics(self) -> Metrics:
-        tokens = [
-            metric(num_classes=self.num_classes, ignore_index=IGNORED, class_dim=-1)
-            for metric in (Accuracy, F1Score)
-        ]
-        return tokens if self.labels is None else [EntityF1(self.labels), *tokens]
+        num_classes = self.num_classes
+        # Of its own name: what is called accuracy is what evaluators read unasked.
+        tokens = {
+            "token_accuracy": Accuracy(
+                num_classes=num_classes, ignore_index=IGNORED, class_dim=-1
+            ),
+            "f1": F1Score(num_classes=num_classes, ignore_index=IGNORED, class_dim=-1),
+        }
+        if self.labels is None:
+            return tokens
+        return {"entity_f1": EntityF1(self.labels), **tokens}
 
     @override
     def learn(self, model: Network, batch: Any) -> tuple[Tensor, Tensor]:
@@ -106,12 +112,12 @@ class TokenClassification(TaskKind):
     def chance(self, splits: Splits) -> Mapping[str, float]:
         """The majority class of the reported split, of share π of its tokens.
 
-        Accuracy π, macro F1 2π/(1+π)/C, entity F1 0, that of no entity.
+        Token accuracy π, macro F1 2π/(1+π)/C, entity F1 0, that of no entity.
         """
         counts = self._counts("reported", splits.reported)
         share = float(counts.max() / counts.sum())
         levels = {
-            "accuracy": share,
+            "token_accuracy": share,
             "f1": 2 * share / (1 + share) / self.num_classes,
         }
         return levels if self.labels is None else {"entity_f1": 0.0, **levels}
