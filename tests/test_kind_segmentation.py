@@ -191,6 +191,48 @@ def test_the_loop_does_what_a_hand_written_one_does():
     assert equal_weights(kept[0], twin)
 
 
+def two_rates(named_parameters):
+    """As torchvision's script has it: the auxiliary head learns ten times as fast."""
+    named = list(named_parameters)
+    aux = [p for name, p in named if name.startswith("aux_classifier")]
+    rest = [p for name, p in named if not name.startswith("aux_classifier")]
+    groups = [{"params": rest}, {"params": aux, "lr": 0.1}]
+    return torch.optim.SGD(groups, lr=0.01, momentum=0.9, weight_decay=1e-4)
+
+
+def test_torchvisions_script_ends_at_equal_weights():
+    """Two rates, a polynomial schedule by steps and half the auxiliary loss."""
+    polynomial = partial(torch.optim.lr_scheduler.PolynomialLR, power=0.9)
+    script = pe.Strategy(
+        "script", optimizer=two_rates, schedule=polynomial, epochs=2, batch_size=8
+    )
+    start, kept = fcn(), []
+    halved = task(aux_weight=0.5)
+    pe.finetune(start, halved, script, on_end=lambda model, _: kept.append(model))
+    twin = copy.deepcopy(start)
+    seed_all(0)
+    twin.classifier[4] = nn.Conv2d(2, 3, 1)
+    twin.aux_classifier[4] = nn.Conv2d(2, 3, 1)
+    loader = DataLoader(shapes(24, 1), 8, shuffle=True)
+    optimizer = two_rates(twin.named_parameters())
+    schedule = polynomial(optimizer, 2 * len(loader))
+    for epoch in (1, 2):
+        seed_all(0, epoch)
+        twin.train()
+        for images, targets in loader:
+            outputs = twin(images)
+            losses = {
+                name: F.cross_entropy(scores, targets, ignore_index=255)
+                for name, scores in outputs.items()
+            }
+            loss = losses["out"] + 0.5 * losses["aux"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    assert equal_weights(kept[0], twin)
+
+
 @pytest.mark.parametrize(
     ("head", "message"),
     [
