@@ -79,6 +79,7 @@ from pretrain_eval._scoring.reports import (
     Scorecard,
     Sheet,
 )
+from pretrain_eval._selection import Choice, Round, choose, replay
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._tasks import (
@@ -116,6 +117,7 @@ __all__ = [
     "Budget",
     "CalibrationError",
     "Change",
+    "Choice",
     "Classification",
     "Clipped",
     "CohenKappa",
@@ -163,6 +165,7 @@ __all__ = [
     "RetrievalMAP",
     "ReusabilityEvaluator",
     "RootMeanSquaredError",
+    "Round",
     "Run",
     "RunStore",
     "Scale",
@@ -192,6 +195,7 @@ __all__ = [
     "as_torchmetrics",
     "bootstrap_interval",
     "chance_levels",
+    "choose",
     "count_macs",
     "finetune",
     "functional",
@@ -204,6 +208,7 @@ __all__ = [
     "plot",
     "probability_of_improvement",
     "probe",
+    "replay",
     "scorecard",
     "sweep",
     "validate",

@@ -14,7 +14,7 @@ from pretrain_eval._runs.outcomes import Outcomes
 from pretrain_eval._runs.record import FrozenDict, Record
 from pretrain_eval._runs.scale import Scale
 
-Status = Literal["completed", "diverged", "error", "oom", "timeout"]
+Status = Literal["completed", "diverged", "error", "oom", "timeout", "pruned"]
 Plain = str | int | float | bool | None
 
 
@@ -85,7 +85,8 @@ class Run(Record):
         strategy: Name of the way to fine-tune.
         seed: The seed of the run, at least 0.
         status: "completed"; "diverged" where the loss became NaN or infinite;
-            "error", "oom" or "timeout" where the run did not finish.
+            "error", "oom" or "timeout" where the run did not finish; "pruned" where a
+            race did not let it.
         message: What went wrong, for people; empty where nothing did.
         scores: Measured after fine-tuning, on the reported split, by metric key.
             Finite numbers; a score that is undefined is left out.

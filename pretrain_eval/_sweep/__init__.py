@@ -1,10 +1,23 @@
 """The grid of runs: what is still to do, where it happens, in which order."""
 
+from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.jobs import Job, Part
-from pretrain_eval._sweep.sweep import sweep
+from pretrain_eval._sweep.keeper import Keeper
+from pretrain_eval._sweep.keys import Keys
+from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._sweep.resources import Resources
+from pretrain_eval._sweep.sweep import Stage, opened, sweep, swept
 
 __all__ = [
     "Job",
+    "Keeper",
+    "Keys",
     "Part",
+    "Progress",
+    "Resources",
+    "Stage",
+    "grid_cells",
+    "opened",
     "sweep",
+    "swept",
 ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, final
 
 from typing_extensions import override
@@ -34,8 +33,8 @@ log = logging.getLogger("pretrain_eval")
 # Where the features of a cell may be kept, if anywhere; called with the seed that draws
 # its weights, if one does.
 FilesOf = Callable[[Cell, str], FeatureFiles | None]
-# Where the trained weights of a cell are kept, if anywhere.
-WeightsOf = Callable[[Cell], Path | None]
+# What the surroundings of one cell have of their own: its files, how far it goes.
+OwnOf = Callable[[Cell], Mapping[str, Any]]
 
 
 class Place(ABC):
@@ -61,7 +60,7 @@ def opened_place(
     resources: Resources,
     cells: Sequence[Cell],
     files: FilesOf,
-    weights: WeightsOf,
+    own: OwnOf,
     progress: Progress,
 ) -> Iterator[Place]:
     """Where the runs of the cells are to happen.
@@ -72,13 +71,13 @@ def opened_place(
     timeout, window = resources.timeout, resources.num_processes
     surroundings = Surroundings(device=resources.only_device, timeout=timeout)
     if resources.executor is not None:
-        yield Elsewhere(resources.executor, None, surroundings, cells, files, weights)
+        yield Elsewhere(resources.executor, None, surroundings, cells, files, own)
     elif not window:
-        yield Here(surroundings, files, weights, progress)
+        yield Here(surroundings, files, own, progress)
     else:
         pool = WorkerPool(window, devices=resources.devices, timeout=timeout)
         try:
-            yield Elsewhere(pool, window, surroundings, cells, files, weights)
+            yield Elsewhere(pool, window, surroundings, cells, files, own)
         finally:
             # What is still under way when the sweep is left is of no use to anybody.
             pool.shutdown(cancel_futures=True)
@@ -91,7 +90,7 @@ class Here(Place):
     Args:
         surroundings: Of every run.
         files: Where features may lie.
-        weights: Where trained weights are kept.
+        own: What each cell has of its own; such cells run one by one.
         progress: Stands above the bar of each run.
     """
 
@@ -101,11 +100,11 @@ class Here(Place):
         self,
         surroundings: Surroundings,
         files: FilesOf,
-        weights: WeightsOf,
+        own: OwnOf,
         progress: Progress,
     ) -> None:
         self._surroundings, self._files = surroundings, files
-        self._weights = weights
+        self._own = own
         self._progress, self._draws = progress, Draws()
 
     @override
@@ -115,7 +114,7 @@ class Here(Place):
         # Only alone can one run be too late, and the others not.
         if kind is None or self._surroundings.timeout is not None:
             return None
-        if self._weights(cell) is not None:
+        if self._own(cell):
             return None
         return self._origin(cell), kind
 
@@ -146,7 +145,7 @@ class Here(Place):
             self._surroundings,
             origin=self._origin(cell),
             files=self._files(cell, self._draws.seed_of(cell)),
-            weights=self._weights(cell),
+            **self._own(cell),
             on_epoch=on_epoch,
         )
         if len(cells) > 1:
@@ -168,7 +167,7 @@ class Elsewhere(Place):
         surroundings: Of every run.
         cells: All that will be started; what cannot be sent raises ValueError.
         files: Where features may lie.
-        weights: Where trained weights are kept.
+        own: What each cell has of its own; such cells run one by one.
     """
 
     def __init__(
@@ -178,11 +177,11 @@ class Elsewhere(Place):
         surroundings: Surroundings,
         cells: Sequence[Cell],
         files: FilesOf,
-        weights: WeightsOf,
+        own: OwnOf,
     ) -> None:
         self.window, self._executor = window, executor
         self._surroundings, self._files = surroundings, files
-        self._weights = weights
+        self._own = own
         self._parts: dict[tuple[str, str], Part] = {}
         self._draws = Draws()
         for cell in cells:
@@ -208,7 +207,7 @@ class Elsewhere(Place):
         origin = "\n".join([*digests, cell.dataset, cell.head or "", drawn])
         files = self._files(cell, drawn)
         surroundings = replace(
-            self._surroundings, origin=origin, files=files, weights=self._weights(cell)
+            self._surroundings, origin=origin, files=files, **self._own(cell)
         )
         return Job(parts=parts, fields=fields, surroundings=surroundings)
 

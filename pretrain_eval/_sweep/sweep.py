@@ -6,11 +6,12 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -19,7 +20,7 @@ from pretrain_eval._runs import Run, RunStore, Status, check_room
 from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keeper import Keeper, Memory
 from pretrain_eval._sweep.keys import Keys
-from pretrain_eval._sweep.places import FilesOf, WeightsOf, opened_place
+from pretrain_eval._sweep.places import FilesOf, opened_place
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.resources import Resources
 from pretrain_eval._sweep.schedule import Pending, complete, holding
@@ -32,6 +33,31 @@ from pretrain_eval._training import (
     fingerprint,
 )
 from pretrain_eval.zoo import Model
+
+# Where the trained weights of a cell are kept, if anywhere.
+WeightsOf = Callable[[Cell], Path | None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far runs go that are continued from their checkpoints.
+
+    Attributes:
+        folder: Of the checkpoints, in files that are named by the runs' keys.
+        short: The share of its epochs after which a run is left; None: all.
+    """
+
+    folder: Path
+    short: float | None
+
+    def own(self, cell: Cell, key: str) -> dict[str, Any]:
+        """What the surroundings of a cell have of their own."""
+        epochs = cell.strategy.epochs
+        if epochs is None:
+            return {}
+        own: dict[str, Any] = {"checkpoint": self.folder / f"{key}.pt"}
+        pause = max(1, round((self.short or 1) * epochs))
+        return own if pause >= epochs else {**own, "pause_after": pause}
 
 
 def sweep(
@@ -108,11 +134,12 @@ def sweep(
     if strict:
         check_fits(cells, resources.only_device)
     with (
-        _opened(store) as keeper,
+        opened(store) as keeper,
         Progress(len(cells), "runs", show=progress) as bar,
     ):
-        folder = None if save is None else Path(save).absolute()
-        return _swept(cells, resources, keeper, retry, folder, bar)
+        keys = Keys(bar.note)
+        weights = _weights_files(save, keys)
+        return swept(cells, keys, resources, keeper, retry, bar, weights=weights)
 
 
 def _check_retry(retry: Collection[Status]) -> None:
@@ -122,25 +149,44 @@ def _check_retry(retry: Collection[Status]) -> None:
         raise ValueError(f"sweep expects retry to be some of {allowed}, got {retry!r}")
 
 
-def _opened(store: RunStore | str | Path | None) -> AbstractContextManager[Keeper]:
+def opened(store: RunStore | str | Path | None) -> AbstractContextManager[Keeper]:
     """Where runs are kept; a store that the caller opened is left open."""
     if isinstance(store, str | Path):
         return RunStore(store)
     return nullcontext(Memory() if store is None else store)
 
 
-def _swept(
+def swept(
     cells: Sequence[Cell],
+    keys: Keys,
     resources: Resources,
     store: Keeper,
     retry: Collection[Status],
-    folder: Path | None,
     progress: Progress,
+    *,
+    weights: WeightsOf = lambda cell: None,
+    stage: Stage | None = None,
 ) -> tuple[Run, ...]:
-    """The runs of checked cells."""
-    keys = Keys(progress.note)
-    weights = _weights_files(folder, keys)
-    plan = planned(cells, keys, store, retry, progress, weights)
+    """The runs of checked cells.
+
+    Args:
+        cells: What is to be run.
+        keys: Of the cells.
+        resources: Where.
+        store: Where runs are kept.
+        retry: Statuses that are tried again.
+        progress: Told of every cell that is done.
+        weights: Where trained weights are kept, if anywhere.
+        stage: How far a race lets them go; none: to their end.
+    """
+    again = retry if stage is not None and stage.short else {*retry, "pruned"}
+    plan = planned(cells, keys, store, again, progress, weights)
+
+    def own(cell: Cell) -> dict[str, Any]:
+        file = weights(cell)
+        kept = {} if file is None else {"weights": file}
+        return kept if stage is None else {**kept, **stage.own(cell, keys.of(cell))}
+
     if store.path is not None:
         num_steps = [_num_steps(pending.cell) for pending in plan if pending.due]
         check_room(store.path, num_steps)
@@ -148,7 +194,7 @@ def _swept(
     with (
         holding(store),
         _feature_files(resources, store, keys) as files,
-        opened_place(resources, cells, files, weights, progress) as place,
+        opened_place(resources, cells, files, own, progress) as place,
     ):
         try:
             complete(plan, place, store, retry, progress)
@@ -191,10 +237,11 @@ def planned(
     return plan
 
 
-def _weights_files(folder: Path | None, keys: Keys) -> WeightsOf:
+def _weights_files(save: str | Path | None, keys: Keys) -> WeightsOf:
     """Where the trained weights of cells are kept, if anywhere."""
-    if folder is None:
+    if save is None:
         return lambda cell: None
+    folder = Path(save).absolute()
     needs("weights")
     folder.mkdir(parents=True, exist_ok=True)
 

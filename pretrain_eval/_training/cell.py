@@ -139,6 +139,7 @@ class Surroundings:
         baseline: Whether scores before any training are measured.
         resources: Whether MACs and memory are counted.
         weights: The file where the trained weights are kept.
+        pause_after: Epochs after which it is left, as "pruned", with its checkpoint.
         checkpoint: Written after every epoch, continued from where it exists.
     """
 
@@ -152,4 +153,5 @@ class Surroundings:
     baseline: bool = True
     resources: bool = True
     weights: Path | None = None
+    pause_after: int | None = None
     checkpoint: Path | None = None

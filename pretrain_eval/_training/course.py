@@ -44,6 +44,7 @@ class Course:
         seconds: What its epochs took, without validation.
         curve: Columns of the validation curve.
         history: Columns of the step metrics.
+        paused: Whether it was left before its end.
         message: Why it diverged; empty where it did not.
         reported: What the trained model shows on the reported split.
         peak_memory: The bytes that it reached, where they were measured.
@@ -59,12 +60,14 @@ class Course:
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {"step": []}
         self.history: Mapping[str, tuple[float, ...]] = {}
-        self.message, self.reported = "", NOTHING
+        self.paused, self.message, self.reported = False, "", NOTHING
         self.peak_memory: int | None = None
 
     @property
     def status(self) -> Status:
         """How it ended, as far as it has come."""
+        if self.paused:
+            return "pruned"
         return "diverged" if self.message else "completed"
 
     @property

@@ -152,9 +152,10 @@ def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
             path=prepared.path,
             checkpoint=checkpoint,
             deadline=None if timeout is None else start + timeout,
+            pause_after=surroundings.pause_after,
         )
         course = training.run(surroundings.on_epoch)
-        if checkpoint:
+        if checkpoint and not course.paused:
             checkpoint.remove()
         cost = prepared.cost(course, start)
         run = record(prepared, course, cost)

@@ -42,6 +42,7 @@ class Training:
         path: Of the network's head.
         checkpoint: Written after every epoch, read where it exists.
         deadline: When, by `time.monotonic()`, it raises TimeoutError.
+        pause_after: Epochs after which it is left, to be continued.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Training:
         path: str = "",
         checkpoint: Checkpoint | None = None,
         deadline: float | None = None,
+        pause_after: int | None = None,
     ) -> None:
         strategy = cell.strategy
         check_stopping(cell)
+        self._pause_after = pause_after
         self._network, self._strategy, self._path = network, strategy, path
         self._seed, self._checkpoint, self._deadline = cell.seed, checkpoint, deadline
         self._staged = isinstance(strategy.trainable, Mapping)
@@ -107,7 +110,9 @@ class Training:
                 except StopIteration:
                     break
         course.num_epochs = self._epoch
-        if not course.message:
+        if course.paused:
+            pass  # nothing of the reported split is read
+        elif not course.message:
             course.report()
         course.history = self._metrics.history
         if on_cuda:
@@ -115,9 +120,13 @@ class Training:
         return course
 
     def _goes_on(self) -> bool:
-        if self._epoch >= (self._strategy.epochs or 0) or self._course.message:
+        course = self._course
+        if self._epoch >= (self._strategy.epochs or 0) or course.message:
             return False
-        return not self._course.is_stale
+        if course.is_stale:
+            return False
+        course.paused = self._epoch == self._pause_after
+        return not course.paused
 
     def _run_epoch(self, on_epoch: OnEpoch | None) -> None:
         if self._staged:

@@ -5,7 +5,9 @@ from pretrain_eval._scoring.formulas.intervals import (
     Aggregate,
     bootstrap_interval,
     interval_of_mean,
+    t_quantile,
 )
+from pretrain_eval._scoring.formulas.ranking import drawn_together, share_first
 from pretrain_eval._scoring.formulas.statistics import (
     Array,
     iqm,
@@ -19,11 +21,14 @@ __all__ = [
     "Aggregate",
     "Array",
     "bootstrap_interval",
+    "drawn_together",
     "interval_of_mean",
     "iqm",
     "members_of",
     "optimality_gap",
     "performance_profile",
     "probability_of_improvement",
+    "share_first",
+    "t_quantile",
     "time_share",
 ]

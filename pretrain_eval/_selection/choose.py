@@ -1,0 +1,251 @@
+"""A race over trainings: which model to use, before the whole grid is run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+
+from pretrain_eval._runs import Run, RunStore, Status
+from pretrain_eval._selection.choice import Choice, choice_of
+from pretrain_eval._selection.race import Measured, Race, Rules
+from pretrain_eval._selection.replay import (
+    Block,
+    direction,
+    first_key,
+    last_value,
+)
+from pretrain_eval._sweep import (
+    Keeper,
+    Keys,
+    Progress,
+    Resources,
+    Stage,
+    grid_cells,
+    opened,
+    swept,
+)
+from pretrain_eval._tasks import Task
+from pretrain_eval._training import Cell, Strategy, check_fits
+from pretrain_eval.zoo import Model
+
+
+def choose(
+    models: Mapping[str, Model] | Sequence[str],
+    tasks: Sequence[Task],
+    strategies: Sequence[Strategy],
+    seeds: Iterable[int] = range(5),
+    *,
+    confidence: float = 0.95,
+    tolerance: float = 0.01,
+    budget: float = 1.0,
+    short: float = 0.25,
+    keep: float = 0.375,
+    metric: str | None = None,
+    store: RunStore | str | Path | None = None,
+    heads: Mapping[str, str] | None = None,
+    device: torch.device | str | Sequence[str] | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
+    timeout: float | None = None,
+    retry: Collection[Status] = (),
+    progress: bool = True,
+) -> Choice:
+    """Race the models, and stop when the decision is sure enough.
+
+    The first round trains every model for a share of the epochs, with one seed of every
+    task, dataset and strategy, and drops by rank, generously. The others go on from
+    their checkpoints to full length, one seed after the other; those that are worse
+    than the leader are dropped by tests whose error over all rounds is at most
+    1 − `confidence`. Validation decides; the reported split is read by the runs that
+    end, and by no decision.
+
+    It ends when one model is left, when what could be lost is within the tolerance,
+    when the budget is spent, or when all seeds were run. With a store, what was trained
+    is not trained again, and the runs serve a later sweep.
+
+    Args:
+        models: See `sweep`.
+        tasks: See `sweep`; all are scored by one metric.
+        strategies: See `sweep`.
+        seeds: The most that are run, in their order; at least 2.
+        confidence: With which the limit holds and the best is not dropped, of the
+            models that run at full length.
+        tolerance: A difference that does not matter, in units of the metric.
+        budget: The most that may be spent, as a share of the grid's optimizer steps; at
+            least what the first rounds take.
+        short: The share of its epochs that a run of the first round has.
+        keep: The share of the models that go on after the first round, at least 3.
+        metric: The key that decides; by default the first of the tasks' metrics.
+        store: See `sweep`; checkpoints lie in a folder beside it until the end.
+        heads: See `sweep`.
+        device: See `sweep`.
+        workers: See `sweep`.
+        executor: See `sweep`; with a store, on this machine.
+        timeout: See `sweep`, for one run of one round.
+        retry: See `sweep`.
+        progress: Show bars and the trail.
+
+    Raises:
+        ValueError: A number is out of range, there is one model or one seed, tasks are
+            scored by different metrics, or what `sweep` refuses.
+    """
+    rules = Rules(
+        confidence=confidence,
+        tolerance=tolerance,
+        budget=budget,
+        short=short,
+        keep=keep,
+    )
+    seeds = list(seeds)
+    cells = grid_cells(models, tasks, strategies, seeds, heads or {})
+    _check(cells, seeds)
+    resources = Resources(
+        device=device, workers=workers, executor=executor, timeout=timeout
+    )
+    check_fits(cells, resources.only_device)
+    with (
+        opened(store) as keeper,
+        _checkpoints(keeper) as folder,
+        Progress(len(cells), "runs", show=progress) as bar,
+    ):
+        field = Trained(cells, resources, keeper, folder, retry, bar, short, metric)
+        race = Race(field, rules, on_round=lambda each: bar.say(each.sentence))
+        race.run()
+        return choice_of(race, field.runs())
+
+
+def _check(cells: Sequence[Cell], seeds: Sequence[int]) -> None:
+    names = list(dict.fromkeys(cell.model_name for cell in cells))
+    if len(names) < 2:
+        raise ValueError(f"choose expects two models or more, got {names}")
+    if len(seeds) < 2:
+        raise ValueError(
+            f"choose expects two seeds or more, so that it can tell luck from merit, got"
+            f" {list(seeds)}"
+        )
+    without = [cell.name for cell in cells if cell.strategy.train is not None]
+    if without:
+        raise ValueError(
+            f"choose reads validation curves, which a training of one's own has not:"
+            f" {without[0]}; sweep it instead"
+        )
+
+
+@contextmanager
+def _checkpoints(keeper: Keeper) -> Iterator[Path]:
+    """The folder of the checkpoints, beside the store, or for a while."""
+    if keeper.path is None:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
+    folder = keeper.path.with_name(f"{keeper.path.name}.checkpoints")
+    folder.mkdir(exist_ok=True)
+    yield folder
+    # A race that was ended by force continues from what is there.
+    for file in folder.glob("*.pt"):
+        file.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+@final
+class Trained:
+    """Trainings as a field of a race.
+
+    Args:
+        cells: Of the whole grid.
+        resources: Where they are run.
+        keeper: Where runs are kept.
+        folder: Of the checkpoints.
+        retry: Statuses that are tried again.
+        progress: Told of every run.
+        short: The share of the epochs of a short run.
+        metric: The key that decides; None: the first of the curves.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        resources: Resources,
+        keeper: Keeper,
+        folder: Path,
+        retry: Collection[Status],
+        progress: Progress,
+        short: float,
+        metric: str | None,
+    ) -> None:
+        self._cells, self._resources, self._keeper = cells, resources, keeper
+        self._folder, self._retry, self._progress = folder, retry, progress
+        self._short, self._metric = short, metric
+        self._keys = Keys(progress.note)
+        self._runs: dict[str, Run] = {}
+        self._begun: set[str] = set()
+        self.models = tuple(dict.fromkeys(cell.model_name for cell in cells))
+        self.seeds = tuple(dict.fromkeys(cell.seed for cell in cells))
+        self.blocks: tuple[Block, ...] = tuple(dict.fromkeys(map(_block, cells)))
+        self.num_blocks = len(self.blocks)
+
+    @property
+    def total_steps(self) -> float:
+        """Of the whole grid, where a run has as many batches as it will have."""
+        return float(sum(map(_epochs, self._cells)))
+
+    @property
+    def is_long(self) -> bool:
+        """Whether some strategy has epochs enough to be cut short."""
+        return any(self._cut(cell) < _epochs(cell) for cell in self._cells)
+
+    def measure(
+        self, models: Sequence[str], seed: int, *, short: bool
+    ) -> dict[str, Measured]:
+        """Train, and read the validation curves."""
+        chosen = [c for c in self._cells if c.model_name in models and c.seed == seed]
+        runs = swept(
+            chosen,
+            self._keys,
+            self._resources,
+            self._keeper,
+            self._retry,
+            self._progress,
+            stage=Stage(self._folder, self._short if short else None),
+        )
+        key = self._metric or first_key(runs)
+        sign = direction(runs, key)
+        found: dict[str, list[float]] = {name: [] for name in models}
+        steps = dict.fromkeys(models, 0.0)
+        for cell, run in zip(chosen, runs, strict=True):
+            found[cell.model_name].append(sign * last_value(run, key))
+            steps[cell.model_name] += self._new_epochs(cell, short)
+            self._runs[cell.name] = run
+        return {n: Measured(np.array(v), steps[n]) for n, v in found.items()}
+
+    def runs(self) -> tuple[Run, ...]:
+        """What was run, in the order of the grid."""
+        return tuple(
+            self._runs[cell.name] for cell in self._cells if cell.name in self._runs
+        )
+
+    def _cut(self, cell: Cell) -> int:
+        """Epochs after which a short run is left."""
+        return min(_epochs(cell), max(1, round(self._short * _epochs(cell))))
+
+    def _new_epochs(self, cell: Cell, short: bool) -> float:
+        """Epochs that this round added to what an earlier one had done."""
+        begun = self._cut(cell) if cell.name in self._begun else 0
+        self._begun.add(cell.name)
+        return (self._cut(cell) if short else _epochs(cell)) - begun
+
+
+def _epochs(cell: Cell) -> int:
+    return cell.strategy.epochs or 1
+
+
+def _block(cell: Cell) -> Block:
+    return cell.task.name, cell.dataset, cell.strategy.name

@@ -1,0 +1,347 @@
+"""A race between models: rounds of measurements, and who is dropped after each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from pretrain_eval._scoring.formulas import (
+    Array,
+    drawn_together,
+    share_first,
+    t_quantile,
+)
+
+_NUM_DRAWS = 4000
+
+
+class Measured(NamedTuple):
+    """What a round measured of one model.
+
+    Attributes:
+        values: `(num_blocks,)`, higher is better; NaN where a run has failed.
+        steps: Optimizer steps that were taken for it and not before.
+    """
+
+    values: Array
+    steps: float
+
+
+class Field(Protocol):
+    """Where the measurements of a race come from: trainings, or runs that exist."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names of the candidates."""
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """In the order in which they are run."""
+
+    @property
+    def num_blocks(self) -> int:
+        """How many tasks, datasets and strategies there are together."""
+
+    @property
+    def total_steps(self) -> float:
+        """Optimizer steps of the whole grid."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a run has epochs enough that a part of it says something."""
+
+    def measure(
+        self, models: Sequence[str], seed: int, *, short: bool
+    ) -> Mapping[str, Measured]:
+        """One run of each model on every block, in part or whole."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When models are dropped and when the race ends.
+
+    Attributes:
+        confidence: With which the best of those that run at full length is not dropped,
+            and the regret limit holds, over all looks together.
+        tolerance: A regret that does not matter.
+        budget: The most that may be spent, as a share of the grid's optimizer steps.
+        short: The share of its epochs that a run of the first round has.
+        keep: The share of the models that go on after the first round.
+        at_least: How many go on at least.
+    """
+
+    _: KW_ONLY
+    confidence: float = 0.95
+    tolerance: float = 0.01
+    budget: float = 1.0
+    short: float = 0.25
+    keep: float = 0.375
+    at_least: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("confidence", "short", "keep"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
+        if not (0 <= self.tolerance < math.inf):
+            raise ValueError(f"tolerance must be at least 0, got {self.tolerance!r}")
+        if not 0 < self.budget <= 1:
+            raise ValueError(
+                f"budget is a share of the grid, above 0 and at most 1, got"
+                f" {self.budget!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a race.
+
+    Attributes:
+        seed: Which seed was run.
+        short: Whether the runs were cut short.
+        models: Who ran.
+        means: The mean validation score of each, over all that it has run at this
+            length.
+        dropped: Who goes no further, and why.
+        leader: Who is ahead.
+        regret_limit: How much worse than the best of those that ran at full length the
+            leader is at most, at the confidence asked for; NaN before it is known.
+        cost_share: What was spent until now, as a share of the grid.
+    """
+
+    seed: int
+    short: bool
+    models: tuple[str, ...]
+    means: Mapping[str, float]
+    dropped: Mapping[str, str]
+    leader: str
+    regret_limit: float
+    cost_share: float
+
+    @property
+    def sentence(self) -> str:
+        """What is said of it when it is over."""
+        limit = ""
+        if not math.isnan(self.regret_limit):
+            limit = f", at most {shown(self.regret_limit)} worse than the best"
+        lost = f"; {len(self.dropped)} dropped" if self.dropped else ""
+        return (
+            f"seed {self.seed}, {'cut short' if self.short else 'whole'},"
+            f" {len(self.models)} models: {self.leader} leads{limit}{lost};"
+            f" {self.cost_share:.0%} of the grid"
+        )
+
+
+def shown(value: float) -> str:
+    """A regret, in three digits."""
+    return f"{value:.3f}" if value >= 0.0005 or value == 0 else "< 0.0005"
+
+
+@dataclass
+class Race:
+    """The state of a race over a field of models.
+
+    The first round is cut short and stratified: one seed of every block. Fidelity is a
+    bias and no noise, so that the round drops by rank, generously, and by no test.
+    Those that go on run at full length, one seed of every block after the other, paired
+    by block and seed. After each seed a model is dropped that is worse than the leader
+    by more than t·s, where s is the error of the mean difference over seeds, or over
+    blocks while there is one seed, and t Student's quantile at (1 − confidence) / looks
+    / (models − 1): over all looks and pairs the best of these models is dropped, or the
+    regret limit exceeded, in at most 1 − confidence of races (Bonferroni; only
+    comparisons with the best one matter, as in Hsu's multiple comparisons with the
+    best, The Annals of Statistics 1984).
+
+    Attributes:
+        field: Where measurements come from.
+        rules: When to drop and when to end.
+        rounds: Those that were run.
+        on_round: Called with each round when it is over.
+        stopped: Why it has ended.
+    """
+
+    field: Field
+    rules: Rules
+    on_round: Callable[[Round], None] | None = None
+    rounds: list[Round] = dataclasses.field(default_factory=list)
+    stopped: str = ""
+    _spent: float = 0.0
+    _values: dict[str, list[Array]] = dataclasses.field(default_factory=dict)
+
+    def run(self) -> None:
+        """Run rounds until the rules end them."""
+        alive = list(self.field.models)
+        if self._runs_short(alive):
+            alive = self._short_round(alive)
+        num_full = len(alive)
+        for seed in self.field.seeds:
+            if self.rounds and self._cost_of(len(alive)) > self.rules.budget:
+                self.stopped = "the budget is spent"
+                return
+            alive = self._full_round(alive, seed, num_full)
+            if self.stopped:
+                return
+        self.stopped = "all seeds were run"
+
+    def _runs_short(self, models: list[str]) -> bool:
+        keeps = max(self.rules.at_least, math.ceil(self.rules.keep * len(models)))
+        return self.field.is_long and keeps < len(models)
+
+    def _cost_of(self, num_models: int) -> float:
+        """What a round of so many whole runs would bring the cost to."""
+        runs = len(self.field.models) * len(self.field.seeds)
+        return self._spent + num_models / runs
+
+    def _measure(
+        self, models: Sequence[str], seed: int, *, short: bool
+    ) -> dict[str, Array]:
+        found = self.field.measure(models, seed, short=short)
+        total = self.field.total_steps or math.inf
+        self._spent += sum(each.steps for each in found.values()) / total
+        return {name: each.values for name, each in found.items()}
+
+    def _short_round(self, models: list[str]) -> list[str]:
+        seed = self.field.seeds[0]
+        values = self._measure(models, seed, short=True)
+        means = {name: _mean(each) for name, each in values.items()}
+        order = sorted(models, key=lambda name: -_known(means[name]))
+        kept = max(self.rules.at_least, math.ceil(self.rules.keep * len(models)))
+        dropped = {
+            name: f"rank {order.index(name) + 1} of a short round"
+            for name in order[kept:]
+        }
+        self._add(seed, True, models, means, dropped, order[0], math.nan)
+        return [name for name in models if name not in dropped]
+
+    def _full_round(self, alive: list[str], seed: int, num_full: int) -> list[str]:
+        for name, values in self._measure(alive, seed, short=False).items():
+            self._values.setdefault(name, []).append(values)
+        failed = {
+            n: "a run has failed" for n in alive if np.isnan(self._values[n]).any()
+        }
+        running = [name for name in alive if name not in failed]
+        if not running:
+            self.stopped = "a run of every model has failed"
+            self._add(seed, False, alive, {}, failed, alive[0], math.nan)
+            return alive
+        means = {name: float(np.mean(self._values[name])) for name in running}
+        leader = max(running, key=lambda name: means[name])
+        limits = self._limits(running, leader, num_full)
+        worse = {
+            n: "worse than the leader" for n, (gap, s) in limits.items() if gap > s
+        }
+        left = [name for name in running if name not in worse]
+        over = [s - gap for name, (gap, s) in limits.items() if name in left]
+        regret = max([0.0, *over])
+        self._add(seed, False, alive, means, {**failed, **worse}, leader, regret)
+        if len(left) == 1:
+            self.stopped = "one model is left"
+        elif regret <= self.rules.tolerance:
+            self.stopped = "what could be lost is within the tolerance"
+        return left
+
+    def _limits(
+        self, running: list[str], leader: str, num_full: int
+    ) -> dict[str, tuple[float, float]]:
+        """By model how far the leader is ahead, and how far that may be off."""
+        alpha = (
+            (1 - self.rules.confidence) / len(self.field.seeds) / max(num_full - 1, 1)
+        )
+        ahead = np.array(self._values[leader])
+        found = {}
+        for name in running:
+            if name != leader:
+                gaps = ahead - np.array(self._values[name])
+                error, freedom = error_of_mean(gaps)
+                reach = t_quantile(1 - alpha, freedom) * error if freedom else math.inf
+                found[name] = (float(gaps.mean()), reach)
+        return found
+
+    def _add(
+        self,
+        seed: int,
+        short: bool,
+        models: Sequence[str],
+        means: Mapping[str, float],
+        dropped: Mapping[str, str],
+        leader: str,
+        regret_limit: float,
+    ) -> None:
+        self.rounds.append(
+            Round(
+                seed,
+                short,
+                tuple(models),
+                means,
+                dropped,
+                leader,
+                regret_limit,
+                self._spent,
+            )
+        )
+
+    def p_best(self) -> dict[str, float]:
+        """How probably each model is the best of those that were not dropped."""
+        last = self.rounds[-1]
+        left = [name for name in last.models if name not in last.dropped]
+        ordered = sorted(left, key=lambda name: name != last.leader)
+        chances = dict.fromkeys(self.field.models, 0.0)
+        if len(ordered) == 1 or last.short:
+            return chances | dict.fromkeys(ordered[:1], 1.0)
+        values = np.array([self._values[name] for name in ordered])
+        shares = share_first(_drawn(values))
+        return chances | dict(zip(ordered, map(float, shares), strict=True))
+
+
+def error_of_mean(gaps: Array) -> tuple[float, float]:
+    """The standard error of the mean of paired differences, and its degrees of freedom.
+
+    Args:
+        gaps: `(num_seeds, num_blocks)`. Of several seeds the blocks are given and the
+            seeds are drawn; of one, blocks stand for draws, which makes it wider.
+    """
+    num_seeds, num_blocks = gaps.shape
+    if num_seeds > 1:
+        variance = float(gaps.var(axis=0, ddof=1).mean()) / (num_seeds * num_blocks)
+        return math.sqrt(variance), float(num_blocks * (num_seeds - 1))
+    if num_blocks == 1:
+        return math.inf, 0.0
+    return math.sqrt(float(gaps.var(ddof=1)) / num_blocks), float(num_blocks - 1)
+
+
+def _drawn(values: Array) -> Array:
+    """Draws of the models' mean scores, `(num_models, num_draws)`.
+
+    Args:
+        values: `(num_models, num_seeds, num_blocks)`.
+    """
+    num_models, num_seeds, num_blocks = values.shape
+    means = values.mean(axis=(1, 2))
+    if num_seeds > 1:
+        rest = values - values.mean(axis=1, keepdims=True)
+        freedom = num_blocks * (num_seeds - 1)
+    else:
+        rest = values - values.mean(axis=2, keepdims=True)
+        rest = rest - rest.mean(axis=0, keepdims=True)
+        freedom = num_blocks - 1
+    if freedom == 0:
+        rng = np.random.default_rng(0)
+        return rng.standard_normal((num_models, _NUM_DRAWS))  # nothing is known
+    flat = rest.reshape(num_models, -1) / math.sqrt(freedom * num_seeds * num_blocks)
+    rng = np.random.default_rng(0)
+    normal = flat @ rng.standard_normal((flat.shape[1], _NUM_DRAWS))
+    heavy = np.sqrt(freedom / rng.chisquare(freedom, _NUM_DRAWS))
+    return drawn_together(means, means[:, None] + normal * heavy)
+
+
+def _mean(values: Array) -> float:
+    return float(np.mean(values))
+
+
+def _known(mean: float) -> float:
+    return -math.inf if math.isnan(mean) else mean
