@@ -29,6 +29,7 @@ from pretrain_eval._metrics.predictions import (
     CohenKappa,
     ConfusionMatrix,
     DiceScore,
+    EntityF1,
     F1Score,
     FunctionMetric,
     HitRate,
@@ -81,7 +82,17 @@ from pretrain_eval._scoring.reports import (
 from pretrain_eval._selection import Choice, Round, choose, replay
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
-from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
+from pretrain_eval._tasks import (
+    Classification,
+    Detection,
+    MultiLabel,
+    Regression,
+    Segmentation,
+    Splits,
+    Task,
+    TaskKind,
+    TokenClassification,
+)
 from pretrain_eval._training import (
     Strategy,
     Trial,
@@ -113,8 +124,10 @@ __all__ = [
     "Comparison",
     "ConfusionMatrix",
     "Cost",
+    "Detection",
     "DiceScore",
     "Difference",
+    "EntityF1",
     "Evaluator",
     "F1Score",
     "FunctionMetric",
@@ -135,6 +148,7 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "MetricCollection",
+    "MultiLabel",
     "OptimizabilityEvaluator",
     "Outcomes",
     "ParameterNorm",
@@ -156,6 +170,7 @@ __all__ = [
     "RunStore",
     "Scale",
     "Scorecard",
+    "Segmentation",
     "Sheet",
     "Skipped",
     "SpearmanCorrCoef",
@@ -166,6 +181,7 @@ __all__ = [
     "SumMetric",
     "Task",
     "TaskKind",
+    "TokenClassification",
     "TopKAccuracy",
     "Trial",
     "UpdateNorm",

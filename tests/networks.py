@@ -1,10 +1,15 @@
 """Small networks and data that several tests share."""
 
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
+from pretrain_eval._metrics import seed_all
 
 
 class Small(nn.Module):
@@ -34,3 +39,56 @@ def three_classes(name: str = "largest", **sizes: int) -> pe.Task:
     train, valid = sizes.get("train", 48), sizes.get("valid", 40)
     splits = pe.Splits(points(train, 1), points(valid, 2))
     return pe.Task(name, datasets={"points": splits}, num_classes=3)
+
+
+def train_by_hand(
+    model: nn.Module,
+    loader: Iterable[Any],
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[nn.Module, Any], Tensor],
+    epochs: int = 2,
+) -> None:
+    """A plain loop, whose epochs draw what those of a run with seed 0 draw."""
+    for epoch in range(1, epochs + 1):
+        seed_all(0, epoch)
+        model.train()
+        for batch in loader:
+            optimizer.zero_grad()
+            loss(model, batch).backward()
+            optimizer.step()
+
+
+def equal_weights(first: nn.Module, second: nn.Module) -> bool:
+    """Whether all parameters and buffers are equal to the bit."""
+    one, other = first.state_dict(), second.state_dict()
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[name]) for name, value in one.items()
+    )
+
+
+_BUDGET = pe.Budget(
+    parameters=(1.0, 1e12),
+    macs=(1.0, 1e12),
+    peak_memory=(1.0, 1e12),
+    seconds=(1e-6, 1e6),
+)
+PROTOCOLS = (
+    pe.OptimizabilityEvaluator(),
+    pe.UsabilityEvaluator(budget=_BUDGET),
+    pe.VariabilityEvaluator(),
+    pe.ReusabilityEvaluator(),
+    pe.PersistenceEvaluator(),
+)
+
+
+def scored(runs: Iterable[pe.Run]) -> list[str]:
+    """Which protocols give every model a score."""
+    held = list(runs)
+    reports = {p.protocol: p.compare(held).reports for p in PROTOCOLS}
+    return [
+        name
+        for name, found in reports.items()
+        if all(
+            report.score is not None and math.isfinite(report.score) for report in found
+        )
+    ]

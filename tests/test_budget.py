@@ -13,7 +13,7 @@ BUDGET = pe.Budget(parameters=(1e3, 1e5))
 
 @pytest.mark.parametrize(
     ("amount", "expected"),
-    [(0, 1), (500, 1), (1e3, 1), (1e4, 0.5), (1e5, 0), (1e9, 0)],
+    [(-1, 1), (0, 1), (500, 1), (1e3, 1), (1e4, 0.5), (1e5, 0), (1e9, 0)],
 )
 def test_desirability_by_hand(amount: float, expected: float) -> None:
     """(ln B − ln x) / (ln B − ln L): 1 to the target, 0 from the limit on."""

@@ -70,3 +70,27 @@ def test_activations_grow_with_the_batch() -> None:
     small = step_memory(network, torch.zeros(100, 10), of(torch.optim.SGD))
     large = step_memory(network, torch.zeros(10_000, 10), of(torch.optim.SGD))
     assert 50 < large / small < 100
+
+
+class Anchored(nn.Module):
+    """Keeps a tensor where its inputs are, as torchvision's anchors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.offset = nn.Linear(3, 2), torch.ones(2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.offset = self.offset.to(inputs.device)
+        found: torch.Tensor = self.linear(inputs) + self.offset
+        if (found > 0).any():  # reads a value, which the meta device has none of
+            return found
+        return -found
+
+
+def test_what_a_model_keeps_of_a_pass_is_its_own_afterwards() -> None:
+    """Counting elsewhere leaves no tensor of that place behind."""
+    model = Anchored()
+    assert pe.count_macs(model, torch.zeros(1, 3)) == 6
+    assert step_memory(model, torch.zeros(1, 3), of(torch.optim.SGD)) > 0
+    assert torch.equal(model(torch.zeros(1, 3)).abs()[0], (model.linear.bias + 1).abs())
+    assert model.offset.device.type == "cpu"

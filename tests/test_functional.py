@@ -237,7 +237,7 @@ def test_another_library_and_the_class_agree(name, outputs, targets, options, th
 
 
 def test_a_function_for_every_formula():
-    """Every metric of predictions has one, but for criteria and for boxes."""
+    """Every metric of predictions has one, but for criteria, boxes and spans."""
     steps = {"norm", "square_sums", "update_ratio"}
     assert set(functional.__all__) == METRICS.keys() | steps
     assert {case[0] for case in CASES} | {"precision", "recall", "f1_score"} == set(
@@ -251,6 +251,7 @@ def test_a_function_for_every_formula():
         and value.__module__.startswith("pretrain_eval._metrics.predictions")
     }
     assert families - set(METRICS.values()) == {
+        pe.EntityF1,
         pe.FunctionMetric,
         pe.Loss,
         pe.MeanAveragePrecision,

@@ -80,6 +80,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "balanced_accuracy": SHARE,
         "calibration_error": Scale(better="lower", low=0.0, high=1.0),
         "dice": SHARE,
+        "entity_f1": SHARE,
         "f1": SHARE,
         "hit_rate": SHARE,
         "kappa": _AGREEMENT,
@@ -97,6 +98,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "ndcg": SHARE,
         "pearson": _AGREEMENT,
         "perplexity": Scale(better="lower", low=1.0),
+        "pixel_accuracy": SHARE,
         "precision": SHARE,
         "r2": Scale(better="higher", high=1.0),
         "recall": SHARE,
@@ -104,6 +106,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "retrieval_map": SHARE,
         "rmse": _ERROR,
         "spearman": _AGREEMENT,
+        "token_accuracy": SHARE,
         "top_k_accuracy": SHARE,
     }
 )

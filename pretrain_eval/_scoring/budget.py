@@ -88,8 +88,10 @@ class Budget(Record):
         if ends is None:
             raise ValueError(f"the budget states no {cost}; it states {self.stated}")
         target, limit = ends
+        # Draws of a mean that few seeds tell may fall below 0.
         with np.errstate(divide="ignore"):
-            share = (math.log(limit) - np.log(amounts)) / math.log(limit / target)
+            logs = np.log(np.maximum(amounts, 0.0))
+        share = (math.log(limit) - logs) / math.log(limit / target)
         result: Array = np.clip(share, 0.0, 1.0)
         return result
 

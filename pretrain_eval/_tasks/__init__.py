@@ -7,26 +7,34 @@ Users call `Task`, `Splits` and the kinds. A training asks a `TaskKind`; it read
 from pretrain_eval._tasks.altered import Read
 from pretrain_eval._tasks.checks import check_count, check_name
 from pretrain_eval._tasks.classification import Classification
+from pretrain_eval._tasks.detection import Detection
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
+from pretrain_eval._tasks.multilabel import MultiLabel
 from pretrain_eval._tasks.reading import called, cut, parted
 from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
+from pretrain_eval._tasks.segmentation import Segmentation
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
+from pretrain_eval._tasks.token_classification import TokenClassification
 from pretrain_eval._tasks.views import Target, View
 
 __all__ = [
     "Before",
     "Classification",
+    "Detection",
+    "MultiLabel",
     "Network",
     "Place",
     "Read",
     "Regression",
+    "Segmentation",
     "Split",
     "Splits",
     "Target",
     "Task",
     "TaskKind",
+    "TokenClassification",
     "View",
     "as_loader",
     "called",

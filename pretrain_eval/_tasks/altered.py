@@ -61,6 +61,11 @@ class Altered(TaskKind):
             return self.kind.before
         return "untrained" if self.num_outputs is None else None
 
+    @property
+    def collate(self) -> Callable[[list[Any]], Any] | None:  # type: ignore[override] # read only
+        """That of the kind."""
+        return self.kind.collate if self.kind else None
+
     @override
     def metrics(self) -> Metrics:
         if self.metrics_with is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,11 +30,27 @@ def nearest_class_mean(
     >>> nearest_class_mean(points, classes, torch.tensor([[2.0], [9.0]]), 2)
     tensor([0, 1])
     """
+    return nearest(class_means(features, targets, num_classes), queries)
+
+
+class Means(NamedTuple):
+    """The mean features of classes, `(num_classes, width)`, and of how many each is."""
+
+    means: Tensor
+    counts: Tensor
+
+
+def class_means(features: Tensor, targets: Tensor, num_classes: int) -> Means:
+    """The mean of each class's features; 0 where it has none."""
     members = F.one_hot(targets, num_classes).to(features.dtype)
     counts = members.sum(0)
-    means = members.T @ features / counts.clamp(min=1)[:, None]
-    distances = torch.cdist(queries, means)
-    return distances.masked_fill(counts == 0, torch.inf).argmin(1)
+    return Means(members.T @ features / counts.clamp(min=1)[:, None], counts)
+
+
+def nearest(means: Means, queries: Tensor) -> Tensor:
+    """The class whose mean is nearest, `(num_queries,)`, of those that have samples."""
+    distances = torch.cdist(queries, means.means)
+    return distances.masked_fill(means.counts == 0, torch.inf).argmin(1)
 
 
 def ridge(features: Tensor, targets: Tensor, queries: Tensor) -> Tensor:

@@ -32,11 +32,14 @@ class TaskKind(ABC):
         before: What is scored before any training: "frozen", a predictor from frozen
             features, which `rows` and `frozen` make; "untrained", the pretrained model
             as it is; None, nothing.
+        collate: Makes a batch of a list of samples, where torch's own does not and the
+            model brings none.
     """
 
     num_outputs: int | None = None
     place: Place = "sample"
     before: Before | None = None
+    collate: Callable[[list[Any]], Any] | None = None
 
     @abstractmethod
     def metrics(self) -> Metrics:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
-from typing import Any, final
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from typing import Any, TypeVar, final
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from torch.utils.data import (
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
 from pretrain_eval._tasks.reading import LABELS, parted
 from pretrain_eval._tasks.views import Rows, View
+
+T = TypeVar("T")
 
 
 def is_empty(split: Dataset[Any] | DataLoader[Any], what: str) -> bool:
@@ -60,6 +62,42 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
             if not isinstance(split, DataLoader):
                 raise
             return _loaded_targets(split)  # its collate function makes them
+
+
+def each_target(
+    split: Dataset[Any] | DataLoader[Any],
+    read: Callable[[Any], T],
+    most: int | None = None,
+) -> list[T]:
+    """What is read of each sample's target, for targets of any form and size.
+
+    Args:
+        split: Read sample by sample, randomness restored; a loader batch by batch where
+            only its collate function makes targets.
+        read: Called with one target at a time, so that masks need not all be held.
+        most: At most so many samples, evenly spread; by default all.
+    """
+    dataset, indices = _located(split)
+    with preserved_rng(*loader_generators(split)):
+        seed_all(0)
+        if indices is not None and most is not None and len(indices) > most:
+            indices = [indices[i * len(indices) // most] for i in range(most)]
+        if type(dataset) is TensorDataset and indices is not None:
+            return [read(dataset.tensors[-1][i]) for i in indices]
+        by_batch = isinstance(split, DataLoader)
+        if indices is None or (by_batch and not _has_target(dataset, indices[0])):
+            batches: Any = split
+            return [read(one) for batch in batches for one in parted(batch)[1]]
+        return [read(parted(dataset[i])[1]) for i in indices]
+
+
+def _has_target(dataset: Any, index: int) -> bool:
+    """Whether a sample says itself which entry is its target."""
+    try:
+        parted(dataset[index])
+    except ValueError:
+        return False
+    return True
 
 
 def _loaded_targets(batches: Any) -> Tensor:

@@ -86,27 +86,35 @@ class Cell:
     @property
     def splits(self) -> Splits:
         """What it is trained and measured on: the samples as the model reads them."""
-        model, splits = self.model, self.raw_splits
-        if not isinstance(model, Pretrained):
-            return splits
-        if model.transform is None and model.collate is None:
-            return splits
+        splits, collate = self.raw_splits, self.task.kind.collate
         parts = {
-            name: self._viewed(name, part, model) for name, part in splits.parts.items()
+            name: self._viewed(name, part, collate)
+            for name, part in splits.parts.items()
         }
+        if all(part is splits.parts[name] for name, part in parts.items()):
+            return splits
         # That no part shares samples with another was checked on the samples.
         return Splits(
             parts["train"], parts["valid"], parts.get("test"), allow_overlap=True
         )
 
-    def _viewed(self, name: str, part: Split, model: Pretrained) -> Split:
-        if isinstance(part, DataLoader):
+    def _viewed(
+        self, name: str, part: Split, collate: Callable[[list[Any]], Any] | None
+    ) -> Split:
+        """A part as the model reads it, or as the kind of task collates it."""
+        model, transform = self.model, None
+        own = isinstance(model, Pretrained) and (model.transform or model.collate)
+        if isinstance(model, Pretrained):
+            transform, collate = model.transform, model.collate or collate
+        if isinstance(part, DataLoader) and own:
             raise ValueError(
                 f"{self.model_name} reads samples in a way of its own, so that"
                 f" {self.task.name}/{self.dataset}: {name} must hold samples, not be a"
                 " DataLoader, whose batches are made"
             )
-        return View(part, transform=model.transform, collate=model.collate)
+        if isinstance(part, DataLoader) or (transform is None and collate is None):
+            return part
+        return View(part, transform=transform, collate=collate)
 
     @property
     def generators(self) -> list[torch.Generator]:

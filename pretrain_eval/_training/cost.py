@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -142,7 +143,8 @@ class _Twin:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors = {**self._weights, **self._fixed}
-        return torch.func.functional_call(self._model, tensors, args, kwargs)
+        with _unchanged(self._model):
+            return torch.func.functional_call(self._model, tensors, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -155,6 +157,18 @@ class _Twin:
 
     def buffers(self) -> Iterable[Tensor]:
         return self._fixed.values()
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Give modules their attributes back, some of which hold tensors of a last pass."""
+    kept = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in kept:
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 def _meta(batch: Any) -> Any:

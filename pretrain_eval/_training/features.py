@@ -27,7 +27,7 @@ from pretrain_eval._training.feature_files import (
     Features,
     in_memory,
 )
-from pretrain_eval._training.head import headless
+from pretrain_eval._training.head import headless, overheard
 from pretrain_eval._training.precision import computing
 from pretrain_eval._training.strategy import Strategy
 
@@ -36,6 +36,7 @@ T = TypeVar("T")
 # Samples at a time; one number for all strategies, so that they share features to the
 # bit.
 _BATCH_SIZE = 128
+_FEW = 16  # images whose pixels are read
 
 
 class Shared:
@@ -99,17 +100,25 @@ class Backbone:
         """Features and targets, batch by batch, of one pass over a split."""
         network, device = self.network, device_of(self.network)
         generators = loader_generators(split)
-        with (
-            preserved_rng(*generators),
-            evaluating(network),
-            headless(network, self.path),
-        ):
+        size = _FEW if self.kind.place == "pixel" else _BATCH_SIZE
+        with preserved_rng(*generators), evaluating(network):
             # Random augmentation is read with one randomness, whoever asks.
             seed_all(0, generators=generators)
-            model = computing(network, self.strategy)
             with torch.no_grad():
-                for batch in as_loader(split, _BATCH_SIZE, shuffle=False):
-                    yield self.kind.read(model, moved(batch, device))
+                for batch in as_loader(split, size, shuffle=False):
+                    yield self._read(moved(batch, device))
+
+    def _read(self, batch: Any) -> tuple[Any, Any]:
+        """Features and targets of a batch."""
+        network = self.network
+        if self.kind.place == "pixel":
+            # At the size at which the head reads them, which an image's may exceed by
+            # far, and where two heads read maps of two sizes.
+            with overheard(network, self.path) as found:
+                _, targets = self.kind.read(computing(network, self.strategy), batch)
+            return found[0], targets
+        with headless(network, self.path):
+            return self.kind.read(computing(network, self.strategy), batch)
 
     def suffices(self, splits: Splits) -> bool:
         """Whether training the head alone may read features instead of samples.

@@ -17,7 +17,13 @@ from pretrain_eval._training.loop import check_stopping
 from pretrain_eval._training.measure import forward_for, learn_for, metrics_of
 from pretrain_eval._training.optimizers import make_optimizer
 from pretrain_eval._training.precision import computing
-from pretrain_eval._training.prepare import adapted, built, first_batch, prepare
+from pretrain_eval._training.prepare import (
+    adapted,
+    added_head,
+    built,
+    first_batch,
+    prepare,
+)
 
 
 def check_fits(cells: Sequence[Cell], device: torch.device | str | None) -> None:
@@ -36,7 +42,7 @@ def check_fits(cells: Sequence[Cell], device: torch.device | str | None) -> None
         for cell in cells
         if cell.seed == cells[0].seed and cell.strategy.train is None
     ]
-    for _, of_model in groupby(cells, lambda cell: cell.model_name):
+    for _, of_model in groupby(cells, lambda cell: (cell.model_name, added_head(cell))):
         with preserved_rng():
             network = None
             for cell in of_model:

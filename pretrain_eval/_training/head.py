@@ -7,15 +7,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pretrain_eval._metrics import evaluating
 from pretrain_eval._training.headed import Headed, width_of
 
 # What torchvision, timm and transformers call the last part of a network.
 _HEAD_NAMES = ("fc", "classifier", "head", "heads")
-# A network that was distilled has two, whose outputs it averages.
-_PAIRS = (("cls_classifier", "distillation_classifier"), ("head", "head_dist"))
+# A network that was distilled has two, whose outputs it averages; one for pixels may
+# add the scores of two maps, or have a second head for the loss alone.
+_PAIRS = (
+    ("cls_classifier", "distillation_classifier"),
+    ("head", "head_dist"),
+    ("classifier.high_classifier", "classifier.low_classifier"),
+    ("classifier", "aux_classifier"),
+)
 _LAYERS = (nn.Linear, nn.Conv2d)
 # Reads a batch through a network, as the task does.
 Run = Callable[[nn.Module], Any]
@@ -56,7 +62,13 @@ def find_head(model: nn.Module, path: str | None = None) -> str:
 
 
 def _child(model: nn.Module) -> Callable[[str], bool]:
-    return lambda name: isinstance(getattr(model, name, None), nn.Module)
+    def has(name: str) -> bool:
+        found: Any = model
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return isinstance(found, nn.Module)
+
+    return has
 
 
 def _named(model: nn.Module, path: str) -> str:
@@ -205,6 +217,16 @@ def check_last(model: nn.Module, path: str, run: Run) -> None:
             f"{path!r} of {type(model).__name__} is followed by {after[-1]!r}, so it is"
             " no head; name the last layer, or let head='new' add one"
         )
+
+
+@contextmanager
+def overheard(model: nn.Module, path: str) -> Iterator[list[Tensor]]:
+    """For a while the list gets what the head, or its first layer, is called with."""
+    found: list[Tensor] = []
+    layer = model.get_submodule(path.split(",")[0])
+    handle = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+    with handle:
+        yield found
 
 
 @contextmanager

@@ -142,7 +142,6 @@ class _Samples(Metric):
     @override
     def update(self, outputs: Any, targets: Any) -> None:
         self.num_samples += len(targets)
-        self._targets.append(targets)
         classes = self._kind.classes(outputs, targets)
         if classes is not None:
             self._classes.append(classes)
@@ -150,6 +149,8 @@ class _Samples(Metric):
         if outcome is not None:
             self._outcome, values = outcome
             self._values.append(values)
+        if classes is not None or outcome is not None:
+            self._targets.append(targets)  # else masks of all images would be held
 
     @override
     def compute(self) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pretrain_eval._metrics import device_of, moved, seed_all
-from pretrain_eval._tasks import as_loader, cut
+from pretrain_eval._tasks import Place, as_loader, cut
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.head import check_last, find_head, replace_head
 from pretrain_eval._training.headed import Headed
@@ -32,9 +32,16 @@ def built(cell: Cell, device: torch.device | str | None) -> nn.Module:
     """A fresh network; a builder that draws its weights does so by the cell's seed."""
     seed_all(cell.seed, generators=cell.generators)
     network: nn.Module = build(cell.model)
-    if cell.head_path == NEW and cell.task.kind.num_outputs is not None:
-        network = Headed(network, cell.task.kind.place)
+    place = added_head(cell)
+    if place is not None:
+        network = Headed(network, place)
     return network.to(choose_device(device))
+
+
+def added_head(cell: Cell) -> Place | None:
+    """What a row of outputs is of, where the model gets a head that it has not."""
+    kind = cell.task.kind
+    return kind.place if cell.head_path == NEW and kind.num_outputs else None
 
 
 def locate_head(network: nn.Module, cell: Cell) -> str:

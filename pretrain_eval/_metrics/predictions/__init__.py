@@ -13,6 +13,7 @@ from pretrain_eval._metrics.predictions.correlation import (
     SpearmanCorrCoef,
 )
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
+from pretrain_eval._metrics.predictions.entities import EntityF1
 from pretrain_eval._metrics.predictions.function import FunctionMetric
 from pretrain_eval._metrics.predictions.functional import (
     accuracy,
@@ -90,6 +91,7 @@ __all__ = [
     "ConfusionMatrix",
     "DiceScore",
     "Empty",
+    "EntityF1",
     "F1Score",
     "FunctionMetric",
     "HitRate",

@@ -21,9 +21,10 @@ class MeanAveragePrecision(Metric):
     """COCO's mean average precision over classes and IoU thresholds .50, .55, … .95.
 
     Outputs are one mapping an image, with `boxes` `(num_boxes, 4)`, `scores` and
-    `labels` `(num_boxes,)`; targets are the same without scores. torchmetrics and
-    pycocotools compute it: `pip install "pretrain-eval[detection]"`. A collection has
-    the values at .50 and .75 beside it, as `map_50` and `map_75`.
+    `labels` `(num_boxes,)`; targets are the same without scores. Of an image the 100
+    likeliest boxes count. torchmetrics and pycocotools compute it:
+    `pip install "pretrain-eval[detection]"`. A collection has the values at .50 and .75
+    beside it, as `map_50` and `map_75`.
 
     Args:
         iou_threshold: One threshold, such as 0.5, instead of COCO's ten.
@@ -60,6 +61,8 @@ class MeanAveragePrecision(Metric):
             compute_with_cache=False,
             distributed_available_fn=self._is_summed,
         )
+        # That only the 100 likeliest boxes of an image count is COCO's score itself.
+        self._judge.warn_on_many_detections = False
         self._sync = True
         self._num_images = 0
 
