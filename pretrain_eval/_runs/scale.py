@@ -78,8 +78,12 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "auroc": SHARE,
         "average_precision": SHARE,
         "balanced_accuracy": SHARE,
+        "bleu": Scale(better="higher", low=0.0, high=100.0),
         "calibration_error": Scale(better="lower", low=0.0, high=1.0),
+        "cer": _ERROR,
         "dice": SHARE,
+        "entity_f1": SHARE,
+        "exact_match": SHARE,
         "f1": SHARE,
         "hit_rate": SHARE,
         "kappa": _AGREEMENT,
@@ -103,7 +107,10 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "recall_at_k": SHARE,
         "retrieval_map": SHARE,
         "rmse": _ERROR,
+        "rouge_l": SHARE,
         "spearman": _AGREEMENT,
+        "token_f1": SHARE,
         "top_k_accuracy": SHARE,
+        "wer": _ERROR,
     }
 )
