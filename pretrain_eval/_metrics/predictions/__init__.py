@@ -16,20 +16,15 @@ from pretrain_eval._metrics.predictions.correlation import (
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
 from pretrain_eval._metrics.predictions.entities import EntityF1
 from pretrain_eval._metrics.predictions.function import FunctionMetric
-from pretrain_eval._metrics.predictions.functional import (
+from pretrain_eval._metrics.predictions.functional_classes import (
     accuracy,
-    auroc,
-    average_precision,
     balanced_accuracy,
-    calibration_error,
     cohen_kappa,
     confusion_matrix,
     dice_score,
     f1_score,
-    log_loss,
     matthews_corrcoef,
     mean_iou,
-    perplexity,
     precision,
     recall,
     top_k_accuracy,
@@ -49,6 +44,13 @@ from pretrain_eval._metrics.predictions.functional_queries import (
     ndcg,
     recall_at_k,
     retrieval_map,
+)
+from pretrain_eval._metrics.predictions.functional_scores import (
+    auroc,
+    average_precision,
+    calibration_error,
+    log_loss,
+    perplexity,
 )
 from pretrain_eval._metrics.predictions.functional_texts import (
     bleu,
