@@ -21,15 +21,18 @@ from pretrain_eval._metrics import (
 )
 from pretrain_eval._metrics.predictions import (
     AUROC,
+    BLEU,
     NDCG,
     Accuracy,
     AveragePrecision,
     BalancedAccuracy,
     CalibrationError,
+    CharErrorRate,
     CohenKappa,
     ConfusionMatrix,
     DiceScore,
     EntityF1,
+    ExactMatch,
     F1Score,
     FunctionMetric,
     HitRate,
@@ -50,8 +53,11 @@ from pretrain_eval._metrics.predictions import (
     RecallAtK,
     RetrievalMAP,
     RootMeanSquaredError,
+    RougeL,
     SpearmanCorrCoef,
+    TokenF1,
     TopKAccuracy,
+    WordErrorRate,
 )
 from pretrain_eval._runs import Cost, Outcomes, Run, RunStore, Scale, chance_levels
 from pretrain_eval._scoring import Budget, Evaluator, scorecard
@@ -109,6 +115,7 @@ from pretrain_eval.zoo import Pretrained
 
 __all__ = [
     "AUROC",
+    "BLEU",
     "NDCG",
     "Accuracy",
     "Attachment",
@@ -117,6 +124,7 @@ __all__ = [
     "Budget",
     "CalibrationError",
     "Change",
+    "CharErrorRate",
     "Choice",
     "Classification",
     "Clipped",
@@ -129,6 +137,7 @@ __all__ = [
     "Difference",
     "EntityF1",
     "Evaluator",
+    "ExactMatch",
     "F1Score",
     "FunctionMetric",
     "GradNorm",
@@ -165,6 +174,7 @@ __all__ = [
     "RetrievalMAP",
     "ReusabilityEvaluator",
     "RootMeanSquaredError",
+    "RougeL",
     "Round",
     "Run",
     "RunStore",
@@ -182,6 +192,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "TokenClassification",
+    "TokenF1",
     "TopKAccuracy",
     "Trial",
     "UpdateNorm",
@@ -189,6 +200,7 @@ __all__ = [
     "UsabilityEvaluator",
     "Validation",
     "VariabilityEvaluator",
+    "WordErrorRate",
     "ZeroGradShare",
     "__version__",
     "as_ignite",

@@ -186,3 +186,80 @@ def functions(rank: int, world: int) -> list[dict[str, Any]]:
     if rank == 1:
         loss.update(scores, targets)
     return [both.compute(), {"f1_score": f1.compute(sync=False)}]
+
+
+def everywhere(rank: int, world: int) -> dict[str, Any]:
+    """Metrics of moments and of texts on this one of two ranks; one has none of two."""
+    calls: list[int] = []
+    reduce_all = dist.all_reduce
+
+    def counted(tensor: Tensor, *args: Any, **options: Any) -> Any:
+        calls.append(tensor.numel())
+        return reduce_all(tensor, *args, **options)
+
+    dist.all_reduce = counted
+    metrics, texts = of_moments(), of_texts()
+    outputs, targets = columns(21)
+    found_texts, written = SPOKEN
+    part = slice(0, 8) if rank == 0 else slice(8, 21)
+    for key in ("r2", "rmse", "pearson", "pooled"):
+        metrics[key].update(outputs[part], targets[part])
+    if rank == 1:
+        metrics["alone"].update(outputs, targets)
+        texts["alone"].update(found_texts, written)
+    for key in set(texts) - {"alone"}:
+        texts[key].update(found_texts[rank::2], written[rank::2])
+    found: dict[str, Any] = {"moments": metrics.compute()}
+    collectives = [len(calls)]
+    for _ in range(2):
+        calls.clear()
+        assert metrics.compute() == found["moments"]
+        collectives.append(len(calls))
+    calls.clear()
+    found["texts"] = texts.compute()
+    found["collectives"] = [*collectives, len(calls)]
+    found["own"] = metrics["r2"].compute(sync=False)
+    metrics.reset()
+    uneven = pe.R2Score()
+    uneven.update(outputs[:, : 1 + rank], targets[:, : 1 + rank])
+    try:
+        uneven.compute()
+    except ValueError as error:
+        found["uneven"] = str(error)
+    return found
+
+
+def columns(length: int) -> tuple[Tensor, Tensor]:
+    """Outputs and targets of two columns, far from 0 and far from each other."""
+    outputs, targets = numbers(2 * length)
+    offset = torch.tensor([1e6, -5.0], dtype=torch.float64)
+    return outputs.view(-1, 2) + offset, targets.view(-1, 2) + offset
+
+
+def of_moments() -> pe.MetricCollection:
+    """Metrics of moments."""
+    return pe.MetricCollection(
+        pe.R2Score(),
+        pe.RootMeanSquaredError(average="none"),
+        pe.PearsonCorrCoef(),
+        pooled=pe.R2Score(average="pooled"),
+        alone=pe.R2Score(),
+    )
+
+
+def of_texts() -> pe.MetricCollection:
+    """Metrics of texts."""
+    return pe.MetricCollection(
+        pe.WordErrorRate(),
+        pe.CharErrorRate(),
+        pe.ExactMatch(),
+        pe.TokenF1(),
+        pe.RougeL(),
+        alone=pe.WordErrorRate(),
+    )
+
+
+SPOKEN = (
+    ["the cat sat", "a dog", "mats", "no one", "x"],
+    ["the cat sat down", "a dog", "mat", "someone", "y"],
+)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import gloo_predictions
 import numpy as np
 import pytest
 import torch
+from processes import together
 from scipy import stats
 from sklearn import metrics as sk
 from torch import Tensor
@@ -139,3 +141,48 @@ def test_nothing_counted() -> None:
         torch.tensor([1.0, torch.nan]), torch.tensor([3.0, 1.0]), weights=mask
     )
     assert metric.compute() == 4.0
+
+
+def test_two_processes() -> None:
+    """Moments and texts of both are those of all, in one collective once they agreed."""
+    outputs, targets = gloo_predictions.columns(21)
+    metrics, texts = gloo_predictions.of_moments(), gloo_predictions.of_texts()
+    metrics.update(outputs, targets)
+    texts.update(*gloo_predictions.SPOKEN)
+    expected = metrics.compute()
+    assert expected["r2"] == pytest.approx(sk.r2_score(targets, outputs), rel=1e-9)
+    for found, part in zip(
+        together(gloo_predictions.everywhere, 2), (slice(8), slice(8, 21)), strict=True
+    ):
+        assert found["moments"].keys() == expected.keys()
+        for key, value in expected.items():
+            assert found["moments"][key] == pytest.approx(value, rel=1e-12)
+        assert found["texts"] == pytest.approx(texts.compute(), rel=1e-15)
+        # The number of outputs is told once; texts have nothing to tell.
+        assert found["collectives"] == [2, 1, 1, 1]
+        own = sk.r2_score(targets[part], outputs[part])
+        assert found["own"] == pytest.approx(own, rel=1e-9)
+        assert found["uneven"] == (
+            "r2: processes met different numbers of outputs, 7 and 14 counters"
+        )
+
+
+def test_squares_that_overflow() -> None:
+    """Beyond the largest number a value is infinite or NaN, never one that looks right."""
+    outputs = torch.tensor([1e200, -2e200, 1.0], dtype=torch.float64)
+    targets = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    metrics = pe.MetricCollection(
+        pe.MeanSquaredError(), pe.MeanAbsoluteError(), pe.RootMeanSquaredError()
+    )
+    metrics.update(outputs, targets)
+    assert metrics.compute() == {
+        "mse": math.inf,
+        "mae": pytest.approx(1e200),
+        "rmse": math.inf,
+    }
+    assert pe.functional.r2_score(outputs, targets) == -math.inf
+    for one, other in ((outputs, targets), (targets, outputs), (outputs, outputs)):
+        with pytest.warns(UserWarning, match="pearson is undefined: .* overflow"):
+            assert math.isnan(pe.functional.pearson_corrcoef(one, other))
+    with pytest.warns(UserWarning, match="r2 is undefined: .* overflow"):
+        assert math.isnan(pe.functional.r2_score(targets, outputs))

@@ -7,7 +7,6 @@ from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
 from pretrain_eval._metrics.metric import (
     CountedMetric,
     Metric,
-    StepMetric,
     SupportsUpdate,
     Value,
     value_of,
@@ -25,6 +24,7 @@ from pretrain_eval._metrics.optimization import (
     ZeroGradShare,
 )
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
+from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._metrics.sums import SumMetric
 from pretrain_eval._metrics.undisturbed import evaluating
 from pretrain_eval._metrics.validate import as_collection, validate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias, Union, final, runtime_checkable
+from typing import Any, TypeAlias, Union, final
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,7 @@ from pretrain_eval._metrics.foreign import (
     Other,
     is_their_collection,
     is_torchmetrics,
-    kept_state,
     keywords_of,
-    load_kept_state,
     named_values,
     snake_case,
 )
@@ -25,10 +23,11 @@ from pretrain_eval._metrics.forward import unwrapped
 from pretrain_eval._metrics.metric import (
     CountedMetric,
     Metric,
-    StepMetric,
     SupportsUpdate,
     Value,
 )
+from pretrain_eval._metrics.state import load_state, state_of
+from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._metrics.sync import fetch, fetch_counts, num_processes
 from pretrain_eval._steps import (
     Attachment,
@@ -46,17 +45,6 @@ Metrics: TypeAlias = Union[
     Mapping[str, "Metrics"],
     Iterable["Metrics"],
 ]
-
-
-@runtime_checkable
-class SupportsState(Protocol):
-    """What can be kept and continued."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What was counted."""
-
-    def load_state_dict(self, state: Mapping[str, Any], /) -> object:
-        """Continue from what `state_dict` gave."""
 
 
 @final
@@ -252,36 +240,11 @@ class MetricCollection:
         Of torchmetrics' metrics, all their states. A member of another kind is asked
         for its own `state_dict`; one that has none is left out, with a warning.
         """
-        state: dict[str, Any] = {}
-        for key, metric in self._metrics.items():
-            if is_torchmetrics(metric):
-                state[key] = kept_state(metric)
-            elif isinstance(metric, SupportsState):
-                state[key] = metric.state_dict()
-            else:
-                warnings.warn(
-                    f"{key} is not kept: {type(metric).__name__} has no state_dict and"
-                    " load_state_dict",
-                    stacklevel=2,
-                )
-        return state
+        return state_of(self._metrics)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave; other keys or declarations raise."""
-        own = {
-            key: metric
-            for key, metric in self._metrics.items()
-            if is_torchmetrics(metric) or isinstance(metric, SupportsState)
-        }
-        if set(own) != set(state):
-            raise ValueError(
-                f"expected the state of {sorted(own)}, got {sorted(state)}"
-            )
-        for key, metric in own.items():
-            if is_torchmetrics(metric):
-                load_kept_state(metric, state[key], key)
-            elif isinstance(metric, SupportsState):
-                metric.load_state_dict(state[key])
+        load_state(self._metrics, state)
 
     def reset(self) -> None:
         """Forget everything since the last reset, in every member."""

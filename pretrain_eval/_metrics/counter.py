@@ -70,6 +70,8 @@ class Counter(ABC):
 
     #: What batches with counts of other lengths differ in.
     entries: ClassVar[str] = "classes"
+    #: How many of the counts are no counters but say what is wrong.
+    num_flags: ClassVar[int] = FLAGS
 
     @abstractmethod
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Array:
@@ -208,6 +210,8 @@ class RowCounter(Counter):
     @override
     def whole(self, counts: Held) -> Tensor:
         pieces = _tensors(counts)
+        if len(pieces) == 1:
+            return pieces[0]
         return torch.cat([piece.to(pieces[-1].device) for piece in pieces])
 
     @override
@@ -226,6 +230,14 @@ class RowCounter(Counter):
     @override
     def num_unknown(self, counts: np.ndarray) -> int:
         return int(np.isnan(counts).any(1).sum())
+
+
+class OneRowCounter(RowCounter):
+    """Keeps one row a process, which `add` merges; a row of zeros merges as nothing.
+
+    For what merges but does not add up, such as means. Processes send each a row in a
+    place of its own, in one sum with all other counts.
+    """
 
 
 def require_one_device(outputs: Tensor, targets: Tensor) -> None:

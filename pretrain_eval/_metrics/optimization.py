@@ -7,7 +7,7 @@ from typing import final
 import torch
 from typing_extensions import override
 
-from pretrain_eval._metrics.metric import StepMetric
+from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._steps import Step
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pretrain_eval._metrics.counter import FLAGS, Counter, Held, RowCounter
+from pretrain_eval._metrics.counter import Counter, Held, OneRowCounter, RowCounter
 
 
 class Holder(Protocol):
@@ -114,6 +114,8 @@ def _fetch_from_all(holders: Sequence[Holder]) -> list[np.ndarray]:
             raise _no_batch(holder)
         if id(holder) in layouts:
             tensors.append(_rows_in_place(holder, layouts[id(holder)]))
+        elif isinstance(holder.counter, OneRowCounter):
+            tensors.append(_row_in_place(holder))
         else:
             tensors.append(_sums(holder))
     device = _collective_device()
@@ -140,6 +142,21 @@ def _rows_in_place(holder: Holder, rows: Rows) -> Tensor:
     return room
 
 
+def _row_in_place(holder: Holder) -> Tensor:
+    """This process' row, and zeros in the places of all others'."""
+    width = holder.agreed_size or 0
+    room = torch.zeros(dist.get_world_size(), width, dtype=torch.float64)
+    if holder.counts is not None:
+        own = _own(holder)
+        if own.numel() != width:
+            raise ValueError(
+                f"{holder.key} has other {holder.counter.entries} than the processes"
+                f" have agreed on: {own.numel()} numbers for {width}"
+            )
+        room[dist.get_rank()] = own.detach()[0]
+    return room
+
+
 def _agree(holders: Sequence[Holder]) -> dict[int, Rows]:
     """Tell each other the sizes that only batches tell, in one all_reduce.
 
@@ -150,9 +167,10 @@ def _agree(holders: Sequence[Holder]) -> dict[int, Rows]:
     """
     of_rows, unknown = [], []
     for holder in holders:
-        if isinstance(holder.counter, RowCounter):
+        counter = holder.counter
+        if isinstance(counter, RowCounter) and not isinstance(counter, OneRowCounter):
             of_rows.append(holder)
-        elif holder.counter.size is None and not holder.agreed_size:
+        elif counter.size is None and not holder.agreed_size:
             unknown.append(holder)
     if not unknown and not of_rows:
         return {}
@@ -169,7 +187,7 @@ def _agree(holders: Sequence[Holder]) -> dict[int, Rows]:
 
 def _own_length(holder: Holder) -> list[int]:
     """The length and its negative, whose largest is the least length of all."""
-    length = 0 if holder.counts is None else len(_own(holder))
+    length = 0 if holder.counts is None else _own(holder).numel()
     return [length, -length or -(2**62)]
 
 
@@ -177,10 +195,10 @@ def _learn_length(holder: Holder, told: Iterator[int]) -> None:
     """Keep the length that all have agreed on, so that it is asked for once."""
     most, least = next(told), -next(told)
     if most and most != least:
+        counter = holder.counter
         raise ValueError(
-            f"{holder.key}: processes met different numbers of"
-            f" {holder.counter.entries},"
-            f" {least - FLAGS} and {most - FLAGS} counters"
+            f"{holder.key}: processes met different numbers of {counter.entries},"
+            f" {least - counter.num_flags} and {most - counter.num_flags} counters"
         )
     holder.agreed_size = most
 

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from pretrain_eval._metrics.collection import Metrics
 from pretrain_eval._metrics.forward import Forward
-from pretrain_eval._metrics.metric import StepMetric, Value
+from pretrain_eval._metrics.metric import Value
+from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._metrics.validate import as_collection, validate
 from pretrain_eval._steps import Step
 

@@ -6,6 +6,7 @@ from pretrain_eval._metrics.predictions.agreement import (
     ConfusionMatrix,
     MatthewsCorrCoef,
 )
+from pretrain_eval._metrics.predictions.bleu import BLEU
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.classification import Accuracy, TopKAccuracy
 from pretrain_eval._metrics.predictions.correlation import (
@@ -15,20 +16,15 @@ from pretrain_eval._metrics.predictions.correlation import (
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
 from pretrain_eval._metrics.predictions.entities import EntityF1
 from pretrain_eval._metrics.predictions.function import FunctionMetric
-from pretrain_eval._metrics.predictions.functional import (
+from pretrain_eval._metrics.predictions.functional_classes import (
     accuracy,
-    auroc,
-    average_precision,
     balanced_accuracy,
-    calibration_error,
     cohen_kappa,
     confusion_matrix,
     dice_score,
     f1_score,
-    log_loss,
     matthews_corrcoef,
     mean_iou,
-    perplexity,
     precision,
     recall,
     top_k_accuracy,
@@ -48,6 +44,22 @@ from pretrain_eval._metrics.predictions.functional_queries import (
     ndcg,
     recall_at_k,
     retrieval_map,
+)
+from pretrain_eval._metrics.predictions.functional_scores import (
+    auroc,
+    average_precision,
+    calibration_error,
+    log_loss,
+    perplexity,
+)
+from pretrain_eval._metrics.predictions.functional_texts import (
+    bleu,
+    char_error_rate,
+    entity_f1,
+    exact_match,
+    rouge_l,
+    token_f1,
+    word_error_rate,
 )
 from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.predictions.moments import Moments, Outputs
@@ -76,9 +88,19 @@ from pretrain_eval._metrics.predictions.retrieval import (
 )
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.predictions.shapes import Kind, Scores
+from pretrain_eval._metrics.predictions.text import (
+    CharErrorRate,
+    ExactMatch,
+    Normalize,
+    RougeL,
+    TokenF1,
+    Tokens,
+    WordErrorRate,
+)
 
 __all__ = [
     "AUROC",
+    "BLEU",
     "NDCG",
     "Absent",
     "Accuracy",
@@ -87,11 +109,13 @@ __all__ = [
     "BalancedAccuracy",
     "Boxes",
     "CalibrationError",
+    "CharErrorRate",
     "CohenKappa",
     "ConfusionMatrix",
     "DiceScore",
     "Empty",
     "EntityF1",
+    "ExactMatch",
     "F1Score",
     "FunctionMetric",
     "HitRate",
@@ -106,6 +130,7 @@ __all__ = [
     "MeanReciprocalRank",
     "MeanSquaredError",
     "Moments",
+    "Normalize",
     "Outputs",
     "PearsonCorrCoef",
     "Perplexity",
@@ -115,17 +140,25 @@ __all__ = [
     "RecallAtK",
     "RetrievalMAP",
     "RootMeanSquaredError",
+    "RougeL",
     "Scores",
     "SpearmanCorrCoef",
+    "TokenF1",
+    "Tokens",
     "TopKAccuracy",
+    "WordErrorRate",
     "accuracy",
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "bleu",
     "calibration_error",
+    "char_error_rate",
     "cohen_kappa",
     "confusion_matrix",
     "dice_score",
+    "entity_f1",
+    "exact_match",
     "f1_score",
     "hit_rate",
     "log_loss",
@@ -144,6 +177,9 @@ __all__ = [
     "recall_at_k",
     "retrieval_map",
     "root_mean_squared_error",
+    "rouge_l",
     "spearman_corrcoef",
+    "token_f1",
     "top_k_accuracy",
+    "word_error_rate",
 ]

@@ -27,7 +27,8 @@ from pretrain_eval._metrics.predictions.shapes import require_one_shape
 class PearsonCorrCoef(OfMoments):
     """Σ(o − ō)(t − t̄) / √(Σ(o − ō)² Σ(t − t̄)²), in [−1, 1]; higher is better.
 
-    0 is no linear relation. NaN, with a warning, where outputs or targets are constant.
+    0 is no linear relation. NaN, with a warning, where outputs or targets are constant,
+    or squares overflow float64.
 
     Args:
         average: Of several outputs: "uniform", the mean of their values; "pooled", the
@@ -43,7 +44,7 @@ class PearsonCorrCoef(OfMoments):
     key = "pearson"
     higher_is_better = True
     bounds = (-1.0, 1.0)
-    reason = "outputs or targets are constant"
+    reason = "outputs or targets are constant, or their squares overflow"
 
     @override
     def of_outputs(self, moments: Moments) -> np.ndarray:
@@ -51,7 +52,8 @@ class PearsonCorrCoef(OfMoments):
             moments.of_outputs, moments.weight, moments.outputs
         ) | is_constant(moments.of_targets, moments.weight, moments.targets)
         spreads = moments.of_outputs.sqrt() * moments.of_targets.sqrt()
-        values = moments.of_both / spreads.where(~constant, torch.nan)
+        known = ~constant & spreads.isfinite() & moments.of_both.isfinite()
+        values = moments.of_both / spreads.where(known, torch.nan)
         return values.clamp(-1.0, 1.0).numpy()
 
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics.foreign import kept_state, load_kept_state
 from pretrain_eval._metrics.metric import Metric, Value
+from pretrain_eval._metrics.predictions.formulas import undefined
 from pretrain_eval._metrics.sync import num_processes
 from pretrain_eval._optional import needs
 
@@ -85,6 +86,8 @@ class MeanAveragePrecision(Metric):
     def compute(self, *, sync: bool = True) -> Value:
         """The value of everything since the last reset.
 
+        NaN, with a warning, where no image holds a box that is to be found.
+
         Args:
             sync: Of the images of all processes of torch.distributed, where it was
                 started; every process must then call this.
@@ -93,13 +96,14 @@ class MeanAveragePrecision(Metric):
             raise RuntimeError(f"{self.key} has seen no batch since its last reset")
         self._sync = sync
         self._found = self._judge.compute()
-        return float(self._found["map"])
+        value = float(self._found["map"])
+        # The judge says −1 of what it cannot say.
+        return value if value >= 0 else undefined(self.key, "no target has a box")
 
     @override
     def beside(self) -> Mapping[str, float]:
         """At the thresholds .50 and .75 alone, where these are among those used."""
         at = {name: float(self._found[f"map_{name}"]) for name in ("50", "75")}
-        # The judge says −1 of what it was not asked.
         return {f"_{name}": value for name, value in at.items() if value >= 0}
 
     @override

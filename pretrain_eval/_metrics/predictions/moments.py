@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import Held, RowCounter, Words
+from pretrain_eval._metrics.counter import Held, OneRowCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions.formulas import undefined
 from pretrain_eval._metrics.predictions.shapes import require_one_shape, spread_weights
@@ -111,13 +111,14 @@ def _total(many: list[Moments]) -> Moments:
 
 @final
 @dataclass(frozen=True)
-class MomentCounter(RowCounter):
+class MomentCounter(OneRowCounter):
     """Keeps one row a process: flags, then the moments of each output.
 
     Rows travel as they are, since moments around different means do not add up.
     """
 
     entries = "outputs"
+    num_flags = NUM_FLAGS
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:

@@ -79,6 +79,8 @@ class Residuals(CountedMetric):
 class MeanSquaredError(Residuals):
     """Mean of (output − target)² over all entries, at least 0; lower is better.
 
+    Infinite where the sum of squares overflows float64.
+
     >>> import torch
     >>> metric = MeanSquaredError()
     >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
@@ -145,6 +147,8 @@ class MeanAbsolutePercentageError(Residuals):
 class RootMeanSquaredError(OfMoments):
     """√(mean of (output − target)²), at least 0; lower is better.
 
+    Infinite where the sum of squares overflows float64.
+
     Args:
         average: Of several outputs: "uniform", the mean of their values; "pooled", the
             value of all entries as one; "none", one value an output.
@@ -170,7 +174,8 @@ class RootMeanSquaredError(OfMoments):
 class R2Score(OfMoments):
     """1 − Σ(output − target)² / Σ(target − mean target)²; 1 is perfect, 0 is the mean.
 
-    NaN, with a warning, where the targets of an output are constant.
+    NaN, with a warning, where the targets of an output are constant, or their squares
+    overflow float64.
 
     Args:
         average: Of several outputs: "uniform", the mean of their values; "pooled", the
@@ -186,11 +191,11 @@ class R2Score(OfMoments):
     key = "r2"
     higher_is_better = True
     bounds = (-math.inf, 1.0)
-    reason = "the targets are constant"
+    reason = "the targets are constant, or their squares overflow"
 
     @override
     def of_outputs(self, moments: Moments) -> np.ndarray:
         spread = moments.of_targets
         constant = is_constant(spread, moments.weight, moments.targets)
-        spread = spread.where(~constant, torch.nan)
+        spread = spread.where(~constant & spread.isfinite(), torch.nan)
         return formulas.r2(moments.residual.numpy(), spread.numpy())
