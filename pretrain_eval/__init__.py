@@ -25,6 +25,7 @@ from pretrain_eval._metrics.predictions import (
     Accuracy,
     AveragePrecision,
     BalancedAccuracy,
+    BitsPerByte,
     CalibrationError,
     CohenKappa,
     ConfusionMatrix,
@@ -80,7 +81,14 @@ from pretrain_eval._scoring.reports import (
 )
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
-from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
+from pretrain_eval._tasks import (
+    Classification,
+    LanguageModelling,
+    Regression,
+    Splits,
+    Task,
+    TaskKind,
+)
 from pretrain_eval._training import (
     Strategy,
     Trial,
@@ -102,6 +110,7 @@ __all__ = [
     "Attachment",
     "AveragePrecision",
     "BalancedAccuracy",
+    "BitsPerByte",
     "Budget",
     "CalibrationError",
     "Change",
@@ -121,6 +130,7 @@ __all__ = [
     "GradParameterCosine",
     "HitRate",
     "Interval",
+    "LanguageModelling",
     "LearningRate",
     "LogLoss",
     "Loss",

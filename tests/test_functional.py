@@ -28,6 +28,7 @@ METRICS = {
     "auroc": pe.AUROC,
     "average_precision": pe.AveragePrecision,
     "balanced_accuracy": pe.BalancedAccuracy,
+    "bits_per_byte": pe.BitsPerByte,
     "calibration_error": pe.CalibrationError,
     "cohen_kappa": pe.CohenKappa,
     "confusion_matrix": pe.ConfusionMatrix,
@@ -108,6 +109,13 @@ CASES = [
     ),
     ("log_loss", SCORES, TARGETS, SCORED, oracle.log_loss(TARGETS, CHANCES)),
     ("log_loss", ONE, HITS, BINARY, oracle.log_loss(HITS, ONE.sigmoid())),
+    (
+        "bits_per_byte",
+        SCORES[None],
+        TARGETS[None],
+        {"bytes_per_token": 3.0},
+        oracle.log_loss(TARGETS, CHANCES) / math.log(2) / 3,
+    ),
     (
         "perplexity",
         SCORES[None],

@@ -478,7 +478,11 @@ def test_a_task_in_plain_functions_needs_no_kind():
         ({"kind": "images"}, TypeError, "as a TaskKind"),
         ({"num_classes": 3, "forward": 1}, TypeError, "forward must be callable"),
         ({"num_classes": 3, "loss": "ce"}, TypeError, "loss must be callable"),
-        ({"num_classes": 3, "metrics": 3}, TypeError, "metrics: MetricCollection expects"),
+        (
+            {"num_classes": 3, "metrics": 3},
+            TypeError,
+            "metrics: MetricCollection expects",
+        ),
         ({"num_classes": 3, "chance": {"e": {"f1": 0.1}}}, ValueError, r"names .*'e'"),
         ({"num_outputs": 2}, ValueError, "1 numbers a sample .*num_outputs says 2"),
     ],

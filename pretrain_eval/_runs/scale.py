@@ -78,6 +78,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "auroc": SHARE,
         "average_precision": SHARE,
         "balanced_accuracy": SHARE,
+        "bits_per_byte": _ERROR,
         "calibration_error": Scale(better="lower", low=0.0, high=1.0),
         "dice": SHARE,
         "f1": SHARE,
@@ -104,6 +105,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "retrieval_map": SHARE,
         "rmse": _ERROR,
         "spearman": _AGREEMENT,
+        "token_accuracy": SHARE,
         "top_k_accuracy": SHARE,
     }
 )

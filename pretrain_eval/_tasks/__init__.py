@@ -8,6 +8,7 @@ from pretrain_eval._tasks.altered import Read
 from pretrain_eval._tasks.checks import check_count, check_name
 from pretrain_eval._tasks.classification import Classification
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
+from pretrain_eval._tasks.language_modelling import LanguageModelling
 from pretrain_eval._tasks.reading import called, cut, parted
 from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
@@ -18,6 +19,7 @@ from pretrain_eval._tasks.views import Target, View
 __all__ = [
     "Before",
     "Classification",
+    "LanguageModelling",
     "Network",
     "Place",
     "Read",

@@ -19,6 +19,7 @@ from pretrain_eval._metrics.predictions.functional import (
     auroc,
     average_precision,
     balanced_accuracy,
+    bits_per_byte,
     calibration_error,
     cohen_kappa,
     confusion_matrix,
@@ -48,7 +49,12 @@ from pretrain_eval._metrics.predictions.functional_queries import (
     recall_at_k,
     retrieval_map,
 )
-from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.predictions.loss import (
+    BitsPerByte,
+    LogLoss,
+    Loss,
+    Perplexity,
+)
 from pretrain_eval._metrics.predictions.moments import Moments, Outputs
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
@@ -84,6 +90,7 @@ __all__ = [
     "Average",
     "AveragePrecision",
     "BalancedAccuracy",
+    "BitsPerByte",
     "Boxes",
     "CalibrationError",
     "CohenKappa",
@@ -120,6 +127,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "bits_per_byte",
     "calibration_error",
     "cohen_kappa",
     "confusion_matrix",

@@ -23,7 +23,7 @@ from pretrain_eval._metrics.predictions.classification import (
     Accuracy,
     TopKAccuracy,
 )
-from pretrain_eval._metrics.predictions.loss import LogLoss, Perplexity
+from pretrain_eval._metrics.predictions.loss import BitsPerByte, LogLoss, Perplexity
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import F1Score, Precision, Recall
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
@@ -382,6 +382,24 @@ def perplexity(outputs: Tensor, targets: Tensor) -> float:
     >>> import torch
     >>> round(perplexity(torch.zeros(1, 3, 4), torch.tensor([[0, 1, -100]])), 6)
     4.0
+    """
+
+
+@of_sums(BitsPerByte)
+def bits_per_byte(outputs: Tensor, targets: Tensor) -> float:
+    """Bits that a text costs by byte, Σ −log₂ p(token) / number of bytes; lower is better.
+
+    Args:
+        outputs: Scores `(num_samples, num_tokens, vocabulary)`.
+        targets: Tokens `(num_samples, num_tokens)`.
+        bytes_per_token: Bytes of the text by counted token; exact where both are
+            counted over all of the text that is measured.
+        ignore_index: Tokens with this target are dropped.
+
+    >>> import torch
+    >>> scores, tokens = torch.zeros(1, 3, 4), torch.tensor([[0, 1, -100]])
+    >>> round(bits_per_byte(scores, tokens, bytes_per_token=4.0), 6)
+    0.5
     """
 
 
