@@ -32,6 +32,7 @@ _NEEDS = {
     "progress": _Need("a progress bar needs tqdm", ("tqdm.auto",)),
     "ray": _Need("RayExecutor needs Ray", ("ray",)),
     "submitit": _Need("SubmititExecutor needs submitit", ("submitit.core.utils",)),
+    "text": _Need("BLEU needs sacrebleu", ("sacrebleu",)),
     "torchmetrics": _Need(
         "as_torchmetrics needs torchmetrics", ("torchmetrics",), package="torchmetrics"
     ),

@@ -15,8 +15,10 @@ from pretrain_eval._metrics.predictions import (
     Empty,
     Kind,
     Moments,
+    Normalize,
     Outputs,
     Scores,
+    Tokens,
 )
 from pretrain_eval._runs import Better, Plain, Status
 from pretrain_eval._scoring import (
@@ -68,6 +70,7 @@ __all__ = [
     "Model",
     "Moments",
     "Network",
+    "Normalize",
     "Outputs",
     "Partition",
     "Per",
@@ -87,6 +90,7 @@ __all__ = [
     "SupportsUpdate",
     "Table",
     "Target",
+    "Tokens",
     "Trainable",
     "Value",
 ]

@@ -53,7 +53,25 @@ METRICS = {
     "root_mean_squared_error": pe.RootMeanSquaredError,
     "spearman_corrcoef": pe.SpearmanCorrCoef,
     "top_k_accuracy": pe.TopKAccuracy,
+    "bleu": pe.BLEU,
+    "char_error_rate": pe.CharErrorRate,
+    "entity_f1": pe.EntityF1,
+    "exact_match": pe.ExactMatch,
+    "rouge_l": pe.RougeL,
+    "token_f1": pe.TokenF1,
+    "word_error_rate": pe.WordErrorRate,
 }
+SPOKEN = ["the cat sat on a mat", "no dog is here", "a b c d e"]
+WRITTEN = ["the cat is on the mat", "no dog", "e d c b a"]
+LONGER = ["now the cat is on the mat", *SPOKEN[1:]]
+SQUAD = [
+    (
+        {"prediction_text": found, "id": str(place)},
+        {"answers": {"text": [truth], "answer_start": [0]}, "id": str(place)},
+    )
+    for place, (found, truth) in enumerate(zip(SPOKEN, WRITTEN, strict=True))
+]
+TAGS = ["O", "B-X", "I-X"]
 SCORED = {"scores": "logits"}
 BINARY = {"task": "binary", "scores": "logits"}
 BY_LABEL = {"task": "multilabel", "scores": "logits"}
@@ -195,6 +213,49 @@ CASES = [
             ("retrieval_map", judge.retrieval.retrieval_average_precision, {}, {}),
         )
     ),
+    (
+        "word_error_rate",
+        SPOKEN,
+        WRITTEN,
+        {},
+        judge.text.word_error_rate(SPOKEN, WRITTEN),
+    ),
+    (
+        "char_error_rate",
+        SPOKEN,
+        WRITTEN,
+        {},
+        judge.text.char_error_rate(SPOKEN, WRITTEN),
+    ),
+    ("exact_match", [*SPOKEN, "a"], [*WRITTEN, "a"], {}, 0.25),
+    (
+        "token_f1",
+        SPOKEN,
+        WRITTEN,
+        {},
+        judge.text.squad(*zip(*SQUAD, strict=True))["f1"] / 100,
+    ),
+    (
+        "rouge_l",
+        SPOKEN,
+        WRITTEN,
+        {},
+        judge.text.rouge_score(SPOKEN, WRITTEN, rouge_keys="rougeL")["rougeL_fmeasure"],
+    ),
+    (
+        "entity_f1",
+        torch.tensor([[1, 2, 0, 1]]),
+        torch.tensor([[1, 2, 0, 0]]),
+        {"labels": TAGS},
+        2 / 3,
+    ),
+    (
+        "bleu",
+        LONGER,
+        WRITTEN,
+        {},
+        100 * judge.text.bleu_score(LONGER, [[each] for each in WRITTEN]),
+    ),
     *(
         (
             name,
@@ -233,6 +294,8 @@ CASES = [
 @pytest.mark.parametrize(("name", "outputs", "targets", "options", "theirs"), CASES)
 def test_another_library_and_the_class_agree(name, outputs, targets, options, theirs):
     """The value of a function is another library's, and the class's to the bit."""
+    if name == "bleu":
+        pytest.importorskip("sacrebleu", reason="pip install 'pretrain-eval[text]'")
     found = getattr(functional, name)(outputs, targets, **options)
     # torch and torchmetrics compute in float32.
     assert np.allclose(found, theirs, rtol=1e-6, atol=1e-12)
@@ -279,7 +342,8 @@ def test_a_function_takes_what_the_class_takes(name):
     outputs, targets, *options = inspect.signature(function).parameters.values()
     assert (outputs.name, targets.name) == ("outputs", "targets")
     assert options == list(inspect.signature(metric).parameters.values())
-    assert all(option.kind is option.KEYWORD_ONLY for option in options)
+    optional = [option for option in options if option.default is not option.empty]
+    assert all(option.kind is option.KEYWORD_ONLY for option in optional)
     said = arguments(function.__doc__)
     assert list(said) == ["outputs", "targets", *(option.name for option in options)]
     if options:

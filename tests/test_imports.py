@@ -11,7 +11,15 @@ import pytest
 import pretrain_eval
 
 PACKAGE = Path(pretrain_eval.__file__).parent
-OPTIONAL = ("torchvision", "sklearn", "scipy", "matplotlib", "tqdm", "pandas")
+OPTIONAL = (
+    "torchvision",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "tqdm",
+    "pandas",
+    "sacrebleu",
+)
 
 # What each room may know: rooms below it, by their faces. The towers that measure and
 # that score meet in _runs alone; rooms to come stand in their places here.

@@ -31,6 +31,7 @@ PROJECT = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="
             "submitit",
             'SubmititExecutor needs submitit: pip install "pretrain-eval[submitit]"',
         ),
+        ("text", 'BLEU needs sacrebleu: pip install "pretrain-eval[text]"'),
         (
             "torchmetrics",
             "as_torchmetrics needs torchmetrics: pip install torchmetrics",

@@ -67,7 +67,7 @@ def test_every_key_of_the_package_is_known_or_has_no_direction(metric: Any) -> N
     )
 
 
-@pytest.mark.parametrize("key", ["eval_loss", "wer", "cer", "fid", "MSE", "valid/mse"])
+@pytest.mark.parametrize("key", ["eval_loss", "ter", "per", "fid", "MSE", "valid/mse"])
 def test_an_unknown_direction_is_asked_for(key: str) -> None:
     """A name tells nothing; the evaluator or the run does."""
     runs = two(key, 0.9, 0.1)

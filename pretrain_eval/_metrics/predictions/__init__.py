@@ -6,6 +6,7 @@ from pretrain_eval._metrics.predictions.agreement import (
     ConfusionMatrix,
     MatthewsCorrCoef,
 )
+from pretrain_eval._metrics.predictions.bleu import BLEU
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.classification import Accuracy, TopKAccuracy
 from pretrain_eval._metrics.predictions.correlation import (
@@ -13,6 +14,7 @@ from pretrain_eval._metrics.predictions.correlation import (
     SpearmanCorrCoef,
 )
 from pretrain_eval._metrics.predictions.detection import Boxes, MeanAveragePrecision
+from pretrain_eval._metrics.predictions.entities import EntityF1
 from pretrain_eval._metrics.predictions.function import FunctionMetric
 from pretrain_eval._metrics.predictions.functional import (
     accuracy,
@@ -49,6 +51,15 @@ from pretrain_eval._metrics.predictions.functional_queries import (
     recall_at_k,
     retrieval_map,
 )
+from pretrain_eval._metrics.predictions.functional_texts import (
+    bleu,
+    char_error_rate,
+    entity_f1,
+    exact_match,
+    rouge_l,
+    token_f1,
+    word_error_rate,
+)
 from pretrain_eval._metrics.predictions.loss import (
     BitsPerByte,
     LogLoss,
@@ -81,9 +92,19 @@ from pretrain_eval._metrics.predictions.retrieval import (
 )
 from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.predictions.shapes import Kind, Scores
+from pretrain_eval._metrics.predictions.text import (
+    CharErrorRate,
+    ExactMatch,
+    Normalize,
+    RougeL,
+    TokenF1,
+    Tokens,
+    WordErrorRate,
+)
 
 __all__ = [
     "AUROC",
+    "BLEU",
     "NDCG",
     "Absent",
     "Accuracy",
@@ -93,10 +114,13 @@ __all__ = [
     "BitsPerByte",
     "Boxes",
     "CalibrationError",
+    "CharErrorRate",
     "CohenKappa",
     "ConfusionMatrix",
     "DiceScore",
     "Empty",
+    "EntityF1",
+    "ExactMatch",
     "F1Score",
     "FunctionMetric",
     "HitRate",
@@ -111,6 +135,7 @@ __all__ = [
     "MeanReciprocalRank",
     "MeanSquaredError",
     "Moments",
+    "Normalize",
     "Outputs",
     "PearsonCorrCoef",
     "Perplexity",
@@ -120,18 +145,26 @@ __all__ = [
     "RecallAtK",
     "RetrievalMAP",
     "RootMeanSquaredError",
+    "RougeL",
     "Scores",
     "SpearmanCorrCoef",
+    "TokenF1",
+    "Tokens",
     "TopKAccuracy",
+    "WordErrorRate",
     "accuracy",
     "auroc",
     "average_precision",
     "balanced_accuracy",
     "bits_per_byte",
+    "bleu",
     "calibration_error",
+    "char_error_rate",
     "cohen_kappa",
     "confusion_matrix",
     "dice_score",
+    "entity_f1",
+    "exact_match",
     "f1_score",
     "hit_rate",
     "log_loss",
@@ -150,6 +183,9 @@ __all__ = [
     "recall_at_k",
     "retrieval_map",
     "root_mean_squared_error",
+    "rouge_l",
     "spearman_corrcoef",
+    "token_f1",
     "top_k_accuracy",
+    "word_error_rate",
 ]

@@ -30,13 +30,14 @@ from pretrain_eval._metrics.predictions.segmentation import DiceScore, MeanIoU
 from pretrain_eval._metrics.sync import fetch
 
 P = ParamSpec("P")
+Given = TypeVar("Given")
+Truth = TypeVar("Truth")
 V = TypeVar("V")
-Formula = Callable[[Tensor, Tensor], V]
 
 
 def of_sums(
     metric: Callable[P, CountedMetric],
-) -> Callable[[Formula[V]], Callable[Concatenate[Tensor, Tensor, P], V]]:
+) -> Callable[[Callable[[Given, Truth], V]], Callable[Concatenate[Given, Truth, P], V]]:
     """Make a function of all outputs and targets, with the arguments of a metric.
 
     What the metric declares, a counter and a formula of what it counts, is put one
@@ -46,13 +47,16 @@ def of_sums(
         metric: The class whose arguments, and their defaults, the function takes.
     """
 
-    def declared(stub: Formula[V]) -> Callable[Concatenate[Tensor, Tensor, P], V]:
+    def declared(
+        stub: Callable[[Given, Truth], V],
+    ) -> Callable[Concatenate[Given, Truth, P], V]:
         def function(
-            outputs: Tensor, targets: Tensor, *args: P.args, **options: P.kwargs
+            outputs: Given, targets: Truth, *args: P.args, **options: P.kwargs
         ) -> V:
             declaration = metric(*args, **options)
             counter = declaration.counter
-            (counts,) = fetch([counter.whole(counter.batch(outputs, targets, None))])
+            batch = counter.batch(outputs, targets, None)  # type: ignore[arg-type]
+            (counts,) = fetch([counter.whole(batch)])
             counter.check(counts)
             return cast("V", declaration.reported(counts))
 
@@ -61,7 +65,7 @@ def of_sums(
         parameters = [*own.parameters.values(), *theirs.parameters.values()]
         # What help and editors show, which no decorator can write into a `def`.
         vars(function)["__signature__"] = own.replace(parameters=parameters)
-        return cast("Callable[Concatenate[Tensor, Tensor, P], V]", function)
+        return cast("Callable[Concatenate[Given, Truth, P], V]", function)
 
     return declared
 
