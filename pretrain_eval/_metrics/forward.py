@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data.distributed import DistributedSampler
 
 Forward = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
@@ -47,6 +48,8 @@ def moved(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     if isinstance(batch, Mapping):
         return {key: moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, PackedSequence):  # whose sizes stay on the CPU
+        return batch.to(device)  # type: ignore[arg-type] # torch types it as a dtype
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(moved(value, device) for value in batch))
     if isinstance(batch, list | tuple):

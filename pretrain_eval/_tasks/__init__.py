@@ -9,9 +9,12 @@ from pretrain_eval._tasks.checks import check_count, check_name
 from pretrain_eval._tasks.classification import Classification
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.language_modelling import LanguageModelling
+from pretrain_eval._tasks.question_answering import ExtractiveQuestionAnswering
 from pretrain_eval._tasks.reading import called, cut, parted
 from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
+from pretrain_eval._tasks.sequence_to_sequence import SequenceToSequence
+from pretrain_eval._tasks.speech_recognition import SpeechRecognition
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
 from pretrain_eval._tasks.views import Target, View
@@ -19,11 +22,14 @@ from pretrain_eval._tasks.views import Target, View
 __all__ = [
     "Before",
     "Classification",
+    "ExtractiveQuestionAnswering",
     "LanguageModelling",
     "Network",
     "Place",
     "Read",
     "Regression",
+    "SequenceToSequence",
+    "SpeechRecognition",
     "Split",
     "Splits",
     "Target",

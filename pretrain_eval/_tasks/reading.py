@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pad_packed_sequence,
+)
 
 # What collators call the targets of a batch given by name.
 LABELS = ("labels", "label")
@@ -55,7 +60,7 @@ def called(model: Callable[..., Any], inputs: Any) -> Any:
     """What a model returns: a mapping goes by name, several inputs one by one."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    if isinstance(inputs, tuple | list):
+    if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
         return model(*inputs)
     return model(inputs)
 
@@ -89,6 +94,14 @@ def _cut(part: Any, size: int, num_samples: int) -> Any:
         return {name: _cut(value, size, num_samples) for name, value in part.items()}
     if isinstance(part, Tensor) and part.ndim == 0:
         return part
+    if isinstance(part, PackedSequence):
+        padded, lengths = pad_packed_sequence(part, batch_first=True)
+        return pack_padded_sequence(
+            padded[:num_samples],
+            lengths[:num_samples],
+            batch_first=True,
+            enforce_sorted=False,
+        )
     if isinstance(part, Tensor | tuple | list) and len(part) == size:
         return part[:num_samples]
     if isinstance(part, tuple | list):
