@@ -28,6 +28,7 @@ METRICS = {
     "auroc": pe.AUROC,
     "average_precision": pe.AveragePrecision,
     "balanced_accuracy": pe.BalancedAccuracy,
+    "bits_per_byte": pe.BitsPerByte,
     "calibration_error": pe.CalibrationError,
     "cohen_kappa": pe.CohenKappa,
     "confusion_matrix": pe.ConfusionMatrix,
@@ -126,6 +127,13 @@ CASES = [
     ),
     ("log_loss", SCORES, TARGETS, SCORED, oracle.log_loss(TARGETS, CHANCES)),
     ("log_loss", ONE, HITS, BINARY, oracle.log_loss(HITS, ONE.sigmoid())),
+    (
+        "bits_per_byte",
+        SCORES[None],
+        TARGETS[None],
+        {"bytes_per_token": 3.0},
+        oracle.log_loss(TARGETS, CHANCES) / math.log(2) / 3,
+    ),
     (
         "perplexity",
         SCORES[None],
@@ -300,7 +308,7 @@ def test_another_library_and_the_class_agree(name, outputs, targets, options, th
 
 
 def test_a_function_for_every_formula():
-    """Every metric of predictions has one, but for criteria, boxes and spans."""
+    """Every metric of predictions has one, but for criteria, boxes and functions."""
     steps = {"norm", "square_sums", "update_ratio"}
     assert set(functional.__all__) == METRICS.keys() | steps
     assert {case[0] for case in CASES} | {"precision", "recall", "f1_score"} == set(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data.distributed import DistributedSampler
 
 Forward = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
@@ -24,7 +25,9 @@ def forward_batch(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         named = dict(batch)
         if not _takes(model, "labels"):
             del named["labels"]
-        return logits(model(**named)), batch["labels"]
+        outputs = model(**named)
+        _check_not_shifted(outputs, batch["labels"])
+        return logits(outputs), batch["labels"]
     if not isinstance(batch, Sequence) or len(batch) != 2:
         raise ValueError(
             "a batch is expected to be (inputs, targets) or a mapping with 'labels',"
@@ -45,6 +48,8 @@ def moved(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     if isinstance(batch, Mapping):
         return {key: moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, PackedSequence):  # whose sizes stay on the CPU
+        return batch.to(device)  # type: ignore[arg-type] # torch types it as a dtype
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(moved(value, device) for value in batch))
     if isinstance(batch, list | tuple):
@@ -86,6 +91,37 @@ def logits(outputs: object) -> Tensor:
             f" {type(outputs).__name__}"
         )
     return outputs
+
+
+def _check_not_shifted(outputs: Any, labels: Any) -> None:
+    """Raise ValueError where the model scores each position by the next label.
+
+    Told by its own loss: that of a causal model is the cross-entropy of labels that are
+    shifted by one, and not of labels as they stand.
+    """
+    loss = getattr(outputs, "loss", None)
+    if loss is None or not isinstance(labels, Tensor) or labels.ndim != 2:
+        return
+    scores = logits(outputs)
+    if scores.ndim != 3 or scores.shape[:2] != labels.shape or loss.numel() != 1:
+        return
+    if _explains(loss, scores, labels) or not _explains(
+        loss, scores[:, :-1], labels[:, 1:]
+    ):
+        return
+    raise ValueError(
+        "the model is causal: its own loss scores each position by the next label, which"
+        " metrics of its outputs as they stand do not; give validate"
+        " forward=LanguageModelling().forward"
+    )
+
+
+def _explains(loss: Tensor, scores: Tensor, labels: Tensor) -> bool:
+    """Whether a loss is the mean cross-entropy of scores and labels."""
+    own = nn.functional.cross_entropy(
+        scores.flatten(0, 1).float(), labels.flatten().to(scores.device).long()
+    )
+    return bool(torch.isclose(loss.float().reshape(()), own, rtol=1e-4, atol=1e-5))
 
 
 def _takes(model: nn.Module, name: str) -> bool:

@@ -78,6 +78,7 @@ SCALES: Mapping[str, Scale] = FrozenDict(
         "auroc": SHARE,
         "average_precision": SHARE,
         "balanced_accuracy": SHARE,
+        "bits_per_byte": _ERROR,
         "bleu": Scale(better="higher", low=0.0, high=100.0),
         "calibration_error": Scale(better="lower", low=0.0, high=1.0),
         "cer": _ERROR,

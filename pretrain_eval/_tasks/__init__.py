@@ -9,11 +9,15 @@ from pretrain_eval._tasks.checks import check_count, check_name
 from pretrain_eval._tasks.classification import Classification
 from pretrain_eval._tasks.detection import Detection
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
+from pretrain_eval._tasks.language_modelling import LanguageModelling
 from pretrain_eval._tasks.multilabel import MultiLabel
+from pretrain_eval._tasks.question_answering import ExtractiveQuestionAnswering
 from pretrain_eval._tasks.reading import called, cut, parted
 from pretrain_eval._tasks.regression import Regression
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
 from pretrain_eval._tasks.segmentation import Segmentation
+from pretrain_eval._tasks.sequence_to_sequence import SequenceToSequence
+from pretrain_eval._tasks.speech_recognition import SpeechRecognition
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
 from pretrain_eval._tasks.token_classification import TokenClassification
@@ -23,12 +27,16 @@ __all__ = [
     "Before",
     "Classification",
     "Detection",
+    "ExtractiveQuestionAnswering",
+    "LanguageModelling",
     "MultiLabel",
     "Network",
     "Place",
     "Read",
     "Regression",
     "Segmentation",
+    "SequenceToSequence",
+    "SpeechRecognition",
     "Split",
     "Splits",
     "Target",

@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pad_packed_sequence,
+)
 
 # What collators call the targets of a batch given by name.
 LABELS = ("labels", "label")
@@ -43,24 +48,45 @@ def _by_name(batch: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     return {k: v for k, v in batch.items() if k != found[0]}, batch[found[0]]
 
 
+def inputs_of(sample: Any) -> Any:
+    """The inputs of a sample; all of it where it has no target of its own."""
+    try:
+        return parted(sample)[0]
+    except ValueError:
+        return sample
+
+
 def called(model: Callable[..., Any], inputs: Any) -> Any:
     """What a model returns: a mapping goes by name, several inputs one by one."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    if isinstance(inputs, tuple | list):
+    if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
         return model(*inputs)
     return model(inputs)
 
 
 def cut(batch: Any, num_samples: int) -> Any:
     """The first samples of a batch, whatever holds them."""
-    _, targets = parted(batch)
-    size = len(targets)
+    size = _size(batch)
     if size <= num_samples:
         return batch
+    if isinstance(batch, Tensor):
+        return batch[:num_samples]
     if isinstance(batch, Mapping):
         return {name: _cut(part, size, num_samples) for name, part in batch.items()}
     return type(batch)(_cut(part, size, num_samples) for part in batch)
+
+
+def _size(batch: Any) -> int:
+    """How many samples it has: its targets, or what stands first where it has none."""
+    try:
+        return len(parted(batch)[1])
+    except ValueError:
+        if isinstance(batch, Mapping):
+            batch = next(iter(batch.values()), batch)
+        elif isinstance(batch, tuple | list) and len(batch) == 1:
+            batch = batch[0]
+        return len(batch)
 
 
 def _cut(part: Any, size: int, num_samples: int) -> Any:
@@ -68,6 +94,14 @@ def _cut(part: Any, size: int, num_samples: int) -> Any:
         return {name: _cut(value, size, num_samples) for name, value in part.items()}
     if isinstance(part, Tensor) and part.ndim == 0:
         return part
+    if isinstance(part, PackedSequence):
+        padded, lengths = pad_packed_sequence(part, batch_first=True)
+        return pack_padded_sequence(
+            padded[:num_samples],
+            lengths[:num_samples],
+            batch_first=True,
+            enforce_sorted=False,
+        )
     if isinstance(part, Tensor | tuple | list) and len(part) == size:
         return part[:num_samples]
     if isinstance(part, tuple | list):

@@ -21,7 +21,7 @@ from torch.utils.data import (
 )
 
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
-from pretrain_eval._tasks.reading import LABELS, parted
+from pretrain_eval._tasks.reading import LABELS, inputs_of, parted
 from pretrain_eval._tasks.views import Rows, View
 
 T = TypeVar("T")
@@ -98,6 +98,18 @@ def _has_target(dataset: Any, index: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+def read_each(
+    split: Dataset[Any] | DataLoader[Any], read: Callable[[Any], T]
+) -> list[T]:
+    """What is read of each sample, or of each batch of a loader; randomness restored."""
+    with preserved_rng(*loader_generators(split)):
+        seed_all(0)
+        if isinstance(split, DataLoader):
+            return [read(batch) for batch in split]
+        size = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
+        return [read(split[index]) for index in range(size)]
 
 
 def _loaded_targets(batches: Any) -> Tensor:
@@ -196,9 +208,9 @@ def reads_alike(split: Dataset[Any] | DataLoader[Any]) -> bool:
     with preserved_rng():
         for index in range(len(split)):  # type: ignore[arg-type] # checked to be sized
             seed_all(0, index)
-            first, _ = parted(split[index])
+            first = inputs_of(split[index])
             seed_all(1, index)
-            if not _equal(first, parted(split[index])[0]):
+            if not _equal(first, inputs_of(split[index])):
                 return False
     return True
 
@@ -284,7 +296,7 @@ def _target(dataset: Any, index: int) -> Tensor:
 def _sample(dataset: Any, index: int) -> Any:
     with preserved_rng():
         seed_all(0)
-        return parted(dataset[index])[0]
+        return inputs_of(dataset[index])
 
 
 def _equal(first: Any, second: Any) -> bool:

@@ -48,6 +48,7 @@ from pretrain_eval._metrics.predictions.functional_queries import (
 from pretrain_eval._metrics.predictions.functional_scores import (
     auroc,
     average_precision,
+    bits_per_byte,
     calibration_error,
     log_loss,
     perplexity,
@@ -61,7 +62,12 @@ from pretrain_eval._metrics.predictions.functional_texts import (
     token_f1,
     word_error_rate,
 )
-from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
+from pretrain_eval._metrics.predictions.loss import (
+    BitsPerByte,
+    LogLoss,
+    Loss,
+    Perplexity,
+)
 from pretrain_eval._metrics.predictions.moments import Moments, Outputs
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
@@ -107,6 +113,7 @@ __all__ = [
     "Average",
     "AveragePrecision",
     "BalancedAccuracy",
+    "BitsPerByte",
     "Boxes",
     "CalibrationError",
     "CharErrorRate",
@@ -151,6 +158,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "bits_per_byte",
     "bleu",
     "calibration_error",
     "char_error_rate",

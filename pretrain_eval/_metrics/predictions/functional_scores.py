@@ -9,7 +9,7 @@ from torch import Tensor
 from pretrain_eval._metrics.metric import Value
 from pretrain_eval._metrics.predictions.calibration import CalibrationError
 from pretrain_eval._metrics.predictions.functional import of_sums
-from pretrain_eval._metrics.predictions.loss import LogLoss, Perplexity
+from pretrain_eval._metrics.predictions.loss import BitsPerByte, LogLoss, Perplexity
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 
 
@@ -81,6 +81,24 @@ def perplexity(outputs: Tensor, targets: Tensor) -> float:
     >>> import torch
     >>> round(perplexity(torch.zeros(1, 3, 4), torch.tensor([[0, 1, -100]])), 6)
     4.0
+    """
+
+
+@of_sums(BitsPerByte)
+def bits_per_byte(outputs: Tensor, targets: Tensor) -> float:
+    """Bits that a text costs by byte, Σ −log₂ p(token) / number of bytes; lower is better.
+
+    Args:
+        outputs: Scores `(num_samples, num_tokens, vocabulary)`.
+        targets: Tokens `(num_samples, num_tokens)`.
+        bytes_per_token: Bytes of the text by counted token; exact where both are
+            counted over all of the text that is measured.
+        ignore_index: Tokens with this target are dropped.
+
+    >>> import torch
+    >>> scores, tokens = torch.zeros(1, 3, 4), torch.tensor([[0, 1, -100]])
+    >>> round(bits_per_byte(scores, tokens, bytes_per_token=4.0), 6)
+    0.5
     """
 
 

@@ -199,6 +199,50 @@ class Perplexity(CountedMetric):
         return formulas.perplexity(total, self.require_samples(count))
 
 
+@final
+class BitsPerByte(CountedMetric):
+    """Bits that a text costs by byte, Σ −log₂ p(token) / number of bytes; lower is better.
+
+    Unlike perplexity it does not depend on how a text is cut into tokens. Outputs are
+    scores `(num_samples, num_tokens, vocabulary)`, targets `(num_samples, num_tokens)`.
+
+    Args:
+        bytes_per_token: Bytes of the text by counted token; exact where both are
+            counted over all of the text that is measured.
+        ignore_index: Tokens with this target are dropped.
+
+    Raises:
+        ValueError: `bytes_per_token` is not positive.
+
+    Source: Gao et al., The Pile: An 800GB Dataset of Diverse Text for Language
+    Modeling, 2020, section 3.1.
+
+    >>> import torch
+    >>> metric = BitsPerByte(bytes_per_token=4.0)
+    >>> metric.update(torch.zeros(1, 3, 4), torch.tensor([[0, 1, -100]]))
+    >>> round(metric.compute(), 6)
+    0.5
+    """
+
+    key = "bits_per_byte"
+    higher_is_better = False
+    bounds = (0.0, math.inf)
+
+    def __init__(
+        self, *, bytes_per_token: float, ignore_index: int | None = -100
+    ) -> None:
+        if not 0 < bytes_per_token < math.inf:
+            raise ValueError(f"bytes_per_token must be positive, got {bytes_per_token}")
+        super().__init__(likelihoods("multiclass", "logits", ignore_index, -1))
+        self._bytes_per_token = bytes_per_token
+
+    @override
+    def formula(self, sums: np.ndarray) -> Value:
+        count, total = sums
+        nats = float(total) / self.require_samples(count)
+        return nats / math.log(2) / self._bytes_per_token
+
+
 def likelihoods(
     task: Kind, scores: Scores, ignore_index: int | None, class_dim: int | None
 ) -> LogLikelihoodCounter:
