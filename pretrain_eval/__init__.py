@@ -1,6 +1,6 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
-from pretrain_eval import functional, plot
+from pretrain_eval import functional, plot, zoo
 from pretrain_eval._metrics import (
     Clipped,
     GradNorm,
@@ -42,6 +42,8 @@ from pretrain_eval._metrics.predictions import (
     MeanIoU,
     MeanReciprocalRank,
     MeanSquaredError,
+    MedianRank,
+    PairRecall,
     PearsonCorrCoef,
     Perplexity,
     Precision,
@@ -85,7 +87,9 @@ from pretrain_eval._tasks import (
     Classification,
     Detection,
     MultiLabel,
+    Recommendation,
     Regression,
+    Retrieval,
     Segmentation,
     Splits,
     Task,
@@ -144,11 +148,13 @@ __all__ = [
     "MeanIoU",
     "MeanReciprocalRank",
     "MeanSquaredError",
+    "MedianRank",
     "Metric",
     "MetricCollection",
     "MultiLabel",
     "OptimizabilityEvaluator",
     "Outcomes",
+    "PairRecall",
     "ParameterNorm",
     "PearsonCorrCoef",
     "Perplexity",
@@ -158,8 +164,10 @@ __all__ = [
     "R2Score",
     "Recall",
     "RecallAtK",
+    "Recommendation",
     "Regression",
     "Report",
+    "Retrieval",
     "RetrievalMAP",
     "ReusabilityEvaluator",
     "RootMeanSquaredError",
@@ -208,4 +216,5 @@ __all__ = [
     "sweep",
     "validate",
     "zero_shot",
+    "zoo",
 ]

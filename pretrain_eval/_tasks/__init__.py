@@ -11,7 +11,9 @@ from pretrain_eval._tasks.detection import Detection
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.multilabel import MultiLabel
 from pretrain_eval._tasks.reading import called, cut, parted
+from pretrain_eval._tasks.recommendation import Recommendation
 from pretrain_eval._tasks.regression import Regression
+from pretrain_eval._tasks.retrieval import Retrieval
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
 from pretrain_eval._tasks.segmentation import Segmentation
 from pretrain_eval._tasks.splits import Split, Splits
@@ -27,7 +29,9 @@ __all__ = [
     "Network",
     "Place",
     "Read",
+    "Recommendation",
     "Regression",
+    "Retrieval",
     "Segmentation",
     "Split",
     "Splits",

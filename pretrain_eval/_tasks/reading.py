@@ -54,13 +54,27 @@ def called(model: Callable[..., Any], inputs: Any) -> Any:
 
 def cut(batch: Any, num_samples: int) -> Any:
     """The first samples of a batch, whatever holds them."""
-    _, targets = parted(batch)
-    size = len(targets)
+    size = _size(batch)
     if size <= num_samples:
         return batch
     if isinstance(batch, Mapping):
         return {name: _cut(part, size, num_samples) for name, part in batch.items()}
     return type(batch)(_cut(part, size, num_samples) for part in batch)
+
+
+def _size(batch: Any) -> int:
+    """How many samples a batch has; one by name may have no targets."""
+    if isinstance(batch, Mapping) and not any(name in batch for name in LABELS):
+        return len(next(iter(batch.values())))
+    return len(parted(batch)[1])
+
+
+def inputs_of(sample: Any) -> Any:
+    """All of a sample but its target, where it has one."""
+    try:
+        return parted(sample)[0]
+    except ValueError:
+        return sample
 
 
 def _cut(part: Any, size: int, num_samples: int) -> Any:

@@ -21,7 +21,7 @@ from torch.utils.data import (
 )
 
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
-from pretrain_eval._tasks.reading import LABELS, parted
+from pretrain_eval._tasks.reading import LABELS, inputs_of, parted
 from pretrain_eval._tasks.views import Rows, View
 
 T = TypeVar("T")
@@ -284,7 +284,7 @@ def _target(dataset: Any, index: int) -> Tensor:
 def _sample(dataset: Any, index: int) -> Any:
     with preserved_rng():
         seed_all(0)
-        return parted(dataset[index])[0]
+        return inputs_of(dataset[index])
 
 
 def _equal(first: Any, second: Any) -> bool:

@@ -51,6 +51,11 @@ from pretrain_eval._metrics.predictions.functional_queries import (
 )
 from pretrain_eval._metrics.predictions.loss import LogLoss, Loss, Perplexity
 from pretrain_eval._metrics.predictions.moments import Moments, Outputs
+from pretrain_eval._metrics.predictions.pairs import (
+    MedianRank,
+    PairRecall,
+    pair_ranks,
+)
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
     Absent,
@@ -105,8 +110,10 @@ __all__ = [
     "MeanIoU",
     "MeanReciprocalRank",
     "MeanSquaredError",
+    "MedianRank",
     "Moments",
     "Outputs",
+    "PairRecall",
     "PearsonCorrCoef",
     "Perplexity",
     "Precision",
@@ -136,6 +143,7 @@ __all__ = [
     "mean_reciprocal_rank",
     "mean_squared_error",
     "ndcg",
+    "pair_ranks",
     "pearson_corrcoef",
     "perplexity",
     "precision",
