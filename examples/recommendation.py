@@ -24,6 +24,7 @@ class Factors(nn.Module):
         self.items = nn.Embedding(NUM_ITEMS, 8)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """A score a pair, `(N,)`."""
         return (self.users(users) * self.items(items)).sum(1)
 
 

@@ -25,6 +25,7 @@ class TinyClip(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, images: Tensor, words: Tensor) -> dict[str, Tensor]:
+        """Both embeddings, and what cosines are multiplied by."""
         return {
             "image_embeds": self.image(images),
             "text_embeds": self.text(words),
