@@ -1,6 +1,6 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
-from pretrain_eval import functional, plot
+from pretrain_eval import functional, plot, zoo
 from pretrain_eval._metrics import (
     Clipped,
     GradNorm,
@@ -46,6 +46,8 @@ from pretrain_eval._metrics.predictions import (
     MeanIoU,
     MeanReciprocalRank,
     MeanSquaredError,
+    MedianRank,
+    PairRecall,
     PearsonCorrCoef,
     Perplexity,
     Precision,
@@ -95,7 +97,9 @@ from pretrain_eval._tasks import (
     ExtractiveQuestionAnswering,
     LanguageModelling,
     MultiLabel,
+    Recommendation,
     Regression,
+    Retrieval,
     Segmentation,
     SequenceToSequence,
     SpeechRecognition,
@@ -163,11 +167,13 @@ __all__ = [
     "MeanIoU",
     "MeanReciprocalRank",
     "MeanSquaredError",
+    "MedianRank",
     "Metric",
     "MetricCollection",
     "MultiLabel",
     "OptimizabilityEvaluator",
     "Outcomes",
+    "PairRecall",
     "ParameterNorm",
     "PearsonCorrCoef",
     "Perplexity",
@@ -177,8 +183,10 @@ __all__ = [
     "R2Score",
     "Recall",
     "RecallAtK",
+    "Recommendation",
     "Regression",
     "Report",
+    "Retrieval",
     "RetrievalMAP",
     "ReusabilityEvaluator",
     "RootMeanSquaredError",
@@ -235,4 +243,5 @@ __all__ = [
     "sweep",
     "validate",
     "zero_shot",
+    "zoo",
 ]

@@ -27,15 +27,22 @@ _NEEDS = {
     "ignite": _Need(
         "as_ignite needs ignite", ("ignite.metrics",), package="pytorch-ignite"
     ),
+    "keras": _Need("zoo.keras needs Keras 3", ("keras",)),
     "pandas": _Need("to_pandas needs pandas", ("pandas",)),
     "plot": _Need("pictures need matplotlib", ("matplotlib.pyplot",)),
     "progress": _Need("a progress bar needs tqdm", ("tqdm.auto",)),
     "ray": _Need("RayExecutor needs Ray", ("ray",)),
+    "sentence-transformers": _Need(
+        "zoo.sentence_transformers needs sentence-transformers",
+        ("sentence_transformers",),
+    ),
     "submitit": _Need("SubmititExecutor needs submitit", ("submitit.core.utils",)),
     "text": _Need("BLEU needs sacrebleu", ("sacrebleu",)),
+    "timm": _Need("zoo.timm needs timm", ("timm",)),
     "torchmetrics": _Need(
         "as_torchmetrics needs torchmetrics", ("torchmetrics",), package="torchmetrics"
     ),
+    "transformers": _Need("zoo.transformers needs transformers", ("transformers",)),
     "weights": _Need("kept weights need safetensors", ("safetensors.torch",)),
     "workers": _Need("workers and executors need cloudpickle", ("cloudpickle",)),
 }

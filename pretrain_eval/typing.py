@@ -19,6 +19,7 @@ from pretrain_eval._metrics.predictions import (
     Outputs,
     Scores,
     Tokens,
+    Way,
 )
 from pretrain_eval._runs import Better, Plain, Status
 from pretrain_eval._scoring import (
@@ -41,7 +42,16 @@ from pretrain_eval._steps import (
     Statistic,
     Step,
 )
-from pretrain_eval._tasks import Before, Network, Place, Read, Split, Target
+from pretrain_eval._tasks import (
+    Before,
+    Decode,
+    Network,
+    PairLoss,
+    Place,
+    Read,
+    Split,
+    Target,
+)
 from pretrain_eval._training import Call, Choice, Trainable
 from pretrain_eval.zoo import Model
 
@@ -61,6 +71,7 @@ __all__ = [
     "Choice",
     "CountedMetric",
     "Counter",
+    "Decode",
     "Direction",
     "Empty",
     "Forward",
@@ -72,6 +83,7 @@ __all__ = [
     "Network",
     "Normalize",
     "Outputs",
+    "PairLoss",
     "Partition",
     "Per",
     "Place",
@@ -93,4 +105,5 @@ __all__ = [
     "Tokens",
     "Trainable",
     "Value",
+    "Way",
 ]

@@ -20,6 +20,18 @@ PROJECT = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="
             ' pip install "pretrain-eval[detection]"',
         ),
         ("ignite", "as_ignite needs ignite: pip install pytorch-ignite"),
+        ("keras", 'zoo.keras needs Keras 3: pip install "pretrain-eval[keras]"'),
+        (
+            "sentence-transformers",
+            "zoo.sentence_transformers needs sentence-transformers:"
+            ' pip install "pretrain-eval[sentence-transformers]"',
+        ),
+        ("timm", 'zoo.timm needs timm: pip install "pretrain-eval[timm]"'),
+        (
+            "transformers",
+            "zoo.transformers needs transformers:"
+            ' pip install "pretrain-eval[transformers]"',
+        ),
         ("pandas", 'to_pandas needs pandas: pip install "pretrain-eval[pandas]"'),
         ("plot", 'pictures need matplotlib: pip install "pretrain-eval[plot]"'),
         (

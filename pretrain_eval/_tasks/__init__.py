@@ -13,10 +13,12 @@ from pretrain_eval._tasks.language_modelling import LanguageModelling
 from pretrain_eval._tasks.multilabel import MultiLabel
 from pretrain_eval._tasks.question_answering import ExtractiveQuestionAnswering
 from pretrain_eval._tasks.reading import called, cut, parted
+from pretrain_eval._tasks.recommendation import PairLoss, Recommendation
 from pretrain_eval._tasks.regression import Regression
+from pretrain_eval._tasks.retrieval import Retrieval
 from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
 from pretrain_eval._tasks.segmentation import Segmentation
-from pretrain_eval._tasks.sequence_to_sequence import SequenceToSequence
+from pretrain_eval._tasks.sequence_to_sequence import Decode, SequenceToSequence
 from pretrain_eval._tasks.speech_recognition import SpeechRecognition
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.task import Task
@@ -26,14 +28,18 @@ from pretrain_eval._tasks.views import Target, View
 __all__ = [
     "Before",
     "Classification",
+    "Decode",
     "Detection",
     "ExtractiveQuestionAnswering",
     "LanguageModelling",
     "MultiLabel",
     "Network",
+    "PairLoss",
     "Place",
     "Read",
+    "Recommendation",
     "Regression",
+    "Retrieval",
     "Segmentation",
     "SequenceToSequence",
     "SpeechRecognition",

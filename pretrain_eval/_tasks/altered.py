@@ -102,6 +102,15 @@ class Altered(TaskKind):
         if self.kind is not None and self.forward_with is None:
             self.kind.check(what, splits)
 
+    @property
+    def outcomes_of(self) -> Any:  # type: ignore[override] # read only
+        """That of the kind."""
+        return self.kind.outcomes_of if self.kind else "batch"
+
+    @override
+    def posed(self, splits: Splits) -> Splits:
+        return splits if self.kind is None else self.kind.posed(splits)
+
     @override
     def chance(self, splits: Splits) -> Mapping[str, float]:
         if self.kind is None or self.forward_with is not None:

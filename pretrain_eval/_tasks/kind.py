@@ -34,12 +34,15 @@ class TaskKind(ABC):
             as it is; None, nothing.
         collate: Makes a batch of a list of samples, where torch's own does not and the
             model brings none.
+        outcomes_of: Whether `outcomes` is asked batch by batch, or once for the whole
+            split, where examples are scored by one another.
     """
 
     num_outputs: int | None = None
     place: Place = "sample"
     before: Before | None = None
     collate: Callable[[list[Any]], Any] | None = None
+    outcomes_of: Literal["batch", "split"] = "batch"
 
     @abstractmethod
     def metrics(self) -> Metrics:
@@ -78,6 +81,10 @@ class TaskKind(ABC):
             what: Task and dataset, for the message.
             splits: What is asked.
         """
+
+    def posed(self, splits: Splits) -> Splits:
+        """The splits as they are measured, where that differs from what is learned."""
+        return splits
 
     def chance(self, splits: Splits) -> Mapping[str, float]:
         """By metric, what a predictor scores that ignores its input, where known."""

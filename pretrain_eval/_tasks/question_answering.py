@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, final
 
@@ -16,9 +16,9 @@ from pretrain_eval._metrics.predictions import ExactMatch, TokenF1, exact_match
 from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.samples import read_each
+from pretrain_eval._tasks.sequence_to_sequence import Decode
 from pretrain_eval._tasks.splits import Splits
 
-Decode = Callable[[Sequence[Sequence[int]]], Sequence[str]]
 # What collators call the two targets, and the positions where an answer may be.
 _ENDS = ("start_positions", "end_positions")
 _CONTEXT = "context_mask"

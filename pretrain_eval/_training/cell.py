@@ -86,7 +86,8 @@ class Cell:
     @property
     def splits(self) -> Splits:
         """What it is trained and measured on: the samples as the model reads them."""
-        splits, collate = self.raw_splits, self.task.kind.collate
+        kind = self.task.kind
+        splits, collate = kind.posed(self.raw_splits), kind.collate
         parts = {
             name: self._viewed(name, part, collate)
             for name, part in splits.parts.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import types
@@ -40,7 +41,16 @@ def describe(value: Any) -> str:
     if isinstance(value, str | int | float | complex | bytes | None):
         return repr(value)
     fields = getattr(value, "__dict__", {})
-    return f"{_qualified(type(value))}{describe(fields)}"
+    apart = _left_out(value)
+    decisive = {k: v for k, v in fields.items() if k not in apart}
+    return f"{_qualified(type(value))}{describe(decisive)}"
+
+
+def _left_out(value: Any) -> set[str]:
+    """What a dataclass says to leave out where two of it are compared."""
+    if not dataclasses.is_dataclass(value):
+        return set()
+    return {f.name for f in dataclasses.fields(value) if not f.compare}
 
 
 def _qualified(value: Callable[..., Any]) -> str:

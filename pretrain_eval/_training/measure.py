@@ -145,6 +145,9 @@ class _Samples(Metric):
         classes = self._kind.classes(outputs, targets)
         if classes is not None:
             self._classes.append(classes)
+        if self._kind.outcomes_of == "split":
+            self._kept.append((outputs.cpu(), targets.cpu()))
+            return
         outcome = self._kind.outcomes(outputs, targets)
         if outcome is not None:
             self._outcome, values = outcome
@@ -163,6 +166,7 @@ class _Samples(Metric):
         self._classes: list[Tensor] = []
         self._outcome = ""
         self._values: list[Tensor] = []
+        self._kept: list[tuple[Tensor, Tensor]] = []
 
     def confusion(self) -> tuple[tuple[int, int, int], ...]:
         """(target, prediction, count), sorted; none where a sample has no one class."""
@@ -174,6 +178,14 @@ class _Samples(Metric):
 
     def outcomes(self) -> Outcomes | None:
         """One value a sample; None where there are too many samples to keep."""
+        if self._kept and self.num_samples <= MOST_OUTCOMES:
+            outputs, targets = map(torch.cat, zip(*self._kept, strict=True))
+            outcome = self._kind.outcomes(outputs, targets)
+            if outcome is None:
+                return None
+            # Targets may be the model's own; the order is that of the split.
+            examples = fingerprint(["split", self.num_samples])
+            return Outcomes.of(outcome[0], examples, outcome[1].tolist())
         if not self._values or not 0 < self.num_samples <= MOST_OUTCOMES:
             return None
         values = torch.cat(self._values).cpu()

@@ -69,6 +69,11 @@ from pretrain_eval._metrics.predictions.loss import (
     Perplexity,
 )
 from pretrain_eval._metrics.predictions.moments import Moments, Outputs
+from pretrain_eval._metrics.predictions.pairs import (
+    MedianRank,
+    PairRecall,
+    pair_ranks,
+)
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
 from pretrain_eval._metrics.predictions.ratios import (
     Absent,
@@ -136,9 +141,11 @@ __all__ = [
     "MeanIoU",
     "MeanReciprocalRank",
     "MeanSquaredError",
+    "MedianRank",
     "Moments",
     "Normalize",
     "Outputs",
+    "PairRecall",
     "PearsonCorrCoef",
     "Perplexity",
     "Precision",
@@ -153,6 +160,7 @@ __all__ = [
     "TokenF1",
     "Tokens",
     "TopKAccuracy",
+    "Way",
     "WordErrorRate",
     "accuracy",
     "auroc",
@@ -177,6 +185,7 @@ __all__ = [
     "mean_reciprocal_rank",
     "mean_squared_error",
     "ndcg",
+    "pair_ranks",
     "pearson_corrcoef",
     "perplexity",
     "precision",
