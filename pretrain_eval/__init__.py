@@ -41,7 +41,15 @@ from pretrain_eval._metrics.predictions import (
     R2Score,
     Recall,
 )
-from pretrain_eval._runs import Cost, Outcomes, Run, RunStore, Scale, chance_levels
+from pretrain_eval._runs import (
+    Cost,
+    Outcomes,
+    Run,
+    RunStore,
+    Scale,
+    StoreLostError,
+    chance_levels,
+)
 from pretrain_eval._scoring import Budget, Evaluator, scorecard
 from pretrain_eval._scoring.formulas import (
     bootstrap_interval,
@@ -124,6 +132,7 @@ __all__ = [
     "Splits",
     "Step",
     "StepMetric",
+    "StoreLostError",
     "Strategy",
     "SumMetric",
     "Task",

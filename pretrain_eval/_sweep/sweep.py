@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +28,9 @@ from pretrain_eval._training import (
     Strategy,
     Task,
     check_fits,
+    check_folder,
     fingerprint,
+    remove_folder,
 )
 
 
@@ -123,6 +124,8 @@ def _swept(
     progress: Progress,
 ) -> tuple[Run, ...]:
     """The runs of checked cells."""
+    if store.path is not None and resources.executor is None:
+        check_folder(_features_of(store.path))
     keys = Keys(progress.note)
     plan = planned(cells, keys, store, retry, progress)
     if store.path is not None:
@@ -156,7 +159,7 @@ def planned(
     plan = []
     for cell in cells:
         # Names are enough where nothing outlives the sweep; to read content takes time.
-        key = cell.name if store.path is None else keys.of(cell)
+        key = repr(cell.names) if store.path is None else keys.of(cell)
         due = key not in statuses or statuses[key] in retry
         attempts = store.attempts(key) if due and key in statuses else 0
         plan.append(Pending(cell, key, due=due, attempts=attempts))
@@ -180,7 +183,7 @@ def _feature_files(
     if store.path is None or resources.executor is not None:
         yield lambda cell, drawn: None
         return
-    folder = store.path.with_name(f"{store.path.name}.features")
+    folder = _features_of(store.path)
     shared = resources.num_processes > 0
 
     def files(cell: Cell, drawn: str) -> FeatureFiles:
@@ -190,7 +193,13 @@ def _feature_files(
     try:
         yield files
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not store.in_use():  # by another sweep, which may need them
+            remove_folder(folder)
+
+
+def _features_of(path: Path) -> Path:
+    """The folder of features beside a store."""
+    return path.with_name(f"{path.name}.features")
 
 
 def _named(run: Run | None, cell: Cell) -> Run:

@@ -3,13 +3,17 @@
 Users call `finetune`, `Splits`, `Strategy`, `Task` and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
 `stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
-`FeatureFiles`; and what decides a key, `build` of a `Model`, `TRAINING_SEMANTICS`,
+`FeatureFiles` in a folder that `check_folder` passes and `remove_folder` removes; and what decides a key, `build` of a `Model`, `TRAINING_SEMANTICS`,
 `fingerprint` and the like.
 """
 
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.cost import count_macs
-from pretrain_eval._training.feature_files import FeatureFiles
+from pretrain_eval._training.feature_files import (
+    FeatureFiles,
+    check_folder,
+    remove_folder,
+)
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.finetune import finetune, finetune_cell
 from pretrain_eval._training.fingerprint import (
@@ -43,6 +47,7 @@ __all__ = [
     "Trainable",
     "build",
     "check_fits",
+    "check_folder",
     "count_macs",
     "finetune",
     "finetune_cell",
@@ -50,5 +55,6 @@ __all__ = [
     "fingerprint",
     "fingerprint_model",
     "fingerprint_splits",
+    "remove_folder",
     "stackable",
 ]
