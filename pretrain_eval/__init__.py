@@ -62,7 +62,15 @@ from pretrain_eval._metrics.predictions import (
     TopKAccuracy,
     WordErrorRate,
 )
-from pretrain_eval._runs import Cost, Outcomes, Run, RunStore, Scale, chance_levels
+from pretrain_eval._runs import (
+    Cost,
+    Outcomes,
+    Run,
+    RunStore,
+    Scale,
+    StoreLostError,
+    chance_levels,
+)
 from pretrain_eval._scoring import Budget, Evaluator, scorecard
 from pretrain_eval._scoring.formulas import (
     bootstrap_interval,
@@ -205,6 +213,7 @@ __all__ = [
     "Splits",
     "Step",
     "StepMetric",
+    "StoreLostError",
     "Strategy",
     "SumMetric",
     "Task",

@@ -317,3 +317,73 @@ def test_an_interrupted_sweep_leaves_no_features(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sweep(watched(tmp_path / "log"), tmp_path / "runs.db")
     assert not (tmp_path / "runs.db.features").exists()
+
+
+# --- what is somebody else's
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "not a folder"])
+def test_a_folder_with_anything_foreign_is_an_error_at_the_start(tmp_path, kind):
+    """A sweep touches nothing that it has not named, and says so before any work."""
+    folder = tmp_path / "runs.db.features"
+    if kind == "not a folder":
+        folder.write_text("thesis")
+    else:
+        folder.mkdir()
+        (folder / f"{'a' * 32}.json").write_text("{}")
+        mine = folder / "my_precious.txt"
+        _ = mine.write_text("thesis") if kind == "file" else mine.mkdir()
+    before = sorted(tmp_path.rglob("*.*"))
+    log = tmp_path / "log"
+    with pytest.raises(FileExistsError, match=r"runs\.db\.features is where a sweep"):
+        sweep(watched(log), tmp_path / "runs.db")
+    assert set(before) <= set(tmp_path.rglob("*.*"))
+    assert not log.exists()
+
+
+def test_what_is_put_into_the_folder_meanwhile_stays(tmp_path, monkeypatch):
+    """A sweep removes its own files at its end, those of killed workers too."""
+    folder = tmp_path / "runs.db.features"
+    folder.mkdir()
+    (folder / f"{'0' * 32}.inputs.123.partial").write_text("left by a dead worker")
+    plain = places.Here.run
+
+    def run(here, cells, on_epoch):
+        (folder / "my_precious.txt").write_text("thesis")
+        return plain(here, cells, on_epoch)
+
+    monkeypatch.setattr(places.Here, "run", run)
+    monkeypatch.setattr(feature_files, "LARGE", 1)
+    sweep(watched(tmp_path / "log"), tmp_path / "runs.db")
+    assert [path.name for path in folder.iterdir()] == ["my_precious.txt"]
+
+
+def test_an_empty_folder_of_that_name_goes_with_the_rest(tmp_path):
+    """A folder without anything in it is nobody's loss."""
+    (tmp_path / "runs.db.features").mkdir()
+    sweep(watched(tmp_path / "log"), tmp_path / "runs.db")
+    assert not (tmp_path / "runs.db.features").exists()
+
+
+def test_features_that_another_process_needs_are_left_to_it(tmp_path, monkeypatch):
+    """Of two processes on one store the last one removes them."""
+    folder = tmp_path / "runs.db.features"
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import pretrain_eval as pe;"
+        "store = pe.RunStore(sys.argv[2]); store.claim('another run');"
+        "print('claimed', flush=True); sys.stdin.read(); store.close()"
+    )
+    root = Path(pe.__file__).parents[1]
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(root), str(tmp_path / "runs.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "claimed\n"
+    monkeypatch.setattr(feature_files, "LARGE", 1)
+    sweep(watched(tmp_path / "log"), tmp_path / "runs.db")
+    assert len(list(folder.glob("*.inputs"))) == 2
+    other.communicate()
+    sweep(watched(tmp_path / "log"), tmp_path / "runs.db")
+    assert not folder.exists()

@@ -19,6 +19,9 @@ from pretrain_eval._runs.run import FieldKind, FrozenDict, fields_of
 NAMES = {"model": "a", "task": "t", "dataset": "d", "strategy": "full", "seed": 0}
 
 
+SHARE = {"accuracy": pe.Scale(better="higher", low=0.0, high=1.0)}
+
+
 def run(**fields: Any) -> pe.Run:
     """A run of which only what is given is known."""
     return pe.Run(**NAMES | fields)
@@ -116,6 +119,24 @@ def test_numpy_scalars_become_plain_numbers() -> None:
         ({"scores": [0.5]}, "scores must be a mapping"),
         ({"num_examples": 0}, "num_examples must be an int >= 1 or None"),
         ({"cost": 3}, "cost must be a Cost, got 3"),
+        ({"cost": {"seconds": 1.0}}, r"cost must be a Cost, .*Cost\(seconds=1\.5\)"),
+        ({"cost": pe.Cost(seconds=1.0)}, None),
+        ({"seed": 2**63}, r"seed must be below 2\*\*63"),
+        ({"seed": 2**63 - 1}, None),
+        ({"model": "half \ud800"}, r"Run\.model must be a name, got 'half \\ud800'"),
+        ({"message": 3}, "message must be text, got 3"),
+        ({"scores": {"x": 10**400}}, "must be a finite number"),
+        ({"scores": {"accuracy": 7.0}, "scales": SHARE}, "must lie in its range"),
+        ({"chance": {"accuracy": 2.0}, "scales": SHARE}, "must lie in its range"),
+        ({"scores": {"accuracy": 1.0}, "scales": SHARE}, None),
+        ({"settings": {"a": object()}}, r"settings\['a'\] must be text, a number"),
+        ({"settings": {"a": np.int64(3), "b": None, "c": 1.5}}, None),
+        ({"confusion": 3}, "confusion expects triples"),
+        ({"confusion": [3]}, "confusion expects triples"),
+        ({"history": {"loss": 3}}, "must hold numbers, got 3"),
+        ({"history": {"step": (0.5,)}}, "a step is whole, got 0.5"),
+        ({"history": {"step": (math.nan,)}}, "must hold numbers"),
+        ({"history": {"loss": (10**400,)}}, "must hold numbers"),
         ({"curve": {"a": (1.0,), "b": ()}}, "columns of equal length"),
         ({"curve": {"step": (5, 5), "a": (1.0, 2.0)}}, r"\['step'\] must increase"),
         ({"history": {"loss": ("x",)}}, "must hold numbers, got 'x'"),
@@ -132,6 +153,30 @@ def test_a_run_is_validated_at_the_door(
         return
     with pytest.raises(ValueError, match=message):
         run(**fields)
+
+
+def test_half_a_character_in_a_message_is_spelt_out() -> None:
+    """What a message of the system holds can be kept and printed."""
+    assert run(message="no file caf\udce9").message == "no file caf\\udce9"
+
+
+def test_messages_name_a_run_on_one_line() -> None:
+    """What would move the cursor is spelt out."""
+    assert run(model="a\r\x1b[2Kb").name == r"a\r\x1b[2Kb on t/d, full, seed 0"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "null", "{", "[" * 100_000, "{}"])
+def test_what_is_no_run_is_refused_in_words(text: str) -> None:
+    """Whatever the text is, the error is a ValueError that says what it should be."""
+    with pytest.raises(ValueError, match="Run"):
+        pe.Run.from_json(text)
+
+
+def test_a_mapping_is_never_taken_for_a_number() -> None:
+    """A setting of the name "float" comes back beside infinite ones."""
+    for settings in ({"float": "NaN"}, {"float": "Infinity"}, {"a": math.inf}):
+        made = run(settings=settings)
+        assert pe.Run.from_json(made.to_json()) == made
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,69 @@ def test_json_lines_give_the_same_store_back(store, tmp_path):
         assert dict(copy.items()) == runs
 
 
+def test_conflicting_results_are_told(store, tmp_path, caplog):
+    """One key means one result; two machines that disagree are named, once a merge."""
+    store.add("same", make_run(0))
+    store.add("both", make_run(1))
+    with RunStore(tmp_path / "other.db") as other:
+        renamed = dataclasses.replace(
+            make_run(0), model="other name", cost=pe.Cost(seconds=9.0), versions={}
+        )
+        other.add("same", renamed)
+        assert store.merge(other) == 0
+        assert caplog.text == ""
+        other.add("both", dataclasses.replace(make_run(1), scores={"accuracy": 0.5}))
+        other.write_jsonl(tmp_path / "other.jsonl")
+        assert store.merge(other) == 0
+    assert "1 completed runs came with other results than those kept" in caplog.text
+    assert "resnet on pets/clean, full, seed 1: scores is" in caplog.text
+    caplog.clear()
+    assert store.read_jsonl(tmp_path / "other.jsonl") == 0
+    assert "1 completed runs came with other results" in caplog.text
+    assert store.get("both") == make_run(1)
+
+
+NAMES = ["a\rb", "a\nb", "a\r\nb", "a,b", 'a"b', "=1+1", "+1", "-1", "@x", "\tx", " x "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_come_back_from_csv_as_they_are(store, tmp_path, name):
+    """Whatever a name holds, it is one cell of one row."""
+    store.add("k", dataclasses.replace(make_run(0), model=name, settings={name: name}))
+    store.write_csv(tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["model"], row[f"settings.{name}"]) == (name, name)
+
+
+def test_an_export_onto_a_full_disk_names_its_file(store, tmp_path, monkeypatch):
+    """What the system says of a disk is said of the file, and nothing is left."""
+    store.add("k", make_run(0))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pretrain_eval._runs.export.to_json", full)
+    with pytest.raises(OSError, match=r"runs\.jsonl: No space left on device"):
+        store.write_jsonl(tmp_path / "runs.jsonl")
+    assert not list(tmp_path.glob("*runs.jsonl*"))
+
+
+def test_settings_that_are_not_finite_come_back(store):
+    """NaN and infinity are numbers in a setting too."""
+    settings = {"clip": math.inf, "decay": math.nan}
+    store.add("k", dataclasses.replace(make_run(0), settings=settings))
+    kept = store.get("k").settings
+    assert kept["clip"] == math.inf
+    assert math.isnan(kept["decay"])
+
+
+def test_memory_is_no_file():
+    """SQLite's word for a store in memory is no name of one."""
+    with pytest.raises(ValueError, match=r"sweep\(store=None\) keeps runs in memory"):
+        RunStore(":memory:")
+
+
 def test_a_broken_line_is_named_and_nothing_is_read(store, tmp_path):
     """JSON lines of which one is no run are refused as a whole, naming the line."""
     good = json.dumps({"key": "k", "run": make_run().to_dict()})

@@ -1,12 +1,18 @@
 """Tests of the worker processes: a death costs one call and no more."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import BrokenExecutor, wait
+from pathlib import Path
 
 import pytest
 import torch
 
+import pretrain_eval
+from pretrain_eval._runs import claims
 from pretrain_eval._sweep import workers
 from pretrain_eval._sweep.jobs import Job, Part
 from pretrain_eval._sweep.workers import WorkerPool
@@ -105,3 +111,44 @@ def test_leaving_early_ends_what_is_under_way():
     done, waiting = wait(futures, timeout=10)
     assert time.monotonic() - start < 10
     assert (len(done), len(waiting)) == (3, 0)
+
+
+PARENT = """
+import sys, time
+sys.path[:0] = sys.argv[1:2]
+from pretrain_eval._sweep.workers import WorkerPool
+pool = WorkerPool(2)
+for future in [pool.submit(pow, 2, 2) for _ in range(8)]:
+    future.result()
+for _ in range(2):
+    pool.submit(time.sleep, 60)
+time.sleep(0.5)
+print(*[worker._process.pid for worker in pool._workers if worker._process], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX ones")
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_workers_end_with_their_parent(name):
+    """However the parent ends, no worker goes on with its call."""
+    root = Path(pretrain_eval.__file__).parents[1]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(root)], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.send_signal(getattr(signal, name))
+    deadline = time.monotonic() + 2
+    while any(map(_is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_is_running, pids))
+
+
+def _is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return not claims._process(pid).endswith("dead")  # not yet asked for

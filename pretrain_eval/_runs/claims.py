@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import sqlite3
@@ -37,6 +38,12 @@ class Claims:
         )
         return True
 
+    def others_live(self, connection: sqlite3.Connection) -> bool:
+        """Whether another live owner holds a claim."""
+        query = "SELECT host, process, heartbeat FROM claims WHERE owner != ?"
+        rows = connection.execute(query, (self.owner,)).fetchall()
+        return any(self._lives(*row) for row in rows)
+
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Date all claims of this owner now."""
         connection.execute(
@@ -57,6 +64,24 @@ class Claims:
             return False
         # Elsewhere only the heartbeat can tell.
         return host != self._host or _runs(process)
+
+
+def this_process() -> str:
+    """Names the running process in few letters that may stand in the name of a file."""
+    return "-".join([_digest(_host()), *_process(os.getpid()).split()])
+
+
+def has_died(name: str) -> bool:
+    """Whether a process that `this_process` named is known to be no more."""
+    host, _, process = name.partition("-")
+    if host != _digest(_host()) or not process[:1].isdigit():
+        return False
+    pid, _, start = process.partition("-")
+    return not _runs(f"{pid} {start}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
 
 
 def _host() -> str:

@@ -48,7 +48,8 @@ def decoded(path: Path, key: str, record: str, history: str) -> Run:
         table = zip(columns, values, strict=True)
         fields[name] = FrozenDict(table) if columns else _EMPTY
     for name in _MAPPINGS:
-        fields[name] = FrozenDict(fields[name]) if fields[name] else _EMPTY
+        plain = {key: restored(value) for key, value in fields[name].items()}
+        fields[name] = FrozenDict(plain) if plain else _EMPTY
     scales = {key: Scale.from_dict(ends) for key, ends in fields["scales"].items()}
     fields["scales"] = FrozenDict(scales) if scales else _EMPTY
     fields["confusion"] = restored(fields["confusion"])

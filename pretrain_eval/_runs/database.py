@@ -5,12 +5,21 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
 
-from pretrain_eval._runs.errors import damaged, readable_errors
-from pretrain_eval._runs.file import COLUMNS, added, checksum, opened
+from pretrain_eval._runs.errors import MovedError, damaged, readable_errors
+from pretrain_eval._runs.file import (
+    COLUMNS,
+    added,
+    checksum,
+    closed,
+    copied,
+    identity,
+    log_of,
+    opened,
+)
 
 _COLUMNS = ", ".join(COLUMNS)
 
@@ -30,9 +39,15 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
+        self._lock, self._is_closed = threading.RLock(), True
         with readable_errors(path):
-            self.connection = opened(path)
+            self._open()
+
+    def _open(self) -> None:
+        self.connection, self._file = opened(self.path)
+        self._is_closed = False
+        # A file that is only read has none.
+        self._log = identity(log_of(self.path))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -42,11 +57,16 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """All that is written in the block, or in blocks within it, or nothing."""
+        """All that is written in the block, or in blocks within it, or nothing.
+
+        Raises:
+            MovedError: What is or was written is not in the file at the path.
+        """
         with self._lock, readable_errors(self.path):
             if self.connection.in_transaction:  # one write of several
                 yield self.connection
                 return
+            self._check_place()
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -56,6 +76,44 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+            if not self._is_in_place():
+                raise MovedError
+
+    def _check_place(self) -> None:
+        if identity(self.path) != self._file:
+            raise MovedError
+        if not self._is_in_place():
+            # Only the log was taken away, by a process that had written all of it into
+            # the file; with another log the file is whole.
+            before = self._file
+            self.close()
+            self._open()
+            if self._file != before:
+                raise MovedError
+
+    def _is_in_place(self) -> bool:
+        """Whether the file and its log are those that were opened."""
+        if identity(self.path) != self._file:
+            return False
+        return self._log is None or identity(log_of(self.path)) == self._log
+
+    def discard_log(self) -> None:
+        """Remove the log of a lost file, which SQLite would write into another one."""
+        if self._log is not None and identity(log_of(self.path)) == self._log:
+            for end in ("-wal", "-shm"):
+                with suppress(OSError):
+                    self.path.with_name(f"{self.path.name}{end}").unlink()
+
+    def settle(self) -> None:
+        """Write the log into the file, so that the file alone is the whole store."""
+        with self._lock, suppress(sqlite3.Error):  # the log is as durable
+            if not self.connection.in_transaction:
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def copy(self, path: Path) -> None:
+        """Write all that is stored now into a new file."""
+        with self._lock, readable_errors(self.path):
+            copied(self.connection, path)
 
     def keys(self, conditions: Mapping[str, object]) -> list[str]:
         """Keys of the rows whose columns have these values, in the store's order."""
@@ -132,4 +190,6 @@ class Database:
     def close(self) -> None:
         """Release the file; closing twice is harmless."""
         with self._lock:
-            self.connection.close()
+            if not self._is_closed:
+                self._is_closed = True
+                closed(self.connection, self._file)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from pretrain_eval._runs.run import Run
 
 # SQLite's primary result codes; sqlite3 names them only from Python 3.11 on, as it
 # does the code of an error, so the message is what older versions have.
@@ -20,6 +24,33 @@ _REASONS: tuple[tuple[str, type[OSError], str], ...] = (
     ("unable to open", OSError, "it cannot be opened; check its permissions"),
     ("disk I/O", OSError, "the disk failed to read or write it"),
 )
+
+
+@final
+class StoreLostError(OSError):
+    """The file of an open store was deleted, moved or replaced under it.
+
+    Attributes:
+        by_key: The runs that the store held, and those that came after, as far as they
+            could still be read.
+        rescued: The file of JSON lines that holds them too, which
+            `RunStore.read_jsonl` takes in; None where it could not be written.
+    """
+
+    def __init__(
+        self, message: str, by_key: Mapping[str, Run], rescued: Path | None
+    ) -> None:
+        super().__init__(message)
+        self.by_key, self.rescued = by_key, rescued
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, without their keys."""
+        return tuple(self.by_key.values())
+
+
+class MovedError(Exception):
+    """The file under an open connection is no longer the one at its path."""
 
 
 def not_a_store(path: Path, reason: str) -> ValueError:

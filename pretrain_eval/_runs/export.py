@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from pretrain_eval._runs.checks import Plain
 from pretrain_eval._runs.coding import to_json
 from pretrain_eval._runs.file import is_database
-from pretrain_eval._runs.run import Plain, Run, fields_of
+from pretrain_eval._runs.run import Run, fields_of
 
 _PLAIN = fields_of("name", "column", "plain")
 _MAPPINGS = fields_of("scores", "mapping")
@@ -63,9 +64,17 @@ def write_csv(path: Path, items: Iterable[tuple[str, Run]]) -> None:
     columns = ["key", *_PLAIN]
     rest = {name for row in rows for name in row}.difference(columns)
     with _replacing(path) as file:
-        writer = csv.DictWriter(file, [*columns, *sorted(rest)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        names = [*columns, *sorted(rest)]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        # A carriage return ends a row for who reads it, but csv does not quote it.
+        quoting = csv.DictWriter(
+            file, names, lineterminator="\n", quoting=csv.QUOTE_ALL
+        )
+        header: dict[str, Plain] = dict(zip(names, names, strict=True))
+        for row in [header, *rows]:
+            (quoting if "\r" in "".join(map(str, row.values())) else writer).writerow(
+                row
+            )
 
 
 @contextmanager
@@ -78,5 +87,9 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         with partial.open("w", encoding="utf-8", newline="") as file:
             yield file
         partial.replace(path)
+    except OSError as error:
+        if error.filename is not None:  # it says where
+            raise
+        raise type(error)(error.errno, f"{path}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sqlite3
-import tempfile
+import threading
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+from pretrain_eval._runs.creation import clean, create
 from pretrain_eval._runs.errors import damaged, not_a_store
 from pretrain_eval._runs.run import fields_of
+
+log = logging.getLogger("pretrain_eval")
 
 # "peRS": how the file says, in SQLite's header, that it is a run store.
 APPLICATION_ID = 0x70655253
@@ -47,23 +53,66 @@ COMMIT;
 """
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    """A connection to the verified store at `path`, which is made where none exists."""
+# Which file is meant, whatever it is called: its device and number there.
+Identity = tuple[int, int]
+
+# Files that this process has open. To open one beside SQLite and close it again would
+# give up the locks that SQLite holds on it, as POSIX has it, so that another process
+# might take the log away under it.
+_OPEN: Counter[Identity] = Counter()
+_OPENING = threading.RLock()
+
+
+def identity(path: Path) -> Identity | None:
+    """Which file lies at `path` now; None where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def log_of(path: Path) -> Path:
+    """Where SQLite keeps what it has not written into the file yet."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def opened(path: Path) -> tuple[sqlite3.Connection, Identity]:
+    """A connection to the verified store at `path`, which is made where none exists.
+
+    It is given back by `closed`, with the identity of the file.
+    """
+    clean(path)
     if not path.exists():
         _create(path)
-    _check_header(path)
-    connection = _connect(path)
+    had_log = log_of(path).exists()
+    with _OPENING:
+        _check_header(path)
+        connection, file = _connect(path), identity(path)
+        if file is None:
+            connection.close()
+            raise FileNotFoundError(f"{path} vanished while it was opened")
+        _OPEN[file] += 1
     try:
         # In WAL mode FULL is what makes a commit survive a loss of power.
         connection.execute("PRAGMA synchronous = FULL")
         _check_kind(path, connection)
         connection.execute("BEGIN")  # one moment of a store that others may write
         _check_content(path, connection)
+        _check_log(path, connection, had_log)
         connection.execute("COMMIT")
     except BaseException:
-        connection.close()
+        closed(connection, file)
         raise
-    return connection
+    return connection, file
+
+
+def closed(connection: sqlite3.Connection, file: Identity) -> None:
+    """Give up what `opened` gave."""
+    with _OPENING:
+        connection.close()
+        _OPEN[file] -= 1
+        if not _OPEN[file]:
+            del _OPEN[file]
 
 
 def _check_kind(path: Path, connection: sqlite3.Connection) -> None:
@@ -94,6 +143,19 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
         raise damaged(path, report)
 
 
+def _check_log(path: Path, connection: sqlite3.Connection, had_log: bool) -> None:
+    """Tell of a store that nobody closed, and whose log is not there."""
+    (claimed,) = connection.execute("SELECT count(*) FROM claims").fetchone()
+    if claimed and not had_log:
+        log.warning(
+            "%s was in use when it was last written, and its log, %s, is not beside it: if"
+            " it was copied, its newest runs may be missing; copy both, or use"
+            " RunStore.backup",
+            path,
+            log_of(path).name,
+        )
+
+
 def checksum(*values: object) -> str:
     """A fingerprint of stored values, 128 bits of BLAKE2b in hexadecimal."""
     text = "\0".join(map(str, values))
@@ -105,33 +167,49 @@ def added(total: str, new: str, old: str) -> str:
 
 
 def _create(path: Path) -> None:
-    """Make an empty store that appears whole or not at all, over no existing file."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
-    try:
-        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-")
-    except OSError as error:
-        raise type(error)(f"{path} cannot be made: {error}") from error
-    with folder as made:
-        complete = Path(made, "store")
-        connection = sqlite3.connect(complete, isolation_level=None)
-        try:
-            connection.executescript(_SCHEMA)
-        finally:
-            connection.close()
-        try:
-            os.link(complete, path)
-        except FileExistsError:
-            return  # another process was faster: use its store
-        except OSError:  # a file system without hard links
-            if not path.exists():
-                complete.rename(path)
+    """Make an empty store."""
+    left = log_of(path)
+    if left.exists() and left.stat().st_size:
+        # SQLite would write its content into the new store.
+        raise FileExistsError(
+            f"{left} is the log of a store that is no longer beside it: move {path} back;"
+            f' or RunStore.recover("{path}", into="recovered.db") saves the runs that'
+            " are whole in the log, which may then be deleted"
+        )
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.executescript(_SCHEMA)
+
+    create(path, fill)
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has the file at `path` open as a store."""
+    return identity(path) in _OPEN
 
 
 def is_database(path: Path) -> bool:
     """Whether the file begins as SQLite's files do."""
-    with path.open("rb") as file:
-        return file.read(len(_HEADER)) == _HEADER
+    with _OPENING:
+        if is_open(path):
+            return True
+        with path.open("rb") as file:
+            return file.read(len(_HEADER)) == _HEADER
+
+
+def copied(connection: sqlite3.Connection, path: Path) -> None:
+    """Write the whole database into a new file, without its claims.
+
+    Raises:
+        FileExistsError: There is a file already.
+    """
+
+    def fill(target: sqlite3.Connection) -> None:
+        connection.backup(target)
+        target.execute("DELETE FROM claims")
+
+    if path.exists() or not create(path, fill):
+        raise FileExistsError(f"{path} exists; back up into a new file")
 
 
 def _check_header(path: Path) -> None:

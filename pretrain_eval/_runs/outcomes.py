@@ -50,6 +50,15 @@ class Outcomes(Record):
             raise ValueError(
                 f"Outcomes expects kind as 'bits' or 'numbers', got {self.kind!r}"
             )
+        for name in ("key", "examples", "packed"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f"Outcomes expects {name} as text, got {getattr(self, name)!r}"
+                )
+        if type(self.num_examples) is not int:
+            raise ValueError(
+                f"Outcomes expects num_examples as an int, got {self.num_examples!r}"
+            )
         size = len(self.unpacked())
         if self.kind == "bits":
             expected = (self.num_examples + 7) // 8

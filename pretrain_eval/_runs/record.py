@@ -45,8 +45,13 @@ class Record:
         """The record whose `to_dict` gave `fields`.
 
         Raises:
-            ValueError: `fields` misses a required name or holds an unknown one.
+            ValueError: `fields` misses a required name, holds an unknown one, or a value
+                that is refused.
         """
+        if not isinstance(fields, Mapping):
+            raise ValueError(
+                f"{cls.__name__} is read from its fields by name, got {fields!r:.80}"
+            )
         known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(fields) - set(known))
         if unknown:
@@ -55,9 +60,9 @@ class Record:
             )
         try:
             return cls(**{name: restored(value) for name, value in fields.items()})
-        except TypeError as error:
+        except (TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
-                f"{cls.__name__} cannot be read from {dict(fields)!r}: {error}"
+                f"{cls.__name__} cannot be read from {dict(fields)!r:.500}: {error}"
             ) from error
 
     def to_json(self) -> str:
@@ -66,8 +71,19 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The record whose `to_json` gave `text`."""
-        return cls.from_dict(json.loads(text))
+        """The record whose `to_json` gave `text`.
+
+        Raises:
+            ValueError: It is no JSON, or is refused by `from_dict`.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{cls.__name__}.from_json expects the text of a JSON object, got"
+                f" {text!r:.80}: {error}"
+            ) from error
+        return cls.from_dict(fields)
 
 
 # Standard JSON has no NaN and no infinity; a history may hold both.
@@ -90,6 +106,8 @@ def _plain(value: Any) -> Any:
 
 def restored(value: Any) -> Any:
     """A field as `to_dict` found it: lists as tuples, NaN and infinity as floats."""
+    if isinstance(value, FrozenDict):
+        return value  # it has been read
     if isinstance(value, dict):
         if value.keys() == {"float"} and value["float"] in _NON_FINITE:
             return _NON_FINITE[value["float"]]

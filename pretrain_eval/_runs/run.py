@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from typing import Any, Literal, get_args
 
+from typing_extensions import Self, override
+
+from pretrain_eval._runs.checks import (
+    Plain,
+    check_name,
+    check_outcomes,
+    check_ranges,
+    finite_scores,
+    is_finite,
+    plain_values,
+    read_confusion,
+    read_scales,
+    read_table,
+)
 from pretrain_eval._runs.outcomes import Outcomes
-from pretrain_eval._runs.record import FrozenDict, Record
+from pretrain_eval._runs.record import FrozenDict, Record, restored
 from pretrain_eval._runs.scale import Scale
 
 Status = Literal["completed", "diverged", "error", "oom", "timeout", "pruned"]
-Plain = str | int | float | bool | None
+MAX_SEED = 2**63 - 1  # a store's largest integer
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ class Cost(Record):
                 continue
             kinds = (int, float) if name.endswith("seconds") else (int,)
             valid = isinstance(value, kinds) and not isinstance(value, bool)
-            if not valid or not math.isfinite(value) or value < 0:
+            if not valid or not is_finite(value) or value < 0:
                 raise ValueError(
                     f"Cost expects {name} to be a number of at least 0 or None,"
                     f" got {value!r}"
@@ -83,7 +95,7 @@ class Run(Record):
         task: Name of the task.
         dataset: Label of the dataset inside the task.
         strategy: Name of the way to fine-tune.
-        seed: The seed of the run, at least 0.
+        seed: The seed of the run, at least 0 and below 2**63.
         status: "completed"; "diverged" where the loss became NaN or infinite;
             "error", "oom" or "timeout" where the run did not finish; "pruned" where a
             race did not let it.
@@ -158,9 +170,9 @@ class Run(Record):
 
     def __post_init__(self) -> None:
         for name in fields_of("name"):
-            _check_name(f"Run.{name}", getattr(self, name))
+            check_name(f"Run.{name}", getattr(self, name))
         self._check_values()
-        confusion = _confusion(f"{self.name}: confusion", self.confusion)
+        confusion = read_confusion(f"{self.name}: confusion", self.confusion)
         total = sum(count for _, _, count in confusion)
         if confusion and self.num_examples not in (None, total):
             raise ValueError(
@@ -168,28 +180,60 @@ class Run(Record):
                 f" {self.num_examples}"
             )
         object.__setattr__(self, "confusion", confusion)
-        if isinstance(self.outcomes, Mapping):  # as read from JSON
-            object.__setattr__(self, "outcomes", Outcomes.from_dict(self.outcomes))
-        _check_outcomes(f"{self.name}: outcomes", self.outcomes, self.num_examples)
+        check_outcomes(f"{self.name}: outcomes", self.outcomes, self.num_examples)
         for kind, checked in _CHECKS.items():
             for name in fields_of(kind):
                 values = checked(f"{self.name}: {name}", self._mapping(name))
                 object.__setattr__(self, name, FrozenDict(values))
+        for name in fields_of("scores"):
+            check_ranges(f"{self.name}: {name}", getattr(self, name), self.scales)
+
+    @classmethod
+    @override
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        if not isinstance(fields, Mapping):
+            return super().from_dict(fields)
+        read = dict(fields)
+        kinds: dict[str, type[Record]] = {"cost": Cost, "outcomes": Outcomes}
+        for name, kind in kinds.items():
+            if isinstance(read.get(name), Mapping):
+                read[name] = kind.from_dict(read[name])
+        for name in fields_of("scores", "scales", "mapping"):
+            # A mapping with a key "float" is no number, whatever it holds.
+            if isinstance(read.get(name), Mapping):
+                values = {key: restored(each) for key, each in read[name].items()}
+                read[name] = FrozenDict(values)
+        if isinstance(read.get("scales"), Mapping):
+            read["scales"] = FrozenDict(
+                {
+                    key: Scale.from_dict(ends) if isinstance(ends, Mapping) else ends
+                    for key, ends in read["scales"].items()
+                }
+            )
+        return super().from_dict(read)
 
     def _check_values(self) -> None:
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(
                 f"{self.name}: seed must be an int >= 0, got {self.seed!r}"
             )
+        if self.seed > MAX_SEED:
+            raise ValueError(f"{self.name}: seed must be below 2**63, got {self.seed}")
+        if not isinstance(self.message, str):
+            raise ValueError(f"{self.name}: message must be text, got {self.message!r}")
+        # Half a character, as in a file's name of unknown encoding, cannot be written.
+        message = self.message.encode(errors="backslashreplace").decode()
+        object.__setattr__(self, "message", message)
         if self.status not in get_args(Status):
             raise ValueError(
                 f"{self.name}: status must be one of {list(get_args(Status))},"
                 f" got {self.status!r}"
             )
-        if isinstance(self.cost, Mapping):  # as read from JSON
-            object.__setattr__(self, "cost", Cost.from_dict(self.cost))
         if not isinstance(self.cost, Cost):
-            raise ValueError(f"{self.name}: cost must be a Cost, got {self.cost!r}")
+            raise ValueError(
+                f"{self.name}: cost must be a Cost, got {self.cost!r}; write, for"
+                " example, Cost(seconds=1.5)"
+            )
         number = self.num_examples
         if number is not None and (type(number) is not int or number < 1):
             raise ValueError(
@@ -223,105 +267,20 @@ def fields_of(*kinds: FieldKind) -> tuple[str, ...]:
 
 
 def run_name(model: str, task: str, dataset: str, strategy: str, seed: int) -> str:
-    """How messages name a run, or one to be."""
-    return f"{model} on {task}/{dataset}, {strategy}, seed {seed}"
+    r"""How messages name a run, or one to be.
 
-
-def _check_name(what: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{what} must be a name, got {value!r}")
-
-
-def _finite_scores(what: str, scores: Mapping[str, Any]) -> dict[str, float]:
-    for key, value in scores.items():
-        _check_name(f"{what}: a metric key", key)
-        if not _is_number(value) or not math.isfinite(value):
-            raise ValueError(
-                f"{what}[{key!r}] must be a finite number, got {value!r}; leave out"
-                " what is undefined"
-            )
-    return {key: float(value) for key, value in scores.items()}
-
-
-def _scales(what: str, scales: Mapping[str, Any]) -> dict[str, Scale]:
-    read = {}
-    for key, scale in scales.items():
-        _check_name(f"{what}: a metric key", key)
-        if isinstance(scale, Mapping):  # as read from JSON
-            scale = Scale.from_dict(scale)
-        if not isinstance(scale, Scale):
-            raise ValueError(
-                f"{what}[{key!r}] must be a Scale, for example"
-                f" Scale(better='lower', low=0.0), got {scale!r}"
-            )
-        read[key] = scale
-    return read
-
-
-def _confusion(what: str, triples: Iterable[Any]) -> tuple[tuple[int, int, int], ...]:
-    found = tuple(tuple(triple) for triple in triples)
-    for triple in found:
-        if (
-            len(triple) != 3
-            or any(type(value) is not int for value in triple)
-            or min(triple) < 0
-            or triple[2] < 1
-        ):
-            raise ValueError(
-                f"{what} expects (target, prediction, count) as int, classes from 0 and"
-                f" counts from 1, got {triple}"
-            )
-    if any(b[:2] <= a[:2] for a, b in itertools.pairwise(found)):
-        raise ValueError(f"{what} must be sorted, each pair of classes once")
-    return found
-
-
-def _check_outcomes(what: str, outcomes: Any, num_examples: int | None) -> None:
-    if outcomes is None:
-        return
-    if not isinstance(outcomes, Outcomes):
-        raise ValueError(f"{what} must be Outcomes or None, got {outcomes!r}")
-    if num_examples not in (None, outcomes.num_examples):
-        raise ValueError(
-            f"{what} are of {outcomes.num_examples} examples, num_examples says"
-            f" {num_examples}"
-        )
-
-
-def _table(what: str, columns: Mapping[str, Iterable[Any]]) -> dict[str, Any]:
-    table = {}
-    for key, column in columns.items():
-        _check_name(f"{what}: a column", key)
-        values = tuple(column)
-        wrong = [value for value in values if not _is_number(value)]
-        if wrong:
-            raise ValueError(f"{what}[{key!r}] must hold numbers, got {wrong[0]!r}")
-        kind = int if key == "step" else _float
-        table[key] = tuple(kind(value) for value in values)
-    lengths = {key: len(column) for key, column in table.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"{what} needs columns of equal length, got {lengths}")
-    steps = table.get("step", ())
-    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
-        raise ValueError(f"{what}['step'] must increase, got {steps}")
-    return table
-
-
-def _float(value: Any) -> float:
-    # One NaN object, so that two equal tables compare equal.
-    number = float(value)
-    return math.nan if math.isnan(number) else number
-
-
-def _is_number(value: object) -> bool:
-    # numpy's scalars are numbers of the abstract base, its bool and Python's are not.
-    return hasattr(value, "__float__") and not isinstance(value, str | bool)
+    >>> run_name("a\rb", "t", "d", "full", 0)
+    'a\\rb on t/d, full, seed 0'
+    """
+    name = f"{model} on {task}/{dataset}, {strategy}, seed {seed}"
+    # What would move a terminal's cursor is spelt out.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 # What makes the values of a mapping valid, by kind.
 _CHECKS: dict[FieldKind, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
-    "scores": _finite_scores,
-    "scales": _scales,
-    "table": _table,
-    "mapping": lambda _, values: dict(values),
+    "scores": finite_scores,
+    "scales": read_scales,
+    "table": read_table,
+    "mapping": plain_values,
 }

@@ -48,14 +48,16 @@ def salvaged(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _pages(path: Path) -> _Pages:
-    content = path.read_bytes()
+    log = path.with_name(path.name + "-wal")
+    # Of a store that is gone its log may be left.
+    content = b"" if log.exists() and not path.exists() else path.read_bytes()
     size, reserved = _page_size(content)
     starts = range(0, len(content), size)
     pages = {
         number: content[start : start + size]
         for number, start in enumerate(starts, start=1)
     }
-    pages.update(_logged_pages(path.with_name(path.name + "-wal"), size))
+    pages.update(_logged_pages(log, size))
     return _Pages(pages, size - reserved)
 
 

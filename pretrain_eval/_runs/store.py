@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from pretrain_eval._optional import needs
 from pretrain_eval._runs.claims import Claims
 from pretrain_eval._runs.coding import decoded, encoded
+from pretrain_eval._runs.conflicts import conflict
 from pretrain_eval._runs.database import Database
+from pretrain_eval._runs.errors import MovedError
 from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_lines
-from pretrain_eval._runs.file import checksum
+from pretrain_eval._runs.file import checksum, is_open
+from pretrain_eval._runs.rescue import Rescue
 from pretrain_eval._runs.run import Run, Status, fields_of
 from pretrain_eval._runs.salvage import salvaged
 
 if TYPE_CHECKING:
     import pandas
 
-MAX_SEED = 2**63 - 1  # SQLite's largest integer
+log = logging.getLogger("pretrain_eval")
+
 _CHUNK = 256
 _COLUMNS = fields_of("name", "column")
 
@@ -35,6 +41,9 @@ class RunStore(AbstractContextManager["RunStore"]):
     disk, as SQLite's write-ahead log does not work over a network. Every run carries
     a checksum: a damaged file raises and never gives a wrong number.
 
+    While a store is open, its newest runs may lie for a moment in a log beside it,
+    `NAME-wal`, which belongs to it: `backup` copies a store that is in use.
+
     `len(store)` counts the runs and iterating gives them complete, ordered by model,
     task, dataset, strategy, seed and key, whatever the order in which they came.
 
@@ -44,6 +53,8 @@ class RunStore(AbstractContextManager["RunStore"]):
     Raises:
         ValueError: The file is no run store, is of a newer version, or is damaged.
         OSError: The file cannot be opened, is locked for long, or the disk is full.
+        StoreLostError: When writing, an OSError: the file was deleted, moved or replaced
+            while it was open; the error holds its runs, and names a file that does.
 
     >>> import tempfile
     >>> run = Run(model="a", task="t", dataset="d", strategy="full", seed=0)
@@ -58,8 +69,14 @@ class RunStore(AbstractContextManager["RunStore"]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if str(path) == ":memory:":
+            raise ValueError(
+                "RunStore expects a file, got ':memory:'; sweep(store=None) keeps runs in"
+                " memory"
+            )
         self._database = Database(self.path)
         self._claims = Claims()
+        self._rescue: Rescue | None = None
 
     def close(self) -> None:
         """Release the claims and the file; closing twice is harmless."""
@@ -150,25 +167,25 @@ class RunStore(AbstractContextManager["RunStore"]):
         """
         if not isinstance(key, str) or not key:
             raise ValueError(f"RunStore.add expects a key, got {key!r}")
-        if run.seed > MAX_SEED:
-            raise ValueError(f"{run.name}: a stored seed must be below 2**63")
         record, history = encoded(run)
         row: dict[str, Any] = {name: getattr(run, name) for name in _COLUMNS}
         row |= {"key": key, "record": record}
         row["history"] = checksum(key, history) if history else ""
-        with self._database.writing() as connection:
+        with self._writing(key, run) as connection:
             old = self._database.row(key)
             if old is not None and old["status"] == "completed":
                 return all(old[name] == row[name] for name in ("record", "history"))
             row["attempts"] = 1 if old is None else old["attempts"] + 1
             self._database.put(row, history, old)
             self._claims.remove(connection, key)
+        self._database.settle()
         return True
 
     def merge(self, other: RunStore | str | os.PathLike[str]) -> int:
         """Take over all runs of another store, or none where that fails.
 
-        The rules are those of `add`, and of two failures this store keeps its own.
+        The rules are those of `add`, and of two failures this store keeps its own. Of
+        two completed runs too; it logs a warning where their results differ.
 
         Returns:
             The number of runs that this store did not hold before as they are.
@@ -178,8 +195,7 @@ class RunStore(AbstractContextManager["RunStore"]):
                 raise FileNotFoundError(f"{other}: there is no such run store")
             with RunStore(other) as opened:
                 return self.merge(opened)
-        with self._database.writing():
-            return sum(self._take(key, run) for key, run in other.items())
+        return self._take_all(other.items())
 
     @staticmethod
     def recover(path: str | os.PathLike[str], *, into: str | os.PathLike[str]) -> int:
@@ -192,14 +208,25 @@ class RunStore(AbstractContextManager["RunStore"]):
 
         Raises:
             FileExistsError: `into` exists.
+            ValueError: This process has the file open as a store.
         """
         if Path(into).exists():
             raise FileExistsError(f"{into} exists; recover into a new file")
-        with RunStore(into) as store, store._database.writing():
-            return sum(
-                store.add(key, decoded(Path(path), key, record, history))
+        if is_open(Path(path)):
+            raise ValueError(f"{path}: the store is open here; close it to recover it")
+        with RunStore(into) as store:
+            return store._take_all(
+                (key, decoded(Path(path), key, record, history))
                 for key, record, history in salvaged(Path(path))
             )
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy all that is stored now into a new file, whoever writes meanwhile.
+
+        Raises:
+            FileExistsError: There is a file already.
+        """
+        self._database.copy(Path(path))
 
     # --- exchange
 
@@ -213,11 +240,15 @@ class RunStore(AbstractContextManager["RunStore"]):
         Raises:
             ValueError: A line is no run; names it, and takes over none.
         """
-        with self._database.writing():
-            return sum(self._take(key, run) for key, run in read_lines(Path(path)))
+        return self._take_all(read_lines(Path(path)))
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write one row a run: names, scores, cost, settings; no curve or history."""
+        """Write one row a run: names, scores, cost, settings; no curve or history.
+
+        Names are written exactly as they are. A spreadsheet takes one that begins with
+        `=`, `+`, `-` or `@` for a formula: import the columns as text where the names are
+        not your own.
+        """
         write_csv(Path(path), self.items(history=False))
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -247,7 +278,7 @@ class RunStore(AbstractContextManager["RunStore"]):
             Whether this store now holds the claim: False where another live one does,
             or where another result has come in since.
         """
-        with self._database.writing() as connection:
+        with self._writing() as connection:
             row = self._database.row(key)
             if attempts != (0 if row is None else row["attempts"]):
                 return False
@@ -260,20 +291,68 @@ class RunStore(AbstractContextManager["RunStore"]):
 
     def heartbeat(self) -> None:
         """Say that the holder of this store's claims is alive."""
-        with self._database.writing() as connection:
+        with self._writing() as connection:
             self._claims.refresh(connection)
+        self._database.settle()
 
     def release(self, key: str | None = None) -> None:
         """Give up this store's claim on `key`, or all of its claims."""
-        with self._database.writing() as connection:
+        if self._rescue is not None:
+            return  # it has told that they are gone with the file
+        with self._writing() as connection:
             self._claims.remove(connection, key, own=True)
+        self._database.settle()
+
+    def in_use(self) -> bool:
+        """Whether another live process holds a claim."""
+        with self._database.reading() as connection:
+            return self._claims.others_live(connection)
 
     # --- inside
 
-    def _take(self, key: str, run: Run) -> bool:
-        stored = self.get(key)
-        failed_again = stored is not None and run.status != "completed"
-        return not failed_again and stored != run and self.add(key, run)
+    @contextmanager
+    def _writing(
+        self, key: str = "", run: Run | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        """A block that writes all or nothing; a lost file is told, with what it held.
+
+        Args:
+            key: Of the run.
+            run: What is to be kept in the block, if it is a run.
+        """
+        try:
+            if self._rescue is not None:
+                raise MovedError
+            with self._database.writing() as connection:
+                yield connection
+        except MovedError:
+            # SQLite reads on in a file that has no name any more.
+            self._rescue = self._rescue or Rescue(self.path, self.items())
+            if self._rescue.is_saved:
+                self._database.discard_log()
+            raise self._rescue.error(key, run) from None
+
+    def _take_all(self, items: Iterable[tuple[str, Run]]) -> int:
+        """Take over all of these runs, or none; how many are new."""
+        number, conflicts = 0, list[str]()
+        with self._writing():
+            for key, run in items:
+                stored = self.get(key)
+                if stored is None or (stored != run and run.status == "completed"):
+                    number += self.add(key, run)
+                if stored is not None and (found := conflict(stored, run)):
+                    conflicts.append(found)
+        self._database.settle()
+        if conflicts:
+            log.warning(
+                "%s: %d completed runs came with other results than those kept under their"
+                " keys, which stay; one key should mean one result, but for what other"
+                " machines and versions round otherwise. The first: %s",
+                self.path,
+                len(conflicts),
+                conflicts[0],
+            )
+        return number
 
     def _load(
         self, keys: Sequence[str], *, history: bool = True

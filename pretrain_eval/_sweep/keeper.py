@@ -36,6 +36,9 @@ class Keeper(Protocol):
     def release(self) -> None:
         """Give up all claims."""
 
+    def in_use(self) -> bool:
+        """Whether another process is at work too."""
+
 
 class Memory:
     """Keeps the runs of one sweep, of which nobody else knows."""
@@ -73,3 +76,7 @@ class Memory:
 
     def release(self) -> None:
         """Nobody waits."""
+
+    def in_use(self) -> bool:
+        """Nobody else is there."""
+        return False

@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pretrain_eval._runs import Run, Status
+from pretrain_eval._runs import Run, Status, StoreLostError
 from pretrain_eval._sweep.jobs import failed
 from pretrain_eval._sweep.keeper import Keeper
 from pretrain_eval._sweep.places import Place
@@ -78,19 +78,36 @@ def complete(
                 patience = _POLL_SECONDS if elsewhere else None
                 finished, _ = wait(running, patience, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    pending = running.pop(future)
+                    pending = running[future]
                     run = _outcome(future, pending, retry)
                     if run is None:
                         waiting.appendleft(pending)
                     else:
                         store.add(pending.key, run)
                         progress.advance()
+                    del running[future]
             elif elsewhere:
                 time.sleep(_POLL_SECONDS)
             waiting.extend(elsewhere)
+    except StoreLostError as lost:
+        raise _all_saved(running, store, lost) from None
     finally:
         for future in running:  # an executor of the caller's may hold thousands
             future.cancel()
+
+
+def _all_saved(
+    running: Mapping[Future[Run], Pending], store: Keeper, lost: StoreLostError
+) -> StoreLostError:
+    """What tells of the lost store, after all that has ended was handed to it."""
+    for future, pending in running.items():
+        run = _outcome(future, pending, ()) if future.done() else None
+        if run is not None:
+            try:
+                store.add(pending.key, run)
+            except StoreLostError as error:  # each is saved, and tells it again
+                lost = error
+    return lost
 
 
 def _fill(
@@ -178,6 +195,9 @@ def holding(store: Keeper) -> Iterator[None]:
         while not stopped.wait(_BEAT_SECONDS):
             try:
                 store.heartbeat()
+            except StoreLostError as error:
+                log.warning("%s; the sweep stops after the runs under way", error)
+                return
             except (OSError, ValueError) as error:
                 # What it means for the runs shows when the next one is kept.
                 log.warning("no heartbeat: %s", error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,9 @@ from pretrain_eval._training import (
     FeatureFiles,
     Strategy,
     check_fits,
+    check_folder,
     fingerprint,
+    remove_folder,
 )
 from pretrain_eval.zoo import Model
 
@@ -179,6 +180,8 @@ def swept(
         weights: Where trained weights are kept, if anywhere.
         stage: How far a race lets them go; none: to their end.
     """
+    if store.path is not None and resources.executor is None:
+        check_folder(_features_of(store.path))
     again = retry if stage is not None and stage.short else {*retry, "pruned"}
     plan = planned(cells, keys, store, again, progress, weights)
 
@@ -219,7 +222,7 @@ def planned(
     plan = []
     for cell in cells:
         # Names are enough where nothing outlives the sweep; to read content takes time.
-        key = cell.name if store.path is None else keys.of(cell)
+        key = repr(cell.names) if store.path is None else keys.of(cell)
         file = weights(cell)
         due = key not in statuses or statuses[key] in retry
         lacks = file is not None and not file.exists()
@@ -262,7 +265,7 @@ def _feature_files(
     if store.path is None or resources.executor is not None:
         yield lambda cell, drawn: None
         return
-    folder = store.path.with_name(f"{store.path.name}.features")
+    folder = _features_of(store.path)
     shared = resources.num_processes > 0
 
     def files(cell: Cell, drawn: str) -> FeatureFiles:
@@ -272,7 +275,13 @@ def _feature_files(
     try:
         yield files
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not store.in_use():  # by another sweep, which may need them
+            remove_folder(folder)
+
+
+def _features_of(path: Path) -> Path:
+    """The folder of features beside a store."""
+    return path.with_name(f"{path.name}.features")
 
 
 def _named(run: Run | None, cell: Cell) -> Run:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, final
 
 import torch
@@ -24,7 +25,12 @@ from pretrain_eval._sweep.jobs import Job, Part
 T = TypeVar("T")
 Call = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-_MAIN = "from pretrain_eval._sweep.workers import main; main()"
+_ORPHANS = Path(__file__).with_name("orphans.py")
+_MAIN = """
+import runpy, sys
+runpy.run_path(sys.argv[2])["end_with"](int(sys.argv[3]))
+from pretrain_eval._sweep.workers import main; main()
+"""
 _GRACE_SECONDS = 10.0  # for a run to end itself, and to hand over what it measured
 _NUM_PARTS = 8  # pickled models, tasks and strategies that a worker keeps
 
@@ -163,7 +169,10 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, str(self._threads)],
+            [
+                *(sys.executable, "-c", _MAIN),
+                *(str(self._threads), str(_ORPHANS), str(os.getpid())),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
@@ -229,21 +238,41 @@ class _Unpickler(pickle.Unpickler):
 def main() -> None:
     """Answer calls from standard input on standard output until it closes."""
     torch.set_num_threads(int(sys.argv[1]))
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # Unbuffered, since the thread that waits for it holds no lock of it at the end.
+    source, sink = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb")
     # What the calls print must not stand between the answers.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     parts: dict[str, Part] = {}
+    calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    busy = threading.Event()
+    threading.Thread(target=_listen, args=(source, calls, busy), daemon=True).start()
     _write(sink, "ready")
-    while True:
-        try:
-            (new, dropped), body = _read(source)
-        except EOFError:
-            return
+    while (call := calls.get()) is not None:
+        (new, dropped), body = call
         parts |= {part.digest: part for part in new}
         for name in dropped:
             del parts[name]
-        _write(sink, _answer(body, parts))
+        answer = _answer(body, parts)
+        busy.clear()
+        try:
+            _write(sink, answer)
+        except OSError:  # nobody wants it any more
+            return
+
+
+def _listen(source: Any, calls: queue.SimpleQueue[Any], busy: threading.Event) -> None:
+    """Hand the calls on; when they end while one is under way, the parent has died."""
+    while True:
+        try:
+            call = _read(source)
+        except EOFError:
+            if busy.is_set():
+                os._exit(1)
+            calls.put(None)
+            return
+        busy.set()
+        calls.put(call)
 
 
 def _answer(body: bytes, parts: dict[str, Part]) -> tuple[bool, Any]:
@@ -265,14 +294,18 @@ def _write(file: Any, message: object) -> None:
 
 
 def _read(file: Any) -> Any:
-    header = file.read(8)
-    if len(header) < 8:
-        raise EOFError
-    (size,) = struct.unpack(">Q", header)
-    content = file.read(size)
-    if len(content) < size:
-        raise EOFError
-    return pickle.loads(content)
+    (size,) = struct.unpack(">Q", _exactly(file, 8))
+    return pickle.loads(_exactly(file, size))
+
+
+def _exactly(file: Any, size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size:
+        piece = file.read(size - len(content))
+        if not piece:
+            raise EOFError
+        content += piece
+    return bytes(content)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

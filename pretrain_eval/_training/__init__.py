@@ -3,14 +3,19 @@
 Users call `finetune`, `Strategy`, `probe` and the like, and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
 `stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
-`FeatureFiles`; and what decides a key, `TRAINING_SEMANTICS`, `describe`,
+`FeatureFiles` in a folder that `check_folder` passes and `remove_folder` removes; and
+what decides a key, `TRAINING_SEMANTICS`, `describe`,
 `fingerprint` and the like.
 """
 
 from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
 from pretrain_eval._training.cost import Call, count_macs
 from pretrain_eval._training.describe import describe
-from pretrain_eval._training.feature_files import FeatureFiles
+from pretrain_eval._training.feature_files import (
+    FeatureFiles,
+    check_folder,
+    remove_folder,
+)
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.finetune import finetune, finetune_cell
 from pretrain_eval._training.fingerprint import (
@@ -44,6 +49,7 @@ __all__ = [
     "Trainable",
     "Trial",
     "check_fits",
+    "check_folder",
     "count_macs",
     "describe",
     "finetune",
@@ -55,6 +61,7 @@ __all__ = [
     "load",
     "nearest_neighbours",
     "probe",
+    "remove_folder",
     "stackable",
     "zero_shot",
 ]

@@ -7,10 +7,11 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -36,6 +37,9 @@ LARGE = 2**30
 _PIECE = 2**24
 _COLUMNS = ("inputs", "targets")
 
+# The names of all files that are written here; a partial one holds its process's number.
+_OURS = re.compile(r"[0-9a-f]{32}\.(inputs|targets|json|lock)(\.[0-9]+\.partial)?")
+
 
 @dataclass(frozen=True)
 class Features:
@@ -50,6 +54,36 @@ class Features:
     inputs: Tensor
     targets: Tensor
     seconds: float
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for features that holds anything else.
+
+    Raises:
+        FileExistsError: It does, or is no folder.
+    """
+    if not folder.exists():
+        return
+    what = "is no folder" if not folder.is_dir() else ""
+    if not what:
+        foreign = sorted(
+            f.name for f in folder.iterdir() if not _OURS.fullmatch(f.name)
+        )
+        what = f"holds {foreign[:3]}, {len(foreign)} in all," if foreign else ""
+    if what:
+        raise FileExistsError(
+            f"{folder} is where a sweep keeps features, but {what} which no sweep has"
+            " written; move it away, or name another store"
+        )
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove the features in a folder, and the folder where nothing else is in it."""
+    with suppress(OSError):  # what cannot be removed is in nobody's way
+        for file in folder.iterdir():
+            if _OURS.fullmatch(file.name):
+                file.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def in_memory(batches: Batches) -> Features:

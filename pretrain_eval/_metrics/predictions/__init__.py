@@ -72,6 +72,7 @@ from pretrain_eval._metrics.predictions.moments import Moments, Outputs
 from pretrain_eval._metrics.predictions.pairs import (
     MedianRank,
     PairRecall,
+    Way,
     pair_ranks,
 )
 from pretrain_eval._metrics.predictions.ranking import AUROC, AveragePrecision
