@@ -73,15 +73,15 @@ def step_memory(
     with preserved_rng():
         try:
             twin = _Twin(model)
-            return _step_bytes(twin, _meta(inputs), make_optimizer, call)
+            return _step_bytes(twin, lambda: _meta(inputs), make_optimizer, call)
         except Exception:  # reads values, which meta tensors do not have
             real, batch = copy.deepcopy(model), moved(inputs, device_of(model))
-            return _step_bytes(real, batch, make_optimizer, call)
+            return _step_bytes(real, lambda: _copied(batch), make_optimizer, call)
 
 
 def _step_bytes(
     model: Any,
-    batch: Any,
+    make_batch: Callable[[], Any],
     make_optimizer: Callable[[nn.Module, Iterable[nn.Parameter]], Optimizer],
     call: Call,
 ) -> int:
@@ -89,7 +89,8 @@ def _step_bytes(
     with _LiveBytes() as live:
         live.count([*model.parameters(), *model.buffers()])
         optimizer = make_optimizer(model, trainable)
-        torch.autograd.backward(_scalar(call(model, batch)))
+        # The batch is alive as long as the backward pass needs it, and no longer.
+        torch.autograd.backward(_scalar(call(model, make_batch())))
         optimizer.step()
     return int(live.peak)
 
@@ -178,6 +179,12 @@ def _meta(batch: Any) -> Any:
             torch.empty_like(leaf, device="meta") if isinstance(leaf, Tensor) else leaf
         ),
         batch,
+    )
+
+
+def _copied(batch: Any) -> Any:
+    return tree_map(
+        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, batch
     )
 
 

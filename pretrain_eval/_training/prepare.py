@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain_eval._metrics import device_of, moved, seed_all
+from pretrain_eval._metrics import device_of, moved, preserved_rng, seed_all
 from pretrain_eval._tasks import Place, as_loader, cut
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.head import check_last, find_head, replace_head
@@ -52,7 +52,9 @@ def locate_head(network: nn.Module, cell: Cell) -> str:
         return "head"
     path = find_head(network, cell.head_path)
     if cell.head_path is not None:
-        check_last(network, path, partial(_run, cell=cell))
+        with preserved_rng(*cell.generators):
+            batch = first_batch(cell, cell.strategy.batch_size)
+            check_last(network, path, partial(_run, cell=cell, batch=batch))
     return path
 
 
@@ -66,10 +68,13 @@ def prepare(network: nn.Module, cell: Cell) -> str:
         The head's dotted path.
     """
     seed_all(cell.seed, generators=cell.generators)
+    # To open a loader draws of the generator, and the head comes after that.
+    batch = first_batch(cell, cell.strategy.batch_size)
     path = locate_head(network, cell)
     width = cell.task.kind.num_outputs
     if width is not None:
-        replace_head(network, path, width, partial(_run, cell=cell))
+        run = partial(_run, cell=cell, batch=batch)
+        replace_head(network, path, width, run)
     arranged(network, cell.strategy)
     if cell.strategy.prepare is None:
         select_trainable(network, path, cell.strategy)
@@ -106,7 +111,6 @@ def first_batch(cell: Cell, num_samples: int) -> Any:
     return cut(next(iter(loader)), num_samples)
 
 
-def _run(network: nn.Module, *, cell: Cell) -> Any:
-    """Put the first batch through."""
-    batch = moved(first_batch(cell, cell.strategy.batch_size), device_of(network))
-    return cell.task.kind.read(network, batch)
+def _run(network: nn.Module, *, cell: Cell, batch: Any) -> Any:
+    """Put a batch through."""
+    return cell.task.kind.read(network, moved(batch, device_of(network)))
