@@ -186,3 +186,16 @@ def test_squares_that_overflow() -> None:
             assert math.isnan(pe.functional.pearson_corrcoef(one, other))
     with pytest.warns(UserWarning, match="r2 is undefined: .* overflow"):
         assert math.isnan(pe.functional.r2_score(targets, outputs))
+
+
+def test_an_empty_batch_of_several_outputs_has_as_many() -> None:
+    """A last batch of no samples is one of the same outputs."""
+    metrics = pe.MetricCollection(pe.SpearmanCorrCoef(), pe.PearsonCorrCoef())
+    outputs, targets = gloo_predictions.columns(9)
+    metrics.update(outputs[:0], targets[:0])
+    metrics.update(outputs, targets)
+    metrics.update(outputs[:0], targets[:0])
+    expected = [
+        stats.spearmanr(*pair)[0] for pair in zip(outputs.T, targets.T, strict=True)
+    ]
+    assert metrics.compute()["spearman"] == pytest.approx(np.mean(expected))
