@@ -162,6 +162,10 @@ def test_two_processes() -> None:
         assert found["collectives"] == [2, 1, 1, 1]
         own = sk.r2_score(targets[part], outputs[part])
         assert found["own"] == pytest.approx(own, rel=1e-9)
+        assert found["other"] == (
+            "r2 has other outputs than the processes have agreed on, 9 numbers for 16;"
+            " a new metric counts these"
+        )
         assert found["uneven"] == (
             "r2: processes met different numbers of outputs, 7 and 14 counters"
         )
