@@ -162,6 +162,10 @@ def test_two_processes() -> None:
         assert found["collectives"] == [2, 1, 1, 1]
         own = sk.r2_score(targets[part], outputs[part])
         assert found["own"] == pytest.approx(own, rel=1e-9)
+        assert found["other"] == (
+            "r2 has other outputs than the processes have agreed on, 9 numbers for 16;"
+            " a new metric counts these"
+        )
         assert found["uneven"] == (
             "r2: processes met different numbers of outputs, 7 and 14 counters"
         )
@@ -186,3 +190,16 @@ def test_squares_that_overflow() -> None:
             assert math.isnan(pe.functional.pearson_corrcoef(one, other))
     with pytest.warns(UserWarning, match="r2 is undefined: .* overflow"):
         assert math.isnan(pe.functional.r2_score(targets, outputs))
+
+
+def test_an_empty_batch_of_several_outputs_has_as_many() -> None:
+    """A last batch of no samples is one of the same outputs."""
+    metrics = pe.MetricCollection(pe.SpearmanCorrCoef(), pe.PearsonCorrCoef())
+    outputs, targets = gloo_predictions.columns(9)
+    metrics.update(outputs[:0], targets[:0])
+    metrics.update(outputs, targets)
+    metrics.update(outputs[:0], targets[:0])
+    expected = [
+        stats.spearmanr(*pair)[0] for pair in zip(outputs.T, targets.T, strict=True)
+    ]
+    assert metrics.compute()["spearman"] == pytest.approx(np.mean(expected))

@@ -151,7 +151,8 @@ def _row_in_place(holder: Holder) -> Tensor:
         if own.numel() != width:
             raise ValueError(
                 f"{holder.key} has other {holder.counter.entries} than the processes"
-                f" have agreed on: {own.numel()} numbers for {width}"
+                f" have agreed on, {own.numel()} numbers for {width}; a new metric counts"
+                " these"
             )
         room[dist.get_rank()] = own.detach()[0]
     return room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -78,7 +79,7 @@ class PairCounter(RowCounter):
                 )
             columns = [each[weights] for each in columns]
         found, truth = (
-            each.reshape(len(each), outputs[:1].numel()) for each in columns
+            each.reshape(len(each), math.prod(outputs.shape[1:])) for each in columns
         )
         found = found.where(found.isfinite(), torch.nan)
         return torch.cat((found, truth.where(truth.isfinite(), torch.inf)), 1)
