@@ -112,6 +112,7 @@ def test_the_loop_does_what_a_hand_written_one_does():
     pe.finetune(start, task(), FULL, on_end=lambda model, _: kept.append(model))
     twin = copy.deepcopy(start)
     seed_all(0)
+    torch.empty((), dtype=torch.int64).random_()  # a loader that is opened draws
     twin.head = nn.Linear(8, 3)
     train_by_hand(
         twin,

@@ -178,6 +178,7 @@ def test_the_loop_does_what_a_hand_written_one_does():
     pe.finetune(start, task(), FULL, on_end=lambda model, _: kept.append(model))
     twin = copy.deepcopy(start)
     seed_all(0)
+    torch.empty((), dtype=torch.int64).random_()  # a loader that is opened draws
     twin.classifier[4] = nn.Conv2d(2, 3, 1)
     twin.aux_classifier[4] = nn.Conv2d(2, 3, 1)
 
@@ -211,6 +212,7 @@ def test_torchvisions_script_ends_at_equal_weights():
     pe.finetune(start, halved, script, on_end=lambda model, _: kept.append(model))
     twin = copy.deepcopy(start)
     seed_all(0)
+    torch.empty((), dtype=torch.int64).random_()  # a loader that is opened draws
     twin.classifier[4] = nn.Conv2d(2, 3, 1)
     twin.aux_classifier[4] = nn.Conv2d(2, 3, 1)
     loader = DataLoader(shapes(24, 1), 8, shuffle=True)

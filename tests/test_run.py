@@ -202,7 +202,7 @@ def test_a_cost_is_a_number_or_unknown(fields: dict[str, Any], valid: bool) -> N
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (NAMES | {"weights": 1}, r"Run has no field \['weights'\]"),
+        (NAMES | {"colour": 1}, r"Run has no field \['colour'\]"),
         ({"model": "a"}, "cannot be read from"),
         (NAMES, None),
     ],

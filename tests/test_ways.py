@@ -339,6 +339,7 @@ def test_the_weights_are_those_of_a_plain_loop_to_the_bit():
     twin = Small()
     twin.load_state_dict(model.state_dict())
     seed_all(0)
+    torch.empty((), dtype=torch.int64).random_()  # a loader that is opened draws
     twin.head = nn.Linear(8, 3)
     loader = as_loader(task.datasets["points"].train, 16, shuffle=True)
     optimizer = SGD(twin.parameters())

@@ -239,7 +239,7 @@ class BitsPerByte(CountedMetric):
     @override
     def formula(self, sums: np.ndarray) -> Value:
         count, total = sums
-        nats = float(total) / self.require_samples(count)
+        nats = float(total) / float(self.require_samples(count))
         return nats / math.log(2) / self._bytes_per_token
 
 
