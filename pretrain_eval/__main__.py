@@ -21,9 +21,7 @@ from pretrain_eval.demo import report, small
 from pretrain_eval.demo.questions import questions
 
 
-def run(
-    folder: Path, num_seeds: int, *, progress: bool, full: bool = False
-) -> None:
+def run(folder: Path, num_seeds: int, *, progress: bool, full: bool = False) -> None:
     """Ask every question, and save what was found.
 
     Args:
@@ -32,7 +30,8 @@ def run(
         progress: Whether to show it.
         full: Whether to tune whole networks on images too.
     """
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    # Unless the user says how many, one for each of two cores.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
     answers = []
     for question in questions(full=full):
         print(f"\n== {question.text}\n{question.setting}", flush=True)

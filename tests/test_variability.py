@@ -129,3 +129,16 @@ def test_the_interval_is_of_the_score_where_cells_are_saturated() -> None:
     values = row_values(evaluator, grid)
     mean = grid.cells.macro(mean_by_cell(values, grid.index, grid.present.size))
     assert float(mean) == pytest.approx(evaluator.score(runs).score, abs=1e-12)
+
+
+def test_runs_without_headroom_are_compared_in_silence() -> None:
+    """A perfect score before fine-tuning divides nothing by zero."""
+    outcomes = pe.Outcomes.of("accuracy", "x", [True] * 9 + [False])
+    runs = [
+        make_run(seed=seed, before=before, accuracy=0.9, model=model, outcomes=outcomes)
+        for model, before in (("a", 1.0), ("b", 0.5))
+        for seed in range(3)
+    ]
+    assert pe.VariabilityEvaluator().score(runs[3:]).score == pytest.approx(0.8)
+    comparison = pe.VariabilityEvaluator(metric="accuracy").compare(runs)
+    assert comparison

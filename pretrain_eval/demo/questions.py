@@ -75,7 +75,7 @@ def questions(*, full: bool = False) -> list[Question]:
         Question(
             "texts",
             "Which text encoder for my sentiment data?",
-            "60 labelled sentences in each of four domains, positive or negative; the"
+            "160 labelled sentences in each of four domains, positive or negative; the"
             " head alone.",
             pe.Budget(parameters=(1e6, 100e6), macs=(1e6, 10e9)),
         ),
@@ -116,7 +116,7 @@ def _splits(
 
 def _sentiment(seed: int) -> list[pe.Task]:
     splits = {
-        domain: drawn(*sentences(domain), per_class=30, num_reported=150, seed=seed)
+        domain: drawn(*sentences(domain), per_class=80, num_reported=150, seed=seed)
         for domain in DOMAINS
     }
     return [pe.Task("sentiment", datasets=splits, num_classes=2)]
