@@ -1,7 +1,7 @@
-"""Which pretraining helps to read digits? The same as `python -m pretrain_eval`.
+"""Which pretrained model for my few labels? The same as `python -m pretrain_eval`.
 
 The job is written with the public interface alone; read it in
-`pretrain_eval/__main__.py` and change it into yours.
+`pretrain_eval/__main__.py` and `pretrain_eval/demo`, and change it into yours.
 """
 
 import sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from scoring import make_run
 
 import pretrain_eval as pe
 
@@ -51,3 +52,17 @@ def test_a_target_lies_below_its_limit(ends: Any, valid: bool) -> None:
         return
     with pytest.raises(ValueError, match="Budget expects seconds as"):
         pe.Budget(seconds=ends)
+
+
+def test_costs_that_vary_stand_beside_costs_that_do_not() -> None:
+    """MACs that differ by data set, one number of parameters: the bootstrap takes both."""
+    budget = pe.Budget(parameters=(1e3, 1e6), macs=(1e6, 1e9))
+    runs = [
+        make_run(dataset=dataset, seed=seed, accuracy=0.7 + seed / 50, cost=cost)
+        for dataset, macs in (("short", 10_000_000), ("long", 20_000_000))
+        for seed in range(3)
+        for cost in [pe.Cost(num_parameters=10_000, macs=macs)]
+    ]
+    report = pe.UsabilityEvaluator(budget=budget).score(runs)
+    assert report.interval is not None
+    assert report.interval.low < report.score < report.interval.high

@@ -56,6 +56,7 @@ BELOW = {
         "_sweep",
         "_optional",
     },
+    "demo": set(),  # as a user: the face of the package alone
 }
 SCORING = ("_runs", "_scoring", "plot")
 
@@ -129,7 +130,7 @@ def test_a_room_knows_the_rooms_below_it(room: str) -> None:
 
 
 def test_rooms_and_floors_are_few() -> None:
-    """At most 14 rooms on at most 8 floors, and no circle.
+    """At most 15 rooms on at most 8 floors, and no circle.
 
     Two files that every room may know are no rooms.
     """
@@ -138,7 +139,7 @@ def test_rooms_and_floors_are_few() -> None:
         ready = {room for room in waiting if arrows[room] <= floors.keys()}
         assert ready, f"a circle in {sorted(waiting)}"
         floors |= dict.fromkeys(ready, max(floors.values(), default=0) + 1)
-    assert len(floors.keys() - {"_version", "_optional"}) <= 14
+    assert len(floors.keys() - {"_version", "_optional"}) <= 15
     assert max(floors.values()) <= 8
 
 

@@ -1,4 +1,4 @@
-"""The main job, as a user calls it."""
+"""The main job's small form, as a user calls it: `python -m pretrain_eval --small`."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ CELLS = 4 * 2 * 3 * 2  # models, tasks, datasets, strategies
 def command(folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "pretrain_eval"),
-        *("--folder", str(folder), "--seeds", "1", "--quiet"),
+        *("--small", "--folder", str(folder), "--seeds", "1", "--quiet"),
     ]
 
 

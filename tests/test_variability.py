@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -129,3 +130,17 @@ def test_the_interval_is_of_the_score_where_cells_are_saturated() -> None:
     values = row_values(evaluator, grid)
     mean = grid.cells.macro(mean_by_cell(values, grid.index, grid.present.size))
     assert float(mean) == pytest.approx(evaluator.score(runs).score, abs=1e-12)
+
+
+def test_runs_without_headroom_are_compared_in_silence() -> None:
+    """A perfect score before fine-tuning divides nothing by zero."""
+    outcomes = pe.Outcomes.of("accuracy", "x", [True] * 9 + [False])
+    runs = [
+        make_run(task, seed=seed, before=before, accuracy=0.9, model=model)
+        for model in ("a", "b")
+        for task, before in (("s", 1.0), ("t", 0.5))
+        for seed in range(3)
+    ]
+    runs = [dataclasses.replace(run, outcomes=outcomes) for run in runs]
+    comparison = pe.VariabilityEvaluator(metric="accuracy").compare(runs)
+    assert [report.score for report in comparison.reports] == pytest.approx([0.8, 0.8])

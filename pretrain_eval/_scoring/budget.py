@@ -81,7 +81,9 @@ class Budget(Record):
         if not amounts:
             return {}
         each = [self._desirabilities(cost, amount) for cost, amount in amounts.items()]
-        return {name: np.prod(each, axis=0) ** (1 / len(each))}
+        # A cost that no seed changes is one number beside the draws of another.
+        values = np.broadcast_arrays(*each)
+        return {name: np.prod(values, axis=0) ** (1 / len(each))}
 
     def _desirabilities(self, cost: str, amounts: Array) -> Array:
         ends = getattr(self, cost)

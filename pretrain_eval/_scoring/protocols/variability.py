@@ -117,7 +117,10 @@ class VariabilityEvaluator(Evaluator):
             keys = [key if key in run.scores else "" for run in runs]
             _, top = self.scales.ends(runs, keys)
             before = column_of([run.baseline for run in runs], keys)
-            moved[key] = (keys, 1 / (top - before))
+            # A run without headroom is not in the score, and moves nothing.
+            room = np.asarray(top - before, float)
+            moves = np.divide(1, room, out=np.zeros_like(room), where=room != 0)
+            moved[key] = (keys, moves)
         return moved
 
     def _found(self, grid: Grid) -> list[str]:

