@@ -1,4 +1,4 @@
-"""Formulas on tensors, without state: what each metric computes."""
+"""Formulas without state: what each metric computes, what frozen features tell."""
 
 from pretrain_eval._metrics.predictions import (
     accuracy,
@@ -31,6 +31,21 @@ from pretrain_eval._metrics.predictions import (
     top_k_accuracy,
 )
 from pretrain_eval._steps import norm, square_sums, update_ratio
+from pretrain_eval._transfer import (
+    gbc,
+    h_score,
+    knn_accuracy,
+    lda_accuracy,
+    leep,
+    logme,
+    nce,
+    nearest_mean_accuracy,
+    nleep,
+    parc,
+    probe_accuracy,
+    probe_r2,
+    transrate,
+)
 
 __all__ = [
     "accuracy",
@@ -42,19 +57,31 @@ __all__ = [
     "confusion_matrix",
     "dice_score",
     "f1_score",
+    "gbc",
+    "h_score",
     "hit_rate",
+    "knn_accuracy",
+    "lda_accuracy",
+    "leep",
     "log_loss",
+    "logme",
     "matthews_corrcoef",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
     "mean_iou",
     "mean_reciprocal_rank",
     "mean_squared_error",
+    "nce",
     "ndcg",
+    "nearest_mean_accuracy",
+    "nleep",
     "norm",
+    "parc",
     "pearson_corrcoef",
     "perplexity",
     "precision",
+    "probe_accuracy",
+    "probe_r2",
     "r2_score",
     "recall",
     "recall_at_k",
@@ -63,5 +90,6 @@ __all__ = [
     "spearman_corrcoef",
     "square_sums",
     "top_k_accuracy",
+    "transrate",
     "update_ratio",
 ]
