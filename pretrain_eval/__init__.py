@@ -78,7 +78,15 @@ from pretrain_eval._scoring.reports import (
     Scorecard,
     Sheet,
 )
-from pretrain_eval._selection import Choice, Round, choose, replay
+from pretrain_eval._selection import (
+    Choice,
+    Estimate,
+    Estimates,
+    Round,
+    choose,
+    estimate,
+    replay,
+)
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._tasks import Classification, Regression, Splits, Task, TaskKind
@@ -115,6 +123,8 @@ __all__ = [
     "Cost",
     "DiceScore",
     "Difference",
+    "Estimate",
+    "Estimates",
     "Evaluator",
     "F1Score",
     "FunctionMetric",
@@ -181,6 +191,7 @@ __all__ = [
     "chance_levels",
     "choose",
     "count_macs",
+    "estimate",
     "finetune",
     "functional",
     "interval_of_mean",

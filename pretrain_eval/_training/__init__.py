@@ -2,7 +2,8 @@
 
 Users call `finetune`, `Strategy`, `probe` and the like, and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
-`stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
+`stackable` strategies or `ApartError`, after `check_fits`; or a `glimpse`
+before any training; what runs share, `Shared` and
 `FeatureFiles`; and what decides a key, `TRAINING_SEMANTICS`, `describe`,
 `fingerprint` and the like.
 """
@@ -20,6 +21,7 @@ from pretrain_eval._training.fingerprint import (
     fingerprint_splits,
 )
 from pretrain_eval._training.fits import check_fits
+from pretrain_eval._training.glimpse import Glimpse, glimpse
 from pretrain_eval._training.ready import nearest_neighbours, probe, zero_shot
 from pretrain_eval._training.side_by_side import (
     ApartError,
@@ -37,6 +39,7 @@ __all__ = [
     "Cell",
     "Choice",
     "FeatureFiles",
+    "Glimpse",
     "OnEpoch",
     "Shared",
     "Strategy",
@@ -52,6 +55,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_model",
     "fingerprint_splits",
+    "glimpse",
     "load",
     "nearest_neighbours",
     "probe",

@@ -1,6 +1,6 @@
 """What frozen features tell of a fine-tuning to come: pure formulas on arrays."""
 
-from pretrain_eval._transfer.arrays import Rows
+from pretrain_eval._transfer.arrays import Array, Rows, as_array, folds
 from pretrain_eval._transfer.distances import (
     knn_accuracy,
     nearest_mean_accuracy,
@@ -12,7 +12,10 @@ from pretrain_eval._transfer.scatter import gbc, h_score, transrate
 from pretrain_eval._transfer.sources import leep, nce, nleep
 
 __all__ = [
+    "Array",
     "Rows",
+    "as_array",
+    "folds",
     "gbc",
     "h_score",
     "knn_accuracy",
