@@ -208,6 +208,27 @@ def test_the_h_score_says_nothing_where_samples_are_few():
     assert functional.h_score(rows, labels) < 1.0
 
 
+def test_features_without_noise_or_rank_have_values_too():
+    """Classes that are points; columns that repeat."""
+    labels = np.arange(60) % 3
+    assert functional.lda_accuracy(np.eye(3)[labels], labels) == 1.0
+    rows, labels = drawn(90, 5)
+    for matrix in (np.hstack([rows] * 8), np.hstack([rows, np.zeros((90, 30))])):
+        assert 0 < functional.h_score(matrix, labels) < 3
+        assert functional.h_score(matrix, labels, shrinkage=False) == pytest.approx(
+            functional.h_score(rows, labels, shrinkage=False), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("exponent", [0, 4, 8])
+def test_logme_survives_features_of_very_different_sizes(exponent):
+    """By the decomposition of FᵀF where it is exact enough, and of F where not."""
+    rows, labels = drawn(60, 3)
+    rows[:, 0] *= 10.0**-exponent
+    expected = [evidence_twin(rows, column) for column in np.eye(4)[labels].T]
+    assert functional.logme(rows, labels) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
 def gbc_twin(rows, labels, covariance):
     total, width = 0.0, rows.shape[1]
     for i in range(labels.max() + 1):

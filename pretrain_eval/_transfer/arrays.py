@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 Array = npt.NDArray[Any]
@@ -83,6 +84,19 @@ def as_numbers(what: str, targets: Rows, num_samples: int) -> Array:
     if (np.ptp(numbers, axis=0) == 0).any():
         raise ValueError(f"{what} expects targets that vary, got a constant one")
     return numbers
+
+
+def solved(matrix: Array, columns: Array) -> Array:
+    """matrix⁻¹ · columns, of a symmetric matrix that is positive definite.
+
+    Where it is not, to rounding, the pseudo-inverse counts.
+    """
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(matrix))
+    columns = np.ascontiguousarray(columns)
+    if int(failed):
+        return np.asarray(np.linalg.lstsq(matrix, columns, rcond=None)[0])
+    found: Array = torch.cholesky_solve(torch.from_numpy(columns), factor).numpy()
+    return found
 
 
 def one_hot(labels: Array) -> Array:

@@ -17,7 +17,9 @@ from pretrain_eval._transfer.arrays import (
 # Values of log(t), t = α/β in units of the largest squared singular value, among which
 # the best is looked for first, and steps that narrow it down below rounding.
 _GRID = np.linspace(-60.0, 40.0, 201)
-_STEPS = 60
+_STEPS = 34
+# Smaller eigenvalues of FᵀF, as a share of the largest, are rounded too much.
+_SMALLEST = 1e-8
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -74,8 +76,7 @@ def _spectrum(rows: Array, columns: Array) -> tuple[Array, Array, Array]:
     rows = rows / largest
     total = (columns**2).sum(0)
     if num_samples > width:
-        # R has the singular values of F, without the squared condition of FᵀF.
-        _, values, right = np.linalg.svd(np.linalg.qr(rows, mode="r"))
+        values, right = _right(rows)
         kept = values > values[0] * np.finfo(float).eps * max(rows.shape)
         parts = (right[kept] @ (rows.T @ columns)) / values[kept, None]
     else:
@@ -89,6 +90,16 @@ def _spectrum(rows: Array, columns: Array) -> tuple[Array, Array, Array]:
     return (values[kept] / values[0]) ** 2, parts, rest
 
 
+def _right(rows: Array) -> tuple[Array, Array]:
+    """Singular values, falling, and the right singular vectors as rows."""
+    squares, axes = np.linalg.eigh(rows.T @ rows)
+    if squares[0] > _SMALLEST * squares[-1]:
+        return np.sqrt(squares[::-1]), axes[:, ::-1].T
+    # R has the singular values of F, without the squared condition of FᵀF.
+    _, values, right = np.linalg.svd(np.linalg.qr(rows, mode="r"))
+    return values, right
+
+
 def _best(num_samples: int, squares: Array, parts: Array, rest: Array) -> Array:
     """The largest evidence of each column, a sample."""
 
@@ -100,7 +111,7 @@ def _best(num_samples: int, squares: Array, parts: Array, rest: Array) -> Array:
         found: Array = (fit + 0.5 * np.log(share).sum(0)) / num_samples
         return found
 
-    values = np.stack([evidence(np.full(len(rest), each)) for each in _GRID])
+    values = _on_grid(num_samples, squares, parts, rest)
     best = values.argmax(0)
     low = _GRID[np.maximum(best - 1, 0)]
     high = _GRID[np.minimum(best + 1, len(_GRID) - 1)]
@@ -112,3 +123,12 @@ def _best(num_samples: int, squares: Array, parts: Array, rest: Array) -> Array:
     found = np.maximum(evidence((low + high) / 2), values.max(0))
     exact = (rest == 0) & (len(squares) < num_samples)
     return np.where(exact, np.inf, found)
+
+
+def _on_grid(num_samples: int, squares: Array, parts: Array, rest: Array) -> Array:
+    """The evidence of each column at every t of the grid, `(num_t, num_columns)`."""
+    shares = 1 / (1 + squares * np.exp(-_GRID[:, None]))
+    misfit = rest + shares @ parts
+    fit = -0.5 * num_samples * (np.log(2 * np.pi * misfit / num_samples) + 1)
+    values: Array = (fit + 0.5 * np.log(shares).sum(1, keepdims=True)) / num_samples
+    return values

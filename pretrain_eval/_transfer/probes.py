@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -17,6 +18,7 @@ from pretrain_eval._transfer.arrays import (
     check_folds,
     folds,
     one_hot,
+    solved,
     sums_by_class,
 )
 from pretrain_eval._transfer.scatter import shrunk
@@ -56,24 +58,29 @@ def lda_accuracy(
     check_folds("lda_accuracy", num_folds, len(rows))
     rows = _narrow(rows - rows.mean(0))
     fold, num_classes = folds(labels, num_folds, seed), int(labels.max()) + 1
-    grams = [rows[fold == each].T @ rows[fold == each] for each in range(num_folds)]
-    whole, floor = sum(grams), (rows**2).mean() * 1e-12
+    order = np.argsort(fold, kind="stable")
+    ends = np.searchsorted(fold[order], np.arange(num_folds + 1))
+    parts = [slice(*each) for each in itertools.pairwise(ends)]
+    rows, labels = rows[order], labels[order]
+    sums = [sums_by_class(rows[p], labels[p], num_classes) for p in parts]
+    counts = [np.bincount(labels[p], minlength=num_classes) for p in parts]
+    gram, lengths = rows.T @ rows, (rows**2).sum(1)
     right = 0
-    for each, gram in enumerate(grams):
-        known = fold != each
-        counts = np.bincount(labels[known], minlength=num_classes)
-        sums = sums_by_class(rows[known], labels[known], num_classes)
-        means = sums / np.maximum(counts, 1)[:, None]
-        scatter = whole - gram - (means * counts[:, None]).T @ means
-        lengths = ((rows[known] - means[labels[known]]) ** 2).sum(1)
-        covariance = shrunk(scatter, lengths)
-        covariance[np.diag_indices(len(covariance))] += floor
-        weights = np.linalg.solve(covariance, means.T)
+    for part, inside, count in zip(parts, sums, counts, strict=True):
+        known = sum(counts) - count
+        means = (sum(sums) - inside) / np.maximum(known, 1)[:, None]
+        scatter = gram - rows[part].T @ rows[part] - (means * known[:, None]).T @ means
+        along, squares = rows @ means.T, (means**2).sum(1)
+        own = along[np.arange(len(rows)), labels]
+        apart = np.delete(lengths - 2 * own + squares[labels], part)
+        covariance = shrunk(scatter, np.maximum(apart, 0))
+        covariance[np.diag_indices(len(covariance))] += lengths.mean() * 1e-12
+        weights = solved(covariance, means.T)
         with np.errstate(divide="ignore"):  # a class that is unknown is never chosen
-            priors = np.log(counts / counts.sum())
+            priors = np.log(known / known.sum())
         bias = priors - (means.T * weights).sum(0) / 2
-        chosen = (rows[~known] @ weights + bias).argmax(1)
-        right += int((chosen == labels[~known]).sum())
+        chosen = (rows[part] @ weights + bias).argmax(1)
+        right += int((chosen == labels[part]).sum())
     return right / len(rows)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from pretrain_eval._transfer.arrays import Array, Rows, as_classes, class_means
+from pretrain_eval._transfer.arrays import Array, Rows, as_classes, class_means, solved
 
 
 def h_score(features: Rows, targets: Rows, *, shrinkage: bool = True) -> float:
@@ -54,15 +54,13 @@ def h_score(features: Rows, targets: Rows, *, shrinkage: bool = True) -> float:
         kept = values > values[0] * np.finfo(float).eps * max(rows.shape)
         _, shares = class_means(left[:, kept], labels)
         return float((counts[:, None] * shares**2).sum())
-    ridge = intensity / (1 - intensity) * np.einsum("ij,ij", rows, rows) / width
+    ridge = intensity / (1 - intensity) * np.vdot(rows, rows) / width
     gram[np.diag_indices(len(gram))] += ridge
     # The scatter and its inverse, both times n; in the smaller of the two spaces.
     if not wide:
-        solved = np.linalg.solve(gram, between.T)
-        return float(num_samples * np.einsum("ij,ji", between, solved))
+        return float(num_samples * (between.T * solved(gram, between.T)).sum())
     crossed = rows @ between.T
-    solved = np.linalg.solve(gram, crossed)
-    inside = (between**2).sum() - np.einsum("ij,ij", crossed, solved)
+    inside = (between**2).sum() - (crossed * solved(gram, crossed)).sum()
     return float(num_samples / ridge * inside)
 
 
@@ -71,7 +69,7 @@ def _intensity(rows: Array, gram: Array) -> float:
     num_samples, width = rows.shape
     lengths = np.einsum("ij,ij->i", rows, rows)
     mean = lengths.sum() / (num_samples * width)
-    square = np.einsum("ij,ij", gram, gram) / num_samples**2
+    square = np.vdot(gram, gram) / num_samples**2
     distance = square - width * mean**2
     noise = ((lengths**2).sum() / num_samples - square) / num_samples
     if min(noise, distance) <= 0:
@@ -89,7 +87,7 @@ def shrunk(scatter: Array, lengths: Array) -> Array:
     num_samples, width = len(lengths), len(scatter)
     covariance = scatter / num_samples
     mean = np.trace(covariance) / width
-    square = np.einsum("ij,ij", covariance, covariance)
+    square = np.vdot(covariance, covariance)
     distance = square - width * mean**2
     noise = ((lengths**2).sum() / num_samples - square) / num_samples
     intensity = 1.0 if distance <= 0 else float(np.clip(noise / distance, 0, 1))
