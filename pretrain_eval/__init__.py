@@ -96,7 +96,15 @@ from pretrain_eval._scoring.reports import (
     Scorecard,
     Sheet,
 )
-from pretrain_eval._selection import Choice, Round, choose, replay
+from pretrain_eval._selection import (
+    Choice,
+    Estimate,
+    Estimates,
+    Round,
+    choose,
+    estimate,
+    replay,
+)
 from pretrain_eval._steps import Attachment, Step
 from pretrain_eval._sweep import sweep
 from pretrain_eval._tasks import (
@@ -154,6 +162,8 @@ __all__ = [
     "DiceScore",
     "Difference",
     "EntityF1",
+    "Estimate",
+    "Estimates",
     "Evaluator",
     "ExactMatch",
     "ExtractiveQuestionAnswering",
@@ -236,6 +246,7 @@ __all__ = [
     "chance_levels",
     "choose",
     "count_macs",
+    "estimate",
     "finetune",
     "functional",
     "interval_of_mean",

@@ -1,4 +1,4 @@
-"""Formulas on tensors, without state: what each metric computes."""
+"""Formulas without state: what each metric computes, what frozen features tell."""
 
 from pretrain_eval._metrics.predictions import (
     accuracy,
@@ -39,6 +39,21 @@ from pretrain_eval._metrics.predictions import (
     word_error_rate,
 )
 from pretrain_eval._steps import norm, square_sums, update_ratio
+from pretrain_eval._transfer import (
+    gbc,
+    h_score,
+    knn_accuracy,
+    lda_accuracy,
+    leep,
+    logme,
+    nce,
+    nearest_mean_accuracy,
+    nleep,
+    parc,
+    probe_accuracy,
+    probe_r2,
+    transrate,
+)
 
 __all__ = [
     "accuracy",
@@ -55,19 +70,31 @@ __all__ = [
     "entity_f1",
     "exact_match",
     "f1_score",
+    "gbc",
+    "h_score",
     "hit_rate",
+    "knn_accuracy",
+    "lda_accuracy",
+    "leep",
     "log_loss",
+    "logme",
     "matthews_corrcoef",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
     "mean_iou",
     "mean_reciprocal_rank",
     "mean_squared_error",
+    "nce",
     "ndcg",
+    "nearest_mean_accuracy",
+    "nleep",
     "norm",
+    "parc",
     "pearson_corrcoef",
     "perplexity",
     "precision",
+    "probe_accuracy",
+    "probe_r2",
     "r2_score",
     "recall",
     "recall_at_k",
@@ -78,6 +105,7 @@ __all__ = [
     "square_sums",
     "token_f1",
     "top_k_accuracy",
+    "transrate",
     "update_ratio",
     "word_error_rate",
 ]

@@ -28,6 +28,7 @@ BELOW = {
     "_optional": set(),
     "_steps": set(),
     "_metrics": {"_steps", "_optional"},
+    "_transfer": set(),
     "_runs": {"_optional"},
     "_tasks": {"_metrics", "_runs", "_optional"},
     "zoo": {"_metrics", "_optional"},
@@ -35,6 +36,7 @@ BELOW = {
     "_sweep": {"_training", "_tasks", "zoo", "_metrics", "_runs", "_optional"},
     "_selection": {
         "_metrics",
+        "_transfer",
         "_tasks",
         "zoo",
         "_training",
@@ -45,7 +47,7 @@ BELOW = {
     },
     "_scoring": {"_runs", "_optional"},
     "plot": {"_scoring", "_runs", "_optional"},
-    "functional": {"_steps", "_metrics"},
+    "functional": {"_steps", "_metrics", "_transfer"},
     "typing": {"_steps", "_metrics", "_tasks", "zoo", "_training", "_runs", "_scoring"},
     "integrations": {
         "_steps",

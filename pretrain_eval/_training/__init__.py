@@ -2,10 +2,10 @@
 
 Users call `finetune`, `Strategy`, `probe` and the like, and `count_macs`. A grid needs a
 `Cell` in its `Surroundings`; what runs it, `finetune_cell`, `finetune_side_by_side` of
-`stackable` strategies or `ApartError`, after `check_fits`; what runs share, `Shared` and
-`FeatureFiles` in a folder that `check_folder` passes and `remove_folder` removes; and
-what decides a key, `TRAINING_SEMANTICS`, `describe`,
-`fingerprint` and the like.
+`stackable` strategies or `ApartError`, after `check_fits`, or a `glimpse` before any
+training; what runs share, `Shared` and `FeatureFiles` in a folder that `check_folder`
+passes and `remove_folder` removes; and what decides a key, `TRAINING_SEMANTICS`,
+`describe`, `fingerprint` and the like.
 """
 
 from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
@@ -25,6 +25,7 @@ from pretrain_eval._training.fingerprint import (
     fingerprint_splits,
 )
 from pretrain_eval._training.fits import check_fits
+from pretrain_eval._training.glimpse import Glimpse, glimpse
 from pretrain_eval._training.ready import nearest_neighbours, probe, zero_shot
 from pretrain_eval._training.side_by_side import (
     ApartError,
@@ -42,6 +43,7 @@ __all__ = [
     "Cell",
     "Choice",
     "FeatureFiles",
+    "Glimpse",
     "OnEpoch",
     "Shared",
     "Strategy",
@@ -58,6 +60,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_model",
     "fingerprint_splits",
+    "glimpse",
     "load",
     "nearest_neighbours",
     "probe",

@@ -155,7 +155,7 @@ class Sheet(Tabular):
     notes: tuple[str, ...] = ()
 
     def table(self) -> Table:
-        """The rows with three digits."""
+        """The rows, floats with three digits."""
         names = list(self.records[0]) if self.records else []
         header = tuple(name.replace("_", " ") for name in names)
         rows = tuple(
@@ -169,7 +169,7 @@ class Sheet(Tabular):
 
 
 def _cell(value: str | float | int | None) -> str:
-    return value if isinstance(value, str) else number(value)
+    return str(value) if isinstance(value, str | int) else number(value)
 
 
 def to_csv(records: Sequence[Row]) -> str:

@@ -1,0 +1,252 @@
+"""Cheap evidence about models: one pass of each, before any fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pretrain_eval._runs import Run, RunStore
+from pretrain_eval._selection.estimates import Estimate, Estimates
+from pretrain_eval._selection.estimators import (
+    ASKED,
+    OF_CLASSES,
+    OF_NUMBERS,
+    SOURCE,
+    Formula,
+    Measured,
+    measured,
+)
+from pretrain_eval._selection.statics import (
+    STATICS,
+    published_accuracy,
+    ranks_on_other_tasks,
+)
+from pretrain_eval._sweep import Progress, grid_cells
+from pretrain_eval._tasks import Task
+from pretrain_eval._training import (
+    Cell,
+    Glimpse,
+    Strategy,
+    Surroundings,
+    check_fits,
+    glimpse,
+)
+from pretrain_eval._transfer import Array, as_array
+from pretrain_eval.zoo import Model
+
+
+def estimate(
+    models: Mapping[str, Model] | Sequence[str],
+    task: Task,
+    *,
+    by: Sequence[str] | None = None,
+    num_samples: int | None = 2000,
+    pairs: int = 10,
+    seed: int = 0,
+    runs: Iterable[Run] | RunStore | str | Path = (),
+    heads: Mapping[str, str] | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Estimates:
+    """What frozen features, and static facts, say of models on a task.
+
+    Each model reads the training split of every dataset once, as for head-only
+    training; validation and reported split are not read. Beside every estimator stand
+    the static baselines: log parameters, log multiply-accumulates, the accuracy that
+    torchvision's weights state, and the mean rank on the other tasks of `runs`.
+
+    Args:
+        models: See `sweep`.
+        task: Of one class a sample, or of numbers; others have static baselines only.
+        by: Names of formulas in `functional`: for classes "logme", "h_score", "gbc",
+            "transrate", "parc", "knn_accuracy", "nearest_mean_accuracy",
+            "lda_accuracy", "probe_accuracy", "leep", "nce", and where asked for "nleep"
+            and "h_score_unshrunk"; for numbers "logme" and "probe_r2". None: all that
+            need not be asked for; empty: static baselines only.
+        num_samples: The most that formulas read, drawn, the same for all models; None:
+            all.
+        pairs: Of halves, from whose differences intervals are made; 0: no intervals.
+        seed: Of that draw, of halves and permutations, and of weights that are drawn.
+        runs: Of the other tasks; or a store of them.
+        heads: See `sweep`.
+        device: See `sweep`.
+        progress: Show a bar.
+
+    Raises:
+        ValueError: A name is unknown or not defined for the task, a number is out of
+            range, or a model does not fit the task.
+
+    >>> import pretrain_eval as pe
+    >>> from torch import nn
+    >>> from torch.utils.data import TensorDataset
+    >>> def points(n):
+    ...     x = torch.randn(n, 4, generator=torch.Generator().manual_seed(n))
+    ...     return TensorDataset(x, (x[:, 0] > 0).long())
+    >>> task = pe.Task(
+    ...     "sign", datasets={"d": pe.Splits(points(64), points(65))}, num_classes=2
+    ... )
+    >>> class Only(nn.Module):
+    ...     def __init__(self, column):
+    ...         super().__init__()
+    ...         self.column, self.head = column, nn.Linear(1, 3)
+    ...
+    ...     def forward(self, inputs):
+    ...         return self.head(inputs[:, self.column, None])
+    >>> estimates = pe.estimate(
+    ...     {"first": Only(0), "last": Only(3)},
+    ...     task,
+    ...     by=["logme", "knn_accuracy"],
+    ...     progress=False,
+    ... )
+    >>> estimates.best("logme"), estimates.best("knn_accuracy")
+    ('first', 'first')
+    """
+    formulas = _formulas(task, by)
+    _check(num_samples, pairs, seed)
+    cells = _cells(models, task, seed, heads or {})
+    known = _known(runs)
+    check_fits(cells, device)
+    ranks = ranks_on_other_tasks(known, task.name, [c.model_name for c in cells])
+    found: list[Estimate] = []
+    seconds: dict[str, float] = {}
+    with Progress(len(cells), "estimates", show=progress) as bar:
+        for cell in cells:
+            bar.note(cell.model_name)
+            surroundings = Surroundings(device=device, baseline=False)
+            seen = glimpse(cell, surroundings, read=bool(formulas))
+            seconds[cell.model_name] = seconds.get(cell.model_name, 0) + seen.seconds
+            facts = _static(cell, seen, ranks)
+            values = _estimated(seen, formulas, num_samples, seed, pairs)
+            found += [_named(cell, name, each) for name, each in [*facts, *values]]
+            bar.advance()
+    return Estimates(estimates=tuple(found), seconds=seconds)
+
+
+def _formulas(task: Task, by: Sequence[str] | None) -> dict[str, Formula]:
+    """The formulas that are asked for, which the task allows."""
+    if not isinstance(task, Task):
+        raise TypeError(f"estimate expects a Task, got {type(task).__name__}")
+    if isinstance(by, str):
+        raise TypeError(f"estimate expects by as a list of names, got {by!r}")
+    reads = task.kind.before == "frozen" and task.kind.place == "sample"
+    known: dict[str, Formula] = {}
+    if reads and task.num_classes is not None:
+        known = OF_CLASSES
+    elif reads and task.num_outputs is not None:
+        known = OF_NUMBERS
+    if by is None:
+        return {name: each for name, each in known.items() if name not in ASKED}
+    unknown = [name for name in by if name not in known]
+    if unknown and not known:
+        raise ValueError(
+            f"estimators are defined for num_classes and num_outputs, and task"
+            f" {task.name!r} is of kind {task.kind}; by=[] gives its static baselines"
+        )
+    if unknown:
+        raise ValueError(
+            f"estimate knows {list(known)} for task {task.name!r}, got {unknown}"
+        )
+    return {name: known[name] for name in by}
+
+
+def _check(num_samples: int | None, pairs: int, seed: int) -> None:
+    if num_samples is not None and (type(num_samples) is not int or num_samples < 4):
+        raise ValueError(
+            f"estimate expects num_samples of at least 4, or None, got {num_samples!r}"
+        )
+    if type(pairs) is not int or pairs < 0:
+        raise ValueError(f"estimate expects pairs of at least 0, got {pairs!r}")
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"estimate expects seed as an int of at least 0, got {seed!r}")
+
+
+def _cells(
+    models: Mapping[str, Model] | Sequence[str],
+    task: Task,
+    seed: int,
+    heads: Mapping[str, str],
+) -> list[Cell]:
+    """One a model and dataset."""
+    trainable = "all" if task.kind.num_outputs is None else "head"
+    sgd = partial(torch.optim.SGD, lr=1e-3)  # of which no step is taken on the model
+    strategy = Strategy("estimate", optimizer=sgd, epochs=1, trainable=trainable)
+    return grid_cells(models, [task], [strategy], [seed], heads)
+
+
+def _known(runs: Iterable[Run] | RunStore | str | Path) -> tuple[Run, ...]:
+    if isinstance(runs, str | Path):
+        if not Path(runs).exists():
+            raise ValueError(f"estimate expects a store that exists, got {runs}")
+        with RunStore(runs) as store:
+            return tuple(store)
+    return tuple(runs)
+
+
+def _static(
+    cell: Cell, seen: Glimpse, ranks: Mapping[str, float]
+) -> Iterator[tuple[str, Measured]]:
+    """The static baselines of a model."""
+    values = {
+        "log_parameters": (seen.num_parameters, "no parameters"),
+        "log_macs": (seen.macs, "not counted"),
+        "published_accuracy": (
+            published_accuracy(cell.model),
+            "no weights of torchvision, which would state it",
+        ),
+        "rank_on_other_tasks": (
+            ranks.get(cell.model_name),
+            "no runs of it and another model on other tasks",
+        ),
+    }
+    for name, (value, lack) in values.items():
+        if value is None or (name.startswith("log") and value <= 0):
+            yield name, Measured(note=f"not known: {lack}")
+        else:
+            number = math.log10(value) if name.startswith("log") else value
+            yield name, Measured(float(number))
+
+
+def _estimated(
+    seen: Glimpse,
+    formulas: Mapping[str, Formula],
+    num_samples: int | None,
+    seed: int,
+    pairs: int,
+) -> Iterator[tuple[str, Measured]]:
+    """What each formula says of what was seen."""
+    if seen.features is None or seen.targets is None:
+        return
+    targets = as_array(seen.targets)
+    drawn: Array = np.arange(len(targets))
+    if num_samples is not None and num_samples < len(targets):
+        drawn = np.sort(np.random.default_rng(seed).permutation(drawn)[:num_samples])
+    rows = as_array(seen.features[drawn]).astype(np.float64)
+    for name, formula in formulas.items():
+        if name not in SOURCE:
+            yield name, measured(name, formula, rows, targets[drawn], seed, pairs)
+        elif seen.probabilities is None:
+            yield name, Measured(note="not defined: no head of source classes")
+        else:
+            chances = as_array(seen.probabilities[drawn])
+            yield name, measured(name, formula, chances, targets[drawn], seed, pairs)
+
+
+def _named(cell: Cell, name: str, each: Measured) -> Estimate:
+    return Estimate(
+        model=cell.model_name,
+        task=cell.task.name,
+        dataset=cell.dataset,
+        name=name,
+        value=each.value,
+        better=STATICS.get(name, "higher"),
+        null=each.null,
+        low=each.low,
+        high=each.high,
+        seconds=each.seconds,
+        note=each.note,
+    )

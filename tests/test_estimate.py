@@ -1,0 +1,307 @@
+"""Cheap evidence: what one pass of each model says, and whether it may be believed."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from networks import Small, points, three_classes
+from scipy import stats
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import pretrain_eval as pe
+from pretrain_eval import functional
+from pretrain_eval._selection.statics import published_accuracy, ranks_on_other_tasks
+
+
+class Columns(nn.Module):
+    """A backbone that hands on some columns, and a head of five source classes."""
+
+    def __init__(self, columns, outputs=5):
+        super().__init__()
+        self.columns, self.passes = list(columns), 0
+        self.head = nn.Linear(len(self.columns), outputs)
+
+    def forward(self, inputs):
+        self.passes += len(inputs)
+        return self.head(inputs[:, self.columns])
+
+
+MODELS = {"all": Columns(range(4)), "some": Columns([0, 3]), "none": Columns([3])}
+estimated = partial(pe.estimate, progress=False, device="cpu")
+
+
+def by_name(estimates, name):
+    return {each.model: each for each in estimates.of(name)}
+
+
+def run(model, score, task="largest", dataset="points", strategy="full", **more):
+    return pe.Run(
+        model=model, task=task, dataset=dataset, strategy=strategy,
+        seed=more.pop("seed", 0), scores={"accuracy": score}, **more,
+    )  # fmt: skip
+
+
+def test_values_are_those_of_the_formulas_on_the_training_split():
+    """Features, and for LEEP the answers of the model's own head."""
+    task = three_classes()
+    splits = task.datasets["points"]
+    inputs, targets = splits.train.tensors
+    found = estimated(MODELS, task, pairs=0)
+    for name, model in MODELS.items():
+        rows = inputs[:, model.columns]
+        for formula in ("logme", "h_score", "gbc", "knn_accuracy", "lda_accuracy"):
+            expected = getattr(functional, formula)(rows, targets)
+            value = by_name(found, formula)[name].value
+            assert value == pytest.approx(expected, abs=1e-6), formula
+        chances = model.head(rows).detach().double().softmax(1)
+        for formula in ("leep", "nce"):
+            expected = getattr(functional, formula)(chances, targets)
+            value = by_name(found, formula)[name].value
+            assert value == pytest.approx(expected, abs=1e-5)
+    assert found.best("logme") == found.best("lda_accuracy") == "all"
+
+
+def test_the_static_baselines_are_always_there():
+    """Also where nothing else is asked for."""
+    found = estimated(MODELS, three_classes(), by=[])
+    assert found.names == [
+        "log_parameters",
+        "log_macs",
+        "published_accuracy",
+        "rank_on_other_tasks",
+    ]
+    parameters = by_name(found, "log_parameters")
+    assert parameters["all"].value == pytest.approx(math.log10(4 * 3 + 3))
+    assert by_name(found, "log_macs")["all"].value == pytest.approx(math.log10(12))
+    assert "torchvision" in by_name(found, "published_accuracy")["all"].note
+    with pytest.raises(ValueError, match="defined for no model"):
+        found.best("published_accuracy")
+
+
+def test_published_accuracy_is_read_off_the_weights():
+    """By name, by weights enum, and through Pretrained; others state none."""
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    assert published_accuracy(weights) == pytest.approx(0.69758)
+    assert published_accuracy("resnet18") == pytest.approx(0.69758)
+    assert published_accuracy(pe.Pretrained("resnet18")) == pytest.approx(0.69758)
+    assert published_accuracy(nn.Linear(2, 2)) is None
+    assert published_accuracy("no such model") is None
+
+
+def test_ranks_are_those_on_the_other_tasks_alone():
+    """One task is left out; ties share a rank; lower is better for losses."""
+    runs = [
+        run("all", 0.9, "a"), run("some", 0.5, "a"), run("none", 0.5, "a"),
+        run("all", 0.2, "b"), run("some", 0.8, "b", seed=1),
+        run("some", 0.0, "largest"), run("all", 0.9, "largest"),
+        run("none", 0.1, "c"),
+    ]  # fmt: skip
+    ranks = ranks_on_other_tasks(runs, "largest", ["all", "some", "none"])
+    assert ranks == {"all": 1.5, "some": 1.75, "none": 2.5}
+    found = estimated(MODELS, three_classes(), by=[], runs=runs)
+    assert found.best("rank_on_other_tasks") == "all"
+
+
+def test_runs_may_lie_in_a_store(tmp_path):
+    """Its path, or the store itself."""
+    path = tmp_path / "runs.db"
+    with pe.RunStore(path) as store:
+        store.add("1", run("all", 0.9, "a"))
+        store.add("2", run("some", 0.5, "a"))
+        one = estimated(MODELS, three_classes(), by=[], runs=store)
+    two = estimated(MODELS, three_classes(), by=[], runs=path)
+    for found in (one, two):
+        assert found.best("rank_on_other_tasks") == "all"
+
+
+def test_a_null_value_is_what_permuted_labels_give():
+    """An accuracy is then near that of the classes' shares."""
+    found = by_name(estimated(MODELS, three_classes(train=300)), "knn_accuracy")
+    assert found["all"].null == pytest.approx(1 / 3, abs=0.1)
+    assert found["all"].low > found["all"].null
+    assert found["none"].low < found["none"].null < found["none"].high
+
+
+def test_intervals_hold_for_new_examples():
+    """The mean over many data sets is inside 19 of 20, or a little more."""
+    from pretrain_eval._selection.estimators import OF_CLASSES, measured
+
+    def drawn(seed, count=150):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(3, size=count)
+        return rng.normal(size=(count, 5)) + 0.7 * np.eye(5)[labels], labels
+
+    for name in ("nearest_mean_accuracy", "logme", "lda_accuracy"):
+        formula = OF_CLASSES[name]
+        truth = np.mean([formula(*drawn(seed)) for seed in range(1000, 1300)])
+        inside = 0
+        for seed in range(100):
+            found = measured(name, formula, *drawn(seed), seed, 10)
+            inside += found.low <= truth <= found.high
+        assert 87 <= inside <= 100, (name, inside)
+
+
+def test_the_unshrunk_h_score_says_that_it_is_saturated():
+    """With fewer samples than features it is C − 1, whatever they are."""
+    rng = torch.Generator().manual_seed(0)
+    wide = TensorDataset(torch.randn(30, 40, generator=rng), torch.arange(30) % 3)
+    valid = TensorDataset(torch.randn(9, 40, generator=rng), torch.arange(9) % 3)
+    task = pe.Task("wide", datasets={"d": pe.Splits(wide, valid)}, num_classes=3)
+    found = estimated({"m": Columns(range(40))}, task, by=["h_score_unshrunk"])
+    one = found.of("h_score_unshrunk")[0]
+    assert one.value == pytest.approx(2.0)
+    assert "saturated: C − 1" in one.note
+
+
+def test_what_is_not_defined_has_a_note_and_no_value():
+    """A model without a head of source classes; a class of one sample."""
+    body = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
+    headless = pe.Pretrained(body, head="new")
+    inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0] * 10 + [1] * 9 + [2])
+    task = pe.Task(
+        "few", num_classes=3,
+        datasets={"d": pe.Splits(TensorDataset(inputs, labels), points(9, 1))},
+    )  # fmt: skip
+    found = estimated({"m": headless}, task)
+    leep, gbc = found.of("leep")[0], found.of("gbc")[0]
+    assert math.isnan(leep.value)
+    assert "no head of source classes" in leep.note
+    assert math.isnan(gbc.value)
+    assert "classes that vary" in gbc.note
+    assert "not defined" in str(found)
+
+
+def test_numbers_have_logme_and_a_ridge_probe():
+    """And no estimator of classes."""
+    inputs = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    train = TensorDataset(inputs, inputs[:, :1] * 2)
+    valid = TensorDataset(inputs[:9] + 1, inputs[:9, :1])
+    task = pe.Task("twice", datasets={"d": pe.Splits(train, valid)}, num_outputs=1)
+    found = estimated({"first": Columns([0, 1]), "last": Columns([2, 3])}, task)
+    assert found.best("logme") == found.best("probe_r2") == "first"
+    with pytest.raises(ValueError, match=r"knows \['logme', 'probe_r2'\]"):
+        estimated(MODELS, task, by=["leep"])
+
+
+def test_other_kinds_have_static_baselines_alone():
+    """An estimator that is asked for is an error before any work."""
+    task = pe.Task(
+        "own", forward=lambda model, batch: (model(batch[0]), batch[1]),
+        loss=nn.functional.cross_entropy, metrics=pe.Accuracy(),
+        datasets={"d": pe.Splits(points(20, 1), points(9, 2))},
+    )  # fmt: skip
+    found = estimated(MODELS, task)
+    assert "logme" not in found.names
+    assert found.best("log_parameters") == "all"
+    with pytest.raises(ValueError, match="by=\\[\\] gives its static"):
+        estimated(MODELS, task, by=["logme"])
+
+
+def test_nothing_that_was_given_is_changed():
+    """Weights, modes and the random state stay."""
+    model = Small()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    estimated({"small": model}, three_classes(), by=["logme"], pairs=2)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_the_same_call_gives_the_same_values():
+    """All draws are by the seed; num_samples bounds what formulas read."""
+    task = three_classes(train=200)
+    one, two = (
+        estimated(MODELS, task, by=["logme", "parc"], num_samples=50) for _ in range(2)
+    )
+    for first, second in zip(one.estimates, two.estimates, strict=True):
+        left, right = ({**vars(e), "seconds": 0} for e in (first, second))
+        assert str(left) == str(right)
+    whole = estimated(MODELS, task, by=["logme"], num_samples=None)
+    assert whole.of("logme")[0].value != one.of("logme")[0].value
+
+
+def test_agreement_is_kendalls_tau_and_the_regret_of_the_pick():
+    """Means over strategies, in each over seeds; the diverged count as chance."""
+    found = estimated(MODELS, three_classes(), by=["logme", "gbc"], pairs=0)
+    runs = [
+        run("all", 0.8), run("all", 0.6, seed=1), run("all", 0.9, strategy="head"),
+        run("some", 0.95), run("some", 0.95, strategy="head"),
+        pe.Run(model="none", task="largest", dataset="points", strategy="full", seed=0,
+               status="diverged", chance={"accuracy": 0.3}),
+        run("all", 0.0, task="another"),
+    ]  # fmt: skip
+    sheet = found.agreement(runs)
+    rows = {row["estimator"]: row for row in sheet.rows()}
+    truth = {"all": 0.8, "some": 0.95, "none": 0.3}
+    values = {each.model: each.value for each in found.of("logme")}
+    expected = stats.weightedtau(
+        [truth[m] for m in MODELS], [values[m] for m in MODELS]
+    ).statistic
+    assert rows["logme"]["tau"] == pytest.approx(expected)
+    assert rows["logme"]["regret"] == pytest.approx(0.15)
+    assert rows["logme"]["num_models"] == 3
+    assert rows["log_parameters"]["regret"] == pytest.approx(0.15)
+    assert rows["published_accuracy"]["tau"] is None
+    assert "agreement with fine-tuning, accuracy" in str(sheet)
+    with pytest.raises(ValueError, match="two models or more on task 'largest'"):
+        found.agreement([run("all", 0.5)])
+
+
+def test_agreement_knows_that_an_error_is_better_low():
+    """The pick of least error has no regret."""
+    found = estimated(MODELS, three_classes(), by=["logme"], pairs=0)
+    runs = [
+        pe.Run(model=model, task="largest", dataset="points", strategy="full", seed=0,
+               scores={"log_loss": loss})
+        for model, loss in {"all": 0.1, "some": 0.4, "none": 0.9}.items()
+    ]  # fmt: skip
+    rows = {row["estimator"]: row for row in found.agreement(runs).rows()}
+    assert rows["logme"]["regret"] == 0.0
+    assert rows["logme"]["tau"] == pytest.approx(1.0)
+
+
+def test_estimates_print_and_export():
+    """A row a model and estimator."""
+    found = estimated(MODELS, three_classes(), by=["logme"], pairs=2)
+    assert str(found).startswith("estimates for largest\nmodel")
+    frame = found.to_pandas()
+    assert list(frame["name"][:5]) == [*list(found.names)]
+    assert len(frame) == 15
+    with pytest.raises(ValueError, match="there are estimates by"):
+        found.best("leep")
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ({"by": "logme"}, TypeError, "by as a list of names"),
+        ({"by": ["lgme"]}, ValueError, r"got \['lgme'\]"),
+        ({"num_samples": 2}, ValueError, "num_samples of at least 4"),
+        ({"pairs": -1}, ValueError, "pairs of at least 0"),
+        ({"seed": -1}, ValueError, "seed as an int of at least 0"),
+        ({"runs": "no/such.db"}, ValueError, "a store that exists"),
+        ({"heads": {"other": "x"}}, ValueError, "heads names models"),
+    ],
+)
+def test_wrong_input_is_refused_before_any_model_reads(more, error, message):
+    """One sentence says what was expected and what came."""
+
+    def never():
+        raise AssertionError("was built")
+
+    with pytest.raises(error, match=message):
+        estimated({"m": never}, three_classes(), **more)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_the_first_is_read():
+    """It is named."""
+    model = Columns(range(4))
+    with pytest.raises(ValueError, match="'wrong' does not fit"):
+        estimated({"right": model, "wrong": Columns([9])}, three_classes())
