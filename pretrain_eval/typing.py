@@ -53,6 +53,7 @@ from pretrain_eval._tasks import (
     Target,
 )
 from pretrain_eval._training import Call, Choice, Trainable
+from pretrain_eval._transfer import Rows
 from pretrain_eval.zoo import Model
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "Quantity",
     "Read",
     "Row",
+    "Rows",
     "Runs",
     "Scored",
     "Scores",

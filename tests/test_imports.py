@@ -48,7 +48,16 @@ BELOW = {
     "_scoring": {"_runs", "_optional"},
     "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics", "_transfer"},
-    "typing": {"_steps", "_metrics", "_tasks", "zoo", "_training", "_runs", "_scoring"},
+    "typing": {
+        "_steps",
+        "_metrics",
+        "_transfer",
+        "_tasks",
+        "zoo",
+        "_training",
+        "_runs",
+        "_scoring",
+    },
     "integrations": {
         "_steps",
         "_metrics",
