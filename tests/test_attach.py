@@ -97,8 +97,7 @@ def test_closure(plain, keyword, subclass):
     if subclass is torch.optim.Adam:
         assert_close(metrics.history, truth.table)
         assert_close(metrics.history, plain)
-    else:
-        # The parent gets the closure; what the subclass moved before is moved before.
+    else:  # what it moves before its closure, `test_starts.py` holds
         assert metrics.history["grad_norm"] == pytest.approx(truth.table["grad_norm"])
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType, SimpleNamespace, TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Protocol, final
 
 import torch
@@ -14,13 +13,13 @@ from torch.optim import Optimizer
 from typing_extensions import Self
 
 from pretrain_eval._steps import norms, shards
+from pretrain_eval._steps.hooks import Hooks
 from pretrain_eval._steps.kinds import wide_dtype
 from pretrain_eval._steps.log import StepLog
-from pretrain_eval._steps.names import Names
-from pretrain_eval._steps.snapshot import Room
+from pretrain_eval._steps.plan import Plans
+from pretrain_eval._steps.starts import Start, Starts
 from pretrain_eval._steps.step import Clipping, Step
-
-_OPTIMIZER_FILE = sys.modules[Optimizer.__module__].__file__
+from pretrain_eval._steps.warning import warn
 
 
 class StepEvents(Protocol):
@@ -52,10 +51,11 @@ class Attachment:
         self._every = every
         self._first = max(watcher.log.last_step for watcher in watchers)
         self._number = self._first
-        self._names = Names(optimizers, model)
-        self._room = Room()
+        self._plans = Plans(optimizers, model)
+        self._starts = Starts()
         self._step: Step | None = None
         self._under_way = False
+        self._reads_weights = True  # until a step has shown what is asked for
         self._begun: set[int] = set()
         self._done: set[int] = set()
         self._clippings: list[Clipping] = []
@@ -63,7 +63,7 @@ class Attachment:
         for watcher in watchers:
             watcher.log.attached = True
         for optimizer in optimizers:
-            hooks = _Hooks(self._begin, self._end)
+            hooks = Hooks(optimizer, self._call, self._begin, self._end)
             self._handles += [
                 optimizer.register_step_pre_hook(hooks.before),
                 optimizer.register_step_post_hook(hooks.after),
@@ -80,7 +80,7 @@ class Attachment:
             if self._done:
                 self._finish()
         finally:
-            self._step, self._room = None, Room()
+            self._step, self._plans = None, Plans(self._optimizers)
             for watcher in self._watchers:
                 watcher.log.attached = False
 
@@ -148,32 +148,61 @@ class Attachment:
         number = self._number + (0 if self._under_way else 1)
         return (number - self._first - 1) % self._every == 0
 
-    def _begin(self, optimizer: Optimizer) -> None:
+    def _call(self, optimizer: Optimizer) -> Start | None:
+        """The optimizer's step is called, and will call a closure first."""
         if id(optimizer) in self._done:
             self._finish()  # it steps again: another joint step begins
+        if not (self._measures_next and self._reads_weights):
+            return None
+        plan = self._plans.of(optimizer)
+        with torch.no_grad():
+            return self._starts.of(optimizer, plan, self._plans.room)
+
+    def _begin(self, optimizer: Optimizer, start: Start | None) -> None:
+        """The optimizer has its gradients."""
+        if id(optimizer) in self._done:
+            self._finish()
         if not self._under_way:
             measures = self._measures_next
             self._number += 1
             self._under_way = True
             if measures:
-                self._step = Step(self._number, self._names, self._room)
+                self._step = Step(self._number, self._plans)
         self._begun.add(id(optimizer))
         if self._step is not None:
-            self._step.begin(optimizer)
-            self._step.clippings += self._clippings
-            for watcher in self._watchers:
-                watcher.before_step(self._step)
-            self._step.read()
+            with torch.no_grad():
+                self._read(self._step, optimizer, start)
         self._clippings = []
+
+    def _read(self, step: Step, optimizer: Optimizer, start: Start | None) -> None:
+        step.begin(optimizer, start)
+        step.clippings += self._clippings
+        for watcher in self._watchers:
+            watcher.before_step(step)
+        known = step.read()
+        self._reads_weights = step.reads_weights
+        if start is not None:
+            self._starts.looked(optimizer, start)
+        if not known:
+            warn(
+                f"movement and weights of step {step.number} are NaN:"
+                f" {type(optimizer).__name__} moved weights before it called its"
+                " closure; in its next steps they are copied in time"
+            )
 
     def _end(self, optimizer: Optimizer) -> None:
         if id(optimizer) not in self._begun:
             return  # it was given a closure and never called it
-        if self._step is not None:
-            self._step.end(optimizer)
         self._done.add(id(optimizer))
-        if len(self._done) == len(self._optimizers):
-            self._finish()
+        is_last = len(self._done) == len(self._optimizers)
+        if self._step is None:
+            if is_last:
+                self._finish()
+            return
+        with torch.no_grad():
+            self._step.end(optimizer)
+            if is_last:
+                self._finish()
 
     def _finish(self) -> None:
         step, self._step = self._step, None
@@ -181,78 +210,10 @@ class Attachment:
         self._begun.clear()
         self._done.clear()
         if step is not None:
-            for watcher in self._watchers:
-                watcher.after_step(step)
-
-
-@final
-class _Hooks:
-    """Says when one optimizer begins and ends a step."""
-
-    def __init__(
-        self, begin: Callable[[Optimizer], None], end: Callable[[Optimizer], None]
-    ) -> None:
-        self._begin = begin
-        self._end = end
-        self._frames: list[FrameType | None] = []
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator] # torch ships no type
-    def before(
-        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        # An exception leaves a step without its end; what runs no more is forgotten.
-        running = list(_running_steps())
-        self._frames = [frame for frame in self._frames if frame in running]
-        self._frames.append(next(iter(running), None))
-        # A subclass whose step calls super().step() fires the hooks twice.
-        if len(self._frames) > 1:
-            return None
-        # The hook's first argument is the optimizer itself.
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
             with torch.no_grad():
-                self._begin(optimizer)
-            return None
-        # With a closure, forward and backward run inside the step: gradients are
-        # ready after its first evaluation, and not before.
-        wrapped = self._then_begin(closure, optimizer)
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": wrapped}
-        return (args[0], wrapped, *args[2:]), kwargs
-
-    def _then_begin(
-        self, closure: Callable[[], Any], optimizer: Optimizer
-    ) -> Callable[[], Any]:
-        begun = False
-
-        def evaluate() -> Any:
-            nonlocal begun
-            loss = closure()
-            if not begun:
-                begun = True
-                with torch.no_grad():
-                    self._begin(optimizer)
-            return loss
-
-        return evaluate
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator] # torch ships no type
-    @torch.no_grad()
-    def after(
-        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self._frames.pop()
-        if not self._frames:
-            self._end(optimizer)
-
-
-def _running_steps() -> Iterator[FrameType]:
-    """The calls of an optimizer's step that are under way, innermost first."""
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_filename == _OPTIMIZER_FILE:
-            yield frame
-        frame = frame.f_back
+                step.finish()
+                for watcher in self._watchers:
+                    watcher.after_step(step)
 
 
 def _is_clipped(total: Tensor, max_norm: float) -> Tensor:
@@ -291,7 +252,7 @@ def watched_step(
         raise ValueError("a step is measured on parameters, got none")
     optimizer: Any = SimpleNamespace(param_groups=[{"params": parameters}])
     number = 1 + max(w.log.last_step for w in watchers)
-    step = Step(number, Names([optimizer], named), Room())
+    step = Step(number, Plans([optimizer], named))
     with torch.no_grad():
         step.begin(optimizer)
         for watcher in watchers:

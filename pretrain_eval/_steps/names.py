@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Per = Literal["parameter", "module"] | Callable[[str], str]
+Per = Literal["parameter", "module", "group"] | Callable[[str], str]
 
 
 @final
@@ -28,7 +28,7 @@ class Partition:
 
     def sums(self, squares: Tensor) -> Tensor:
         """Sums over all parameters and over each part, shape `(len(names),)`."""
-        total = squares.sum()[None]
+        total = squares.sum(0, keepdim=True)
         if len(self.names) == 1:
             return total
         self._places = self._places.to(squares.device)
@@ -58,10 +58,27 @@ class Names:
             return _TOTAL
         key = per, tuple(map(id, parameters))
         if key not in self._splits:
-            self._splits[key] = Partition(
-                [_label(per, name) for name in self.of(parameters)]
-            )
+            self._splits[key] = Partition(self._labels(parameters, per))
         return self._splits[key]
+
+    def forget(self) -> None:
+        """The parameters are no longer the same."""
+        self._splits.clear()
+
+    def _labels(self, parameters: Sequence[Tensor], per: Per) -> list[str]:
+        if per == "group":
+            groups = self._groups()
+            return [groups[id(parameter)] for parameter in parameters]
+        return [_label(per, name) for name in self.of(parameters)]
+
+    def _groups(self) -> dict[int, str]:
+        """The first group of each parameter: its name, or its number among all."""
+        known: dict[int, str] = {}
+        groups = [group for each in self._optimizers for group in each.param_groups]
+        for number, group in enumerate(groups):
+            for parameter in group["params"]:
+                known.setdefault(id(parameter), group.get("name") or f"group {number}")
+        return known
 
     def of(self, parameters: Sequence[Tensor]) -> list[str]:
         """The name of each parameter."""
@@ -102,18 +119,16 @@ def _named(group: dict[str, Any]) -> list[tuple[Tensor, str]]:
 
 
 def _label(per: Per, name: str) -> str:
-    if per == "parameter":
-        return name
-    if per == "module":
-        return name.rpartition(".")[0] or "(root)"
-    return per(name)
+    if callable(per):
+        return per(name)
+    return name if per == "parameter" else name.rpartition(".")[0] or "(root)"
 
 
 def checked_per(per: Per | None) -> Per | None:
     """What parts are asked for, or an error that lists what can be."""
-    if per is None or per in ("parameter", "module") or callable(per):
+    if per is None or per in ("parameter", "module", "group") or callable(per):
         return per
     raise ValueError(
-        'per must be None, "parameter", "module" or a function that labels names of'
-        f" parameters, got {per!r}"
+        'per must be None, "parameter", "module", "group" or a function that labels'
+        f" names of parameters, got {per!r}"
     )

@@ -15,7 +15,7 @@ Optional = TypeVar("Optional", Tensor, Tensor | None)
 
 def local(tensor: Optional) -> Optional:
     """This process's shard of a DTensor, any other tensor as it is."""
-    if tensor is None or not _is_sharded(tensor):
+    if tensor is None or not is_sharded(tensor):
         return tensor
     from torch.distributed.tensor import Replicate
 
@@ -38,7 +38,7 @@ def all_reduce(tensors: Sequence[Tensor], sums: Tensor) -> Tensor:
         tensors: DTensors or plain ones; every process gives the same in the same order.
         sums: Of the local shards, shape `(len(tensors),)`.
     """
-    rest = [index for index, tensor in enumerate(tensors) if _is_sharded(tensor)]
+    rest = [index for index, tensor in enumerate(tensors) if is_sharded(tensor)]
     while rest:
         # One round where every mesh spans the processes of the largest, as it mostly
         # does; disjoint groups of processes need one each.
@@ -58,7 +58,8 @@ def all_reduce(tensors: Sequence[Tensor], sums: Tensor) -> Tensor:
     return sums
 
 
-def _is_sharded(tensor: Tensor) -> bool:
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a DTensor."""
     # Where the module was not imported nobody has made a DTensor.
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)

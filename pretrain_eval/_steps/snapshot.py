@@ -85,6 +85,33 @@ class Snapshot:
             for kind, indices in self._kinds.items()
         }
 
+    def differs(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether a tensor holds something else than its copy; waits for the device.
+
+        Args:
+            tensors: The same ones in the same order.
+        """
+        now = self._flat(tensors)
+        return any(
+            not torch.equal(now[index], copy)
+            for kind, indices in self._kinds.items()
+            for index, copy in zip(indices, self._copies[kind], strict=True)
+        )
+
+    def tensors(self, alike: Sequence[Tensor]) -> list[Tensor]:
+        """What was copied, each in the shape of one of `alike`, as long as it is kept."""
+        copies = list(alike)
+        for kind, indices in self._kinds.items():
+            for index, kept in zip(indices, self._copies[kind], strict=True):
+                copies[index] = _unflat(kept, alike[index], self._strides[index])
+        return copies
+
+    def _flat(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [
+            flat(_restrided(tensor, stride))
+            for tensor, stride in zip(tensors, self._strides, strict=True)
+        ]
+
     def compare(self, tensors: Sequence[Tensor], *, sizes: bool = True) -> Tensor:
         """Σ|now − then|² and Σ|then|² of each tensor; the copies may be used up.
 
@@ -95,10 +122,7 @@ class Snapshot:
         Returns:
             Shape `(1 + sizes, len(tensors))`, float64.
         """
-        now = [
-            flat(_restrided(tensor, stride))
-            for tensor, stride in zip(tensors, self._strides, strict=True)
-        ]
+        now = self._flat(tensors)
         sums = {}
         for kind, indices in self._kinds.items():
             device, _ = kind
@@ -107,6 +131,16 @@ class Snapshot:
             sums[kind] = compare(new, old, sizes=sizes)
             self._room.give_back(old)
         return in_order(sums, self._kinds, len(now), rows=1 + sizes)
+
+
+def _unflat(kept: Tensor, alike: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """A tensor of the shape and dtype of `alike` that holds what `flat` gave."""
+    device, dtype = kept.device, alike.dtype
+    tensor = torch.empty_strided(alike.shape, stride, dtype=dtype, device=device)
+    if flat(tensor).data_ptr() != tensor.data_ptr():  # it has gaps
+        tensor = torch.empty(alike.shape, dtype=dtype, device=device)
+    flat(tensor).copy_(kept)
+    return tensor
 
 
 def _restrided(tensor: Tensor, stride: tuple[int, ...]) -> Tensor:

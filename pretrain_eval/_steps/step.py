@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal, NamedTuple, final, get_args
 
 import torch
@@ -11,12 +10,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pretrain_eval._steps import gradients as _gradients
-from pretrain_eval._steps import norms, shards
+from pretrain_eval._steps import shards
 from pretrain_eval._steps.kinds import home
-from pretrain_eval._steps.names import Names, Partition, Per
-from pretrain_eval._steps.snapshot import Room, Snapshot
+from pretrain_eval._steps.names import Partition, Per
+from pretrain_eval._steps.plan import Moment, Plan, Plans
+from pretrain_eval._steps.snapshot import Room
+from pretrain_eval._steps.starts import Start
 
 Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
+
+_QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+_OF_GRADIENTS: frozenset[Quantity] = frozenset({"gradient", "nonzero", "product"})
+_OF_WEIGHTS: frozenset[Quantity] = frozenset({"product", "update", "parameter"})
 
 
 class Clipping(NamedTuple):
@@ -25,7 +30,8 @@ class Clipping(NamedTuple):
     Attributes:
         parameters: Those whose gradients were clipped.
         squares: Σg² of each before clipping, of this process's shard.
-        clipped: 1 where the gradients were made smaller, 0 where not.
+        clipped: 1 where the gradients were made smaller, 0 where not, NaN where
+            nobody knows.
     """
 
     parameters: Sequence[Tensor]
@@ -37,40 +43,59 @@ class Clipping(NamedTuple):
 class _Part:
     """What one optimizer does in the step."""
 
-    def __init__(self, optimizer: Optimizer, room: Room) -> None:
-        groups = optimizer.param_groups
-        self.optimizer = optimizer
-        # Each once, also where groups repeat one.
-        self.parameters: list[Tensor] = list(
-            {id(p): p for group in groups for p in group["params"]}.values()
-        )
+    def __init__(
+        self, optimizer: Optimizer, plan: Plan, room: Room, start: Start | None
+    ) -> None:
+        self.optimizer, self.plan = optimizer, plan
         self.wanted: set[Quantity] = set()
         self.sums: dict[Quantity, Tensor] = {}
         self.skipped: Tensor | None = None
-        self._room = room
-        self._snapshot: Snapshot | None = None
+        self._room, self._start = room, start
+        self._moment: Moment | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether weights are asked for that moved before anybody had copied them."""
+        start = self._start
+        lost = start is not None and start.moved and start.copies is None
+        return lost and not self.wanted.isdisjoint(_OF_WEIGHTS)
 
     def read(self) -> None:
         """Read what is wanted at θ_t."""
-        if self.wanted & {"gradient", "nonzero", "product"}:
-            self._read_gradients([shards.local(p.grad) for p in self.parameters])
-        if "update" in self.wanted:
-            self._snapshot = Snapshot(self._local(), self._room)
+        if not self.wanted.isdisjoint(_OF_GRADIENTS):
+            self._read_gradients(self.plan.gradients())
+        if self.is_lost:
+            unknown = torch.full((len(self.plan.parameters),), torch.nan).double()
+            self.sums |= dict.fromkeys(_OF_WEIGHTS & self.wanted, unknown)
+        elif "update" in self.wanted:
+            copied = self._copied()
+            self._moment = copied or Moment(self.plan, self._room)
         elif "parameter" in self.wanted:
-            self.sums["parameter"] = norms.square_sums(self._local())
+            self.sums["parameter"] = self.plan.square_sums(self._weights())
+        self._start = None
+
+    def _copied(self) -> Moment | None:
+        return None if self._start is None else self._start.copies
+
+    def _weights(self) -> list[Tensor]:
+        """The weights at θ_t."""
+        start = self._start
+        if start is not None and start.moved and start.copies is not None:
+            return start.copies.tensors()
+        return [parameter.detach() for parameter in self.plan.local()]
 
     def _read_gradients(self, gradients: list[Tensor | None]) -> None:
         # A fused optimizer under GradScaler holds scaled gradients until its step.
         scale: Tensor | None = getattr(self.optimizer, "grad_scale", None)
         if "gradient" in self.wanted:
-            squares = norms.square_sums(gradients)
+            squares = self.plan.square_sums(gradients)
             if scale is not None:
                 squares /= scale.to(squares).square()
             self.sums["gradient"] = squares
         if "nonzero" in self.wanted:
             self.sums["nonzero"] = _gradients.nonzero_counts(gradients)
-        if "product" in self.wanted:
-            products = _gradients.products(gradients, self._local())
+        if "product" in self.wanted and not self.is_lost:
+            products = _gradients.products(gradients, self._weights())
             self.sums["product"] = (
                 products if scale is None else products / scale.to(products)
             )
@@ -79,14 +104,16 @@ class _Part:
         """Read what is wanted at θ_{t+1}."""
         found = getattr(self.optimizer, "found_inf", None)
         self.skipped = None if found is None else found.detach().clone()
-        if self._snapshot is not None:
-            both = "parameter" in self.wanted
-            sums = self._snapshot.compare(self._local(), sizes=both)
-            self.sums |= zip(("update", "parameter"), sums, strict=False)
-            self._snapshot = None
+        # Another optimizer may move what is shared on; then this is not yet the end.
+        if not self.plan.is_shared:
+            self.compare()
 
-    def _local(self) -> list[Tensor]:
-        return [shards.local(parameter) for parameter in self.parameters]
+    def compare(self) -> None:
+        """Read what is wanted of the weights, at the end."""
+        if self._moment is not None:
+            sums = self._moment.compare(sizes="parameter" in self.wanted)
+            self.sums |= zip(("update", "parameter"), sums, strict=False)
+            self._moment = None
 
 
 @final
@@ -100,28 +127,55 @@ class Step:
         clippings: What `Attachment.clip_grad_norm_` read before the step.
     """
 
-    def __init__(self, number: int, names: Names, room: Room) -> None:
+    def __init__(self, number: int, plans: Plans) -> None:
         self.number = number
         self.clippings: list[Clipping] = []
-        self._names, self._room = names, room
+        self._plans = plans
+        self._known: dict[str, Tensor] | None = None
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
 
-    def begin(self, optimizer: Optimizer) -> None:
-        """The optimizer's gradients are ready, its parameters have not moved."""
+    def begin(self, optimizer: Optimizer, start: Start | None = None) -> None:
+        """The optimizer's gradients are ready, its parameters have not moved.
+
+        Args:
+            optimizer: Begins its step.
+            start: What its weights were when the step was called, where it has a closure.
+        """
         if id(optimizer) in self._parts:  # an exception left the step before its end
             self.clippings.clear()
-        self._current = self._parts[id(optimizer)] = _Part(optimizer, self._room)
+        plan = self._plans.of(optimizer)
+        if plan.is_shared:
+            plan = self._plans.of(optimizer, self._counted(optimizer))
+        part = _Part(optimizer, plan, self._plans.room, start)
+        self._current = self._parts[id(optimizer)] = part
 
-    def read(self) -> None:
-        """Everybody has said what to keep."""
+    def _counted(self, optimizer: Optimizer) -> frozenset[int]:
+        """Parameters that count already, since another optimizer began with them."""
+        others = [p for p in self._parts.values() if p.optimizer is not optimizer]
+        return frozenset(id(p) for part in others for p in part.plan.parameters)
+
+    def read(self) -> bool:
+        """Everybody has said what to keep.
+
+        Returns:
+            Whether it could be read: weights may have moved before anybody knew.
+        """
         part, self._current = self._current, None
-        if part is not None:
-            part.read()
+        if part is None:
+            return True
+        known = not part.is_lost
+        part.read()
+        return known
 
     def end(self, optimizer: Optimizer) -> None:
         """The optimizer's parameters have moved."""
         self._parts[id(optimizer)].end()
+
+    def finish(self) -> None:
+        """All optimizers have stepped."""
+        for part in self._parts.values():
+            part.compare()
 
     def keep(self, *quantities: Quantity) -> None:
         """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t.
@@ -133,16 +187,25 @@ class Step:
         self._current.wanted.update(quantities)
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether anything is asked of them, and not of gradients alone."""
+        wanted = (part.wanted for part in self._parts.values())
+        return any(not each.isdisjoint(_OF_WEIGHTS) for each in wanted)
+
+    @property
     def parameters(self) -> list[Tensor]:
         """What the optimizer holds, each once."""
-        return [p for part in self._parts.values() for p in part.parameters]
+        parts = list(self._parts.values())
+        if len(parts) == 1:
+            return parts[0].plan.parameters
+        return [p for part in parts for p in part.plan.parameters]
 
     @property
     def optimizers(self) -> list[Optimizer]:
         """Those that stepped."""
         return [part.optimizer for part in self._parts.values()]
 
-    @cached_property
+    @property
     def skipped(self) -> Tensor | None:
         """1 where a gradient scaler made the optimizer skip the step, 0 where not.
 
@@ -187,30 +250,42 @@ class Step:
 
     def split(self, per: Per | None = None) -> Partition:
         """How sums over the parameters are split; `split.sums(step.update_squares)`."""
-        return self._names.split(self.parameters, per)
+        return self._plans.names.split(self.parameters, per)
 
     def _sums(self, name: str) -> Tensor:
-        if name not in self._all_sums:
+        if self._known is None:
+            self._known = self._all_sums()
+        if name not in self._known:
             raise RuntimeError(
                 f"the {name} was not measured; call step.keep({name!r}) in before_step"
             )
-        return self._all_sums[name]
+        return self._known[name]
 
-    @cached_property
     def _all_sums(self) -> dict[str, Tensor]:
         """Every sum that was measured, over all processes, by one all_reduce."""
-        parts = self._parts.values()
+        parts = list(self._parts.values())
+        if len(parts) == 1 and not parts[0].plan.is_sharded and not self.clippings:
+            return {**parts[0].sums}
         local: dict[str, Tensor | None] = {
             name: _joined([part.sums.get(name) for part in parts])
-            for name in get_args(Quantity)
+            for name in _QUANTITIES
         }
         local["clipping"] = _joined([each.squares for each in self.clippings])
         known = {name: sums for name, sums in local.items() if sums is not None}
+        clipped = [p for each in self.clippings for p in each.parameters]
+        if any(part.plan.is_sharded for part in parts) or any(
+            map(shards.is_sharded, clipped)
+        ):
+            known = self._over_processes(known, clipped)
+        return known
+
+    def _over_processes(
+        self, known: dict[str, Tensor], clipped: list[Tensor]
+    ) -> dict[str, Tensor]:
         together = _joined(list(known.values()))
         if together is None:
             return {}
-        owners = dict.fromkeys(known, self.parameters)
-        owners["clipping"] = [p for each in self.clippings for p in each.parameters]
+        owners = dict.fromkeys(known, self.parameters) | {"clipping": clipped}
         sizes = [len(owners[name]) for name in known]
         owned = [owner for name in known for owner in owners[name]]
         sums = torch.split_with_sizes(shards.all_reduce(owned, together), sizes)
