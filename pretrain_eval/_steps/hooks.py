@@ -38,8 +38,8 @@ class Hooks:
         self._may_nest = not steps_as_torch(optimizer)
         self._frames: list[FrameType | None] = []
         # Applied here, since it imports a compiler, which an optimizer has done.
-        self.before = torch.compiler.disable(self._before)
-        self.after = torch.compiler.disable(self._after)
+        disable: Callable[[Any], Any] = torch.compiler.disable
+        self.before, self.after = disable(self._before), disable(self._after)
 
     def _before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

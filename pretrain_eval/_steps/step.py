@@ -265,7 +265,7 @@ class Step:
         """Every sum that was measured, over all processes, by one all_reduce."""
         parts = list(self._parts.values())
         if len(parts) == 1 and not parts[0].plan.is_sharded and not self.clippings:
-            return {**parts[0].sums}
+            return {str(name): sums for name, sums in parts[0].sums.items()}
         local: dict[str, Tensor | None] = {
             name: _joined([part.sums.get(name) for part in parts])
             for name in _QUANTITIES
