@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -20,6 +22,13 @@ def blocks(document: Path) -> list[str]:
     """The Python blocks that are no interactive examples; pytest runs those."""
     found = BLOCK.findall(document.read_text(encoding="utf-8"))
     return [block for block in found if ">>>" not in block]
+
+
+def pictures(num_samples: int, seed: int) -> list[tuple[Image.Image, int]]:
+    """Raw images of some size with their labels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (num_samples, 40, 40, 3))
+    images = [Image.fromarray(each) for each in pixels.astype(np.uint8)]
+    return [(image, i % 3) for i, image in enumerate(images)]
 
 
 def loader(num_samples: int, seed: int) -> DataLoader[Any]:
@@ -59,6 +68,9 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
         "loader": loader(12, 0),
         "train_loader": loader(12, 1),
         "valid_loader": loader(9, 2),
+        "train_images": pictures(12, 3),
+        "valid_images": pictures(9, 4),
+        "to_small_tensor": lambda image: torch.tensor(np.asarray(image) / 255).float(),
     }
     torch.hub.set_dir(hub)
 
