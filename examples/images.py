@@ -54,7 +54,9 @@ def candidates() -> dict[str, pe.Pretrained]:
     if find_spec("timm"):
         found["lcnet"] = at(pe.zoo.timm("lcnet_035", pretrained=False), 56)
     else:
-        print('timm is not installed; its network is left out (pip install "timm")')
+        print(
+            'timm is not installed; its network is left out (pip install "pretrain-eval[timm]")'
+        )
     return found
 
 

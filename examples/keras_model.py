@@ -3,7 +3,7 @@
 Keras 3 computes by torch here, and `zoo.keras` takes a model as it is: its last `Dense`
 layer becomes the head, the others are what was pretrained. Two are pretrained by Keras'
 own `fit` in front of you; their twin from scratch is not. Left out where Keras is not
-installed (pip install "keras"). Offline, under a minute on two CPU cores.
+installed (pip install "pretrain-eval[keras]"). Offline, under a minute on two CPU cores.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Torch(nn.Module):
 def main() -> None:
     """Pretrain by Keras, fine-tune on few images of other digits, compare."""
     if not find_spec("keras"):
-        print('Keras is not installed; nothing to compare (pip install "keras")')
+        print(
+            'Keras is not installed; nothing to compare (pip install "pretrain-eval[keras]")'
+        )
         return
     images, labels = map(torch.from_numpy, digits(range(5, 10)))
     few, rest = slice(0, 60), slice(300, 700)
