@@ -50,3 +50,23 @@ def test_shapes_lie_in_their_boxes_and_masks(example):
     background = images.movedim(1, -1)[masks == 0]
     assert background.std() == pytest.approx(0.2, rel=0.05)
     assert torch.equal(images, example("segmentation").shapes(8, 0)[0])
+
+
+def test_digits_are_split_by_class_into_raw_images(example):
+    """Bytes of one channel, classes from 0; Keras' are floats with channels last."""
+    samples = example("images").digits(range(5, 10))
+    assert {label for _, label in samples} == set(range(5))
+    assert {image.shape for image, _ in samples} == {(8, 8)}
+    assert max(image.max() for image, _ in samples) == 255
+    pixels, labels = example("keras_model").digits(range(5, 10))
+    assert pixels.shape == (len(samples), 8, 8, 1)
+    assert labels.tolist() == [label for _, label in samples]
+    assert pixels[0, :, :, 0] == pytest.approx(samples[0][0] / 255, abs=1 / 255)
+
+
+def test_candidates_read_images_in_their_own_ways(example):
+    """Each by its own transform, then at its own size; timm's where it is."""
+    images = example("images")
+    image, _ = images.digits(range(5))[0]
+    sizes = {name: m.transform(image).shape for name, m in images.candidates().items()}
+    assert {"shufflenet": (3, 64, 64), "wide": (3, 48, 48)}.items() <= sizes.items()

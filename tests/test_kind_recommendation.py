@@ -1,5 +1,6 @@
 """Items for users: what is drawn, what is ranked, and what chance is."""
 
+import pickle
 from functools import partial
 from itertools import permutations
 from math import log2
@@ -14,7 +15,9 @@ from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
 from pretrain_eval._metrics import seed_all
+from pretrain_eval._sweep.places import Elsewhere
 from pretrain_eval._tasks.recommendation import random_order
+from pretrain_eval._training import Cell, Surroundings
 
 USERS, ITEMS = 12, 15
 
@@ -235,3 +238,38 @@ def test_a_head_alone_is_refused():
     head = pe.Strategy("head", optimizer=torch.optim.SGD, epochs=1, trainable="head")
     with pytest.raises(ValueError, match="trains the head alone"):
         pe.sweep({"a": Factors()}, [task()], [head], progress=False)
+
+
+def test_a_cell_makes_its_samples_once_and_sends_none_of_it_to_a_worker():
+    """What it has made of its samples is kept with it, and no job carries it."""
+    pool, sent = Submitted(), []
+    cell = Cell(
+        model_name="a",
+        model=Factors(),
+        head=None,
+        task=task(),
+        dataset="d",
+        strategy=FULL,
+        seed=0,
+    )
+    for read in (False, True):
+        if read:
+            assert len(cell.splits.valid)
+            assert cell.splits is cell.splits
+        place = Elsewhere(
+            pool, None, Surroundings(), [cell], lambda *_: None, lambda _: {}
+        )
+        place.start([cell])
+        sent.append(pickle.dumps(pool.jobs.pop()))
+    assert sent[0] == sent[1]
+    assert pickle.loads(sent[1]).cell().splits.valid[0][0] == cell.splits.valid[0][0]
+
+
+class Submitted:
+    """An executor that keeps its jobs."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def submit(self, function, job):
+        self.jobs.append(job)

@@ -205,3 +205,44 @@ def test_runs_without_curves_are_refused() -> None:
     with pytest.raises(ValueError, match=r"validation curve 'accuracy'.*curve \[\]"):
         pe.OptimizabilityEvaluator().score([make_run(curve={})])
     assert pe.OptimizabilityEvaluator().score(make_grid(models=("a",))).score
+
+
+def unwatched(strategy: str = "knn", **fields: Any) -> pe.Run:
+    """A run of a training of one's own, which makes no curve."""
+    return make_run(strategy=strategy, curve={}, settings={"train": "f"}, **fields)
+
+
+def test_strategies_without_a_training_are_left_out_with_a_remark() -> None:
+    """A vote of neighbours has no curve to make, so that nothing of it is missing."""
+    watched = [make_run(model=m, seed=s) for m in "ab" for s in range(2)]
+    ready = [unwatched(model=m, seed=s) for m in "ab" for s in range(2)]
+    evaluator = pe.OptimizabilityEvaluator()
+    plain, found = evaluator.compare(watched), evaluator.compare([*watched, *ready])
+    assert [r.score for r in found.reports] == [r.score for r in plain.reports]
+    assert all(r.bounds is None and r.num_missing == 0 for r in found.reports)
+    assert "4 runs of knn have no training to watch." in found.notes
+    one = evaluator.score([run for run in [*watched, *ready] if run.model == "a"])
+    assert one.notes[-1] == "2 runs of knn have no training to watch."
+    assert evaluator.grids([*watched, *ready])["a"].lost.sum() == 0
+
+
+def test_a_curve_that_is_lost_is_missing_all_the_same() -> None:
+    """A sibling with a curve, no settings, or a failure: nobody said that none was due."""
+    evaluator = pe.OptimizabilityEvaluator()
+    drawn = make_run()
+    for other in (
+        [unwatched("own"), make_run(strategy="own", seed=1, settings={"train": "f"})],
+        [make_run(strategy="own", curve={})],
+        [unwatched("own", status="error", message="E", scores={})],
+    ):
+        report = evaluator.score([drawn, *other])
+        assert report.num_missing > 0
+        assert report.bounds is not None
+
+
+def test_a_model_of_which_nothing_was_watched_is_refused() -> None:
+    """With what it has instead."""
+    runs = [make_run(model="a"), unwatched(model="b")]
+    for asked in (runs, runs[1:]):
+        with pytest.raises(ValueError, match="which no run of b has"):
+            pe.OptimizabilityEvaluator().compare(asked)

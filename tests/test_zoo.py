@@ -520,6 +520,17 @@ def test_a_keras_models_last_dense_layer_is_the_head(on_torch):
     assert all(p.requires_grad for p in taken.parameters())
 
 
+def test_a_keras_model_that_keras_has_fitted_is_copied_without_a_warning(on_torch):
+    """Its optimizer, which is not used, is read in a way that numpy deprecates."""
+    made = on_torch()
+    made.compile("adam", "sparse_categorical_crossentropy")
+    made.fit(np.zeros((4, 4)), np.array([0, 1, 2, 0]), verbose=0)
+    taken, inputs = zoo.build(zoo.keras(made)).eval(), torch.randn(5, 4)
+    assert torch.allclose(
+        taken(inputs).softmax(1), made(inputs, training=False), atol=1e-6
+    )
+
+
 def test_a_keras_model_is_fine_tuned_frozen_and_kept(on_torch, tmp_path):
     """Weights move, normalisation follows train mode, and a frozen body stays."""
     from networks import three_classes

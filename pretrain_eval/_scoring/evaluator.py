@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
@@ -16,6 +17,7 @@ from pretrain_eval._scoring.model_runs import ModelRuns, by_model
 from pretrain_eval._scoring.protocol import Protocol
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.report import Report
+from pretrain_eval._scoring.reports.table import counted
 from pretrain_eval._scoring.scored import grid_of, scored
 
 Runs = Iterable[Run] | Mapping[str, ModelRuns]
@@ -32,7 +34,8 @@ class Evaluator(Protocol):
 
     Attributes:
         metric: Key of the metric that is read, or a mapping that gives each task its
-            own. None reads accuracy, or a task's first score where it has none.
+            own. None reads a task's first score: that of its first run, or
+            accuracy where any of its runs has it first.
         better: Whether the "higher" or the "lower" value of a metric is better; None
             reads it from the runs. A mapping gives each task or metric its own, here
             and in the next two. A metric of which nobody says it is an error.
@@ -90,9 +93,10 @@ class Evaluator(Protocol):
             ValueError: There is no run, a run stands twice, the runs are of several
                 models, or no run holds what the protocol reads.
         """
-        models = by_model(runs)
+        models, left = self._within(by_model(runs))
         asked = self._asked_of(models)
-        return scored(asked, *one_model(asked, models, "score")).report
+        report = scored(asked, *one_model(asked, models, "score")).report
+        return dataclasses.replace(report, notes=(*report.notes, *left))
 
     @final
     def compare(self, runs: Runs) -> Comparison:
@@ -105,31 +109,54 @@ class Evaluator(Protocol):
         Raises:
             ValueError: As `score`, for any of the models.
         """
-        models = by_model(runs)
-        return compared(self._asked_of(models), models)
+        models, left = self._within(by_model(runs))
+        found = compared(self._asked_of(models), models)
+        return dataclasses.replace(found, notes=(*found.notes, *left))
 
     @final
     def grids(self, runs: Runs) -> dict[str, Grid]:
         """What is read of each model's runs, laid out in cells."""
-        models = by_model(runs)
+        models, _ = self._within(by_model(runs))
         asked, twins = self._asked_of(models), twins_of(self, models)
         return {
             model: grid_of(asked, own, twins.get(model))
             for model, own in models.items()
         }
 
+    def _within(
+        self, models: Mapping[str, ModelRuns]
+    ) -> tuple[Mapping[str, ModelRuns], list[str]]:
+        # The runs that the protocol is about, and a sentence for each strategy that it
+        # is not about. A model without any other run keeps them, and is refused.
+        every = [run for own in models.values() for run in own.runs]
+        outside = self.outside(every)
+        if not outside:
+            return models, []
+        rest = {
+            model: own.without(outside)
+            if any(run.strategy not in outside for run in own.runs)
+            else own
+            for model, own in models.items()
+        }
+        counts = Counter(run.strategy for run in every)
+        return rest, [
+            f"{counted(counts[strategy], 'run')} of {strategy}"
+            f" {'has' if counts[strategy] == 1 else 'have'} {why}."
+            for strategy, why in outside.items()
+        ]
+
     def _asked_of(self, models: Mapping[str, ModelRuns]) -> Self:
-        # Where no metric is named and a task lacks the usual one: its own first.
+        # Where no metric is named: each task's first score.
         if self.metric is not None:
             return self
-        firsts: dict[str, dict[str, float]] = {}
+        firsts: dict[str, list[str]] = {}
         for own in models.values():
             for run in own.runs:
-                firsts.setdefault(run.task, {}).update(run.scores)
+                firsts.setdefault(run.task, []).extend(list(run.scores)[:1])
         usual = self.keys[0]
         metric = {
-            task: usual if usual in scores or not scores else next(iter(scores))
-            for task, scores in firsts.items()
+            task: usual if usual in found or not found else found[0]
+            for task, found in firsts.items()
         }
         if set(metric.values()) <= {usual}:
             return self

@@ -72,6 +72,12 @@ class ModelRuns:
         """What the runs cost together, and the sizes of the model."""
         return total_cost(self.runs)
 
+    def without(self, strategies: Collection[str]) -> ModelRuns:
+        """The runs of the other strategies."""
+        return ModelRuns(
+            tuple(run for run in self.runs if run.strategy not in strategies)
+        )
+
     def within(self, cells: Collection[Cell]) -> ModelRuns:
         """The runs that lie in some of the cells."""
         return ModelRuns(tuple(run for run in self.runs if cell_of(run) in cells))

@@ -146,6 +146,17 @@ class Protocol(ABC):
         mean: Array = total / math.fsum(weights.values())
         return mean
 
+    def outside(self, runs: Sequence[Run]) -> Mapping[str, str]:
+        """Strategies that it is not about, whose runs are left out and not missing.
+
+        Args:
+            runs: Those of all models.
+
+        Returns:
+            By strategy, what its runs have instead, as the end of a sentence.
+        """
+        return {}
+
     # What is known of it.
 
     @property

@@ -35,8 +35,7 @@ def scorecard(
     Args:
         runs: The runs of one or more models.
         metric: Key of the metric that is read, or the key of each task; by default
-            accuracy, or a task's first score where it has none. Variability reads
-            recall and F1 beside accuracy.
+            a task's first score. Variability reads recall and F1 beside accuracy.
         better: As in `Evaluator`, like the next two.
         chance: The level of a predictor that ignores its input.
         ceiling: The value of a perfect predictor.

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from typing import Any, final
 
@@ -197,7 +198,8 @@ class Elsewhere(Place):
         return [self._executor.submit(run_job, self._job(cell)) for cell in cells]
 
     def _job(self, cell: Cell) -> Job:
-        fields: dict[str, Any] = dict(vars(cell))
+        # Not `vars`, where a cell keeps what it has made of its samples.
+        fields = {field.name: getattr(cell, field.name) for field in fields_of(cell)}
         parts = {
             name: self._part(name, cell.names[name], fields.pop(name))
             for name in ("model", "task", "strategy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Cell:
             )
         return splits
 
-    @property
+    @cached_property
     def splits(self) -> Splits:
         """What it is trained and measured on: the samples as the model reads them."""
         kind = self.task.kind

@@ -136,6 +136,8 @@ def finetune(
 
 def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
     """The run of `finetune`, which shares what equals in its neighbours."""
+    # Its samples, as the model reads them, are kept as long as the run, not the sweep.
+    cell = dataclasses.replace(cell)
     if cell.strategy.train is not None:
         return hand_over(cell, surroundings)
     start = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -154,7 +155,10 @@ class _Body(nn.Module):
 
 def cloned(model: Any) -> Any:
     """A copy of a Keras model, whose own one goes through a file."""
-    made = needs("keras").models.clone_model(model)
+    with warnings.catch_warnings():
+        # Keras reads the optimizer of a fitted model in a way that numpy deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = needs("keras").models.clone_model(model)
     with torch.no_grad():
         for mine, theirs in zip(model.variables, made.variables, strict=True):
             theirs.value.copy_(mine.value)

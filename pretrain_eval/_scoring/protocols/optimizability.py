@@ -19,7 +19,7 @@ from pretrain_eval._scoring.formulas.curves import (
 )
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, rank_correlation
 from pretrain_eval._scoring.grid import Cells, Grid
-from pretrain_eval._scoring.model_runs import column
+from pretrain_eval._scoring.model_runs import USABLE, column
 from pretrain_eval._scoring.protocol import Scored
 from pretrain_eval._scoring.reports.report import Report
 from pretrain_eval._scoring.reports.table import counted, signed
@@ -148,6 +148,17 @@ class OptimizabilityEvaluator(Evaluator):
             reached = times_to(times, heights, start + 0.9 * (final - start))
             found["t90"] = np.where(final > start, reached / times[-1], np.nan)
         return found
+
+    @override
+    def outside(self, runs: Sequence[Run]) -> dict[str, str]:
+        # A training of one's own may make no curve, as a probe does; where all of its
+        # runs failed nobody knows.
+        whole: dict[str, bool] = {}
+        for run in runs:
+            if run.status in USABLE:
+                unwatched = "train" in run.settings and not (run.curve or run.history)
+                whole[run.strategy] = whole.get(run.strategy, True) and unwatched
+        return {name: "no training to watch" for name, alone in whole.items() if alone}
 
     @override
     def parts(self, cells: Cells) -> dict[str, Array]:
