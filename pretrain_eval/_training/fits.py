@@ -43,12 +43,11 @@ def check_fits(cells: Sequence[Cell], device: torch.device | str | None) -> None
         if cell.seed == cells[0].seed and cell.strategy.train is None
     ]
     for _, of_model in groupby(cells, lambda cell: (cell.model_name, added_head(cell))):
-        with preserved_rng():
-            network = None
-            for cell in of_model:
+        network = None
+        for cell in of_model:
+            with preserved_rng(*cell.generators):
                 network = network or built(cell, device)
-                with preserved_rng(*cell.generators):
-                    _check(copy.deepcopy(network), cell)
+                _check(copy.deepcopy(network), cell)
 
 
 def _check(network: nn.Module, cell: Cell) -> None:
