@@ -22,6 +22,7 @@ FILES = [
     ".github/ISSUE_TEMPLATE/idea.yml",
     ".github/PULL_REQUEST_TEMPLATE.md",
     ".github/workflows/ci.yml",
+    ".github/SECURITY.md",
     ".pre-commit-config.yaml",
     ".readthedocs.yaml",
 ]

@@ -28,6 +28,13 @@ def evaluating(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator
 
 
 @contextmanager
+def gradients_on() -> Iterator[None]:
+    """Gradients for a while, also under the caller's no_grad or inference_mode."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
+@contextmanager
 def _evaluation_weights(optimizer: Optimizer | None) -> Iterator[None]:
     """The weights that a schedule-free optimizer evaluates, then those of before."""
     switch = getattr(optimizer, "eval", None), getattr(optimizer, "train", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from pretrain_eval._tasks import Task
+from pretrain_eval._tasks import Task, check_name, check_seed
 from pretrain_eval._training import Cell, Strategy
 from pretrain_eval.zoo import Model
 
@@ -29,9 +29,10 @@ def grid_cells(
     _check_members("tasks", [_name(task, Task) for task in tasks])
     _check_members("strategies", [_name(s, Strategy) for s in strategies])
     _check_members("seeds", seeds)
-    wrong = [seed for seed in seeds if type(seed) is not int or seed < 0]
-    if wrong:
-        raise ValueError(f"sweep expects seeds to be ints of at least 0, got {wrong}")
+    for seed in seeds:
+        check_seed("sweep expects each of seeds", seed)
+    for name in by_name:
+        check_name("sweep: each of models", name)
     unknown = sorted(set(heads) - set(by_name))
     if unknown:
         raise ValueError(

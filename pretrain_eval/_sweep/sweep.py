@@ -94,7 +94,7 @@ def sweep(
         models: A model by name, as `finetune` takes it; or names of torchvision models.
         tasks: Tasks of different names.
         strategies: Strategies of different names.
-        seeds: Different integers of at least 0.
+        seeds: Different integers from 0 to 2⁶³ − 1.
         store: A `RunStore`, or the path of one, made where there is none.
         heads: By model name, the dotted path of the layer to replace, where it cannot
             be told.

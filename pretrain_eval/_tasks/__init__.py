@@ -5,7 +5,7 @@ Users call `Task`, `Splits` and the kinds. A training asks a `TaskKind`; it read
 """
 
 from pretrain_eval._tasks.altered import Read
-from pretrain_eval._tasks.checks import check_count, check_name
+from pretrain_eval._tasks.checks import check_count, check_name, check_seed
 from pretrain_eval._tasks.classification import Classification
 from pretrain_eval._tasks.detection import Detection
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
@@ -54,6 +54,7 @@ __all__ = [
     "called",
     "check_count",
     "check_name",
+    "check_seed",
     "cut",
     "parted",
     "read_targets",

@@ -6,6 +6,12 @@ def check_name(what: str, name: object) -> None:
         raise ValueError(f"{what} expects a name, got {name!r}")
 
 
+def check_seed(what: str, seed: object) -> None:
+    # A store keeps a seed in 64 bits, with a sign.
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ValueError(f"{what} as an int from 0 to 2**63 - 1, got {seed!r}")
+
+
 def check_count(what: str, count: object, least: int) -> None:
     if type(count) is not int or count < least:
         raise ValueError(f"{what} must be an int of at least {least}, got {count!r}")

@@ -62,6 +62,13 @@ class Classification(TaskKind):
         return [Accuracy(), Precision(), Recall(), F1Score()]
 
     @override
+    def read(self, model: Network, batch: Any) -> tuple[Tensor, Tensor]:
+        """What the model returns, and classes as torch's losses take them."""
+        outputs, targets = super().read(model, batch)
+        targets = torch.as_tensor(targets, device=outputs.device)
+        return outputs, targets if targets.is_floating_point() else targets.long()
+
+    @override
     def learn(self, model: Network, batch: Any) -> tuple[Tensor, Tensor]:
         outputs, targets = self.read(model, batch)
         if self.one_logit:
@@ -140,10 +147,11 @@ class Classification(TaskKind):
                 " num_outputs instead of num_classes, for several labels a sample"
                 " kind=MultiLabel(...)"
             )
+        targets = targets.long()  # torch has no least of some integers
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= self.num_classes:
             raise ValueError(
                 f"{what} holds the label {low if low < 0 else high}; num_classes="
                 f"{self.num_classes} allows 0..{self.num_classes - 1}"
             )
-        return targets.long().bincount(minlength=self.num_classes)
+        return targets.bincount(minlength=self.num_classes)

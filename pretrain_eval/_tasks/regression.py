@@ -55,6 +55,12 @@ class Regression(TaskKind):
     def check(self, what: str, splits: Splits) -> None:
         for part, split in splits.parts.items():
             targets = read_targets(split)
+            strange = int((~targets.isfinite()).sum())
+            if strange:
+                raise ValueError(
+                    f"{what}: {part} has {strange} targets that are NaN or infinite;"
+                    " leave these samples out"
+                )
             numbers = targets[:1].numel()
             if numbers != self.num_outputs:
                 raise ValueError(

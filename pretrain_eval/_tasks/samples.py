@@ -1,4 +1,4 @@
-"""What a split holds: samples or none, their targets, and whether two share any."""
+"""What a split holds: samples or none, their targets, and how they are batched."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
     Read from the dataset's own list where it has one that agrees with its samples;
     otherwise every sample is read once, randomness restored.
     """
-    dataset, indices = _located(split)
+    dataset, indices = located(split)
     with preserved_rng(*loader_generators(split)):
         seed_all(0)
         if indices is None:
@@ -77,7 +77,7 @@ def each_target(
         read: Called with one target at a time, so that masks need not all be held.
         most: At most so many samples, evenly spread; by default all.
     """
-    dataset, indices = _located(split)
+    dataset, indices = located(split)
     with preserved_rng(*loader_generators(split)):
         seed_all(0)
         if indices is not None and most is not None and len(indices) > most:
@@ -210,33 +210,15 @@ def reads_alike(split: Dataset[Any] | DataLoader[Any]) -> bool:
             seed_all(0, index)
             first = inputs_of(split[index])
             seed_all(1, index)
-            if not _equal(first, inputs_of(split[index])):
+            if not equal(first, inputs_of(split[index])):
                 return False
     return True
 
 
-def same_samples(
-    first: Dataset[Any] | DataLoader[Any], second: Dataset[Any] | DataLoader[Any]
-) -> bool:
-    """Whether the two share samples, as far as can be told without reading them all."""
-    (data, ours), (other, theirs) = _located(first), _located(second)
-    if ours is None or theirs is None:
-        return first is second
-    if data is other:
-        return not set(ours).isdisjoint(theirs)
-    if len(ours) != len(theirs):
-        return False
-    # Copies of one dataset: probe a few samples, drawn with the same randomness.
-    probes = sorted({0, len(ours) // 3, len(ours) // 2, len(ours) - 1})
-    return all(
-        _equal(_sample(data, ours[i]), _sample(other, theirs[i])) for i in probes
-    )
-
-
-def _located(split: Any) -> tuple[Any, list[int] | None]:
+def located(split: Any) -> tuple[Any, list[int] | None]:
     """The innermost dataset and the indices read from it, None where unknown."""
     if isinstance(split, DataLoader):
-        dataset, indices = _located(split.dataset)
+        dataset, indices = located(split.dataset)
         sampler = split.sampler
         if indices is None or isinstance(sampler, SequentialSampler | RandomSampler):
             return dataset, indices
@@ -244,7 +226,7 @@ def _located(split: Any) -> tuple[Any, list[int] | None]:
             return dataset, [indices[i] for i in sampler.indices]
         return dataset, None
     if isinstance(split, Subset):
-        dataset, indices = _located(split.dataset)
+        dataset, indices = located(split.dataset)
         chosen = [int(i) for i in split.indices]
         return dataset, None if indices is None else [indices[i] for i in chosen]
     return split, list(range(len(split)))
@@ -271,7 +253,7 @@ def _listed_targets(dataset: Any) -> Tensor | None:
     except (TypeError, ValueError, RuntimeError):
         return None
     ends = (0, len(dataset) - 1)
-    agree = all(_equal(targets[i], _target(dataset, i)) for i in ends)
+    agree = all(equal(targets[i], _target(dataset, i)) for i in ends)
     return targets if agree else None
 
 
@@ -293,19 +275,14 @@ def _target(dataset: Any, index: int) -> Tensor:
     return torch.as_tensor(parted(dataset[index])[1])
 
 
-def _sample(dataset: Any, index: int) -> Any:
-    with preserved_rng():
-        seed_all(0)
-        return inputs_of(dataset[index])
-
-
-def _equal(first: Any, second: Any) -> bool:
+def equal(first: Any, second: Any) -> bool:
+    """Whether two samples, or parts of them, are of equal content."""
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return first.shape == second.shape and bool((first == second).all())
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return first.keys() == second.keys() and all(
-            _equal(value, second[name]) for name, value in first.items()
+            equal(value, second[name]) for name, value in first.items()
         )
     if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_equal, first, second))
+        return len(first) == len(second) and all(map(equal, first, second))
     return bool(np.array_equal(np.asarray(first), np.asarray(second)))

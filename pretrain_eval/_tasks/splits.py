@@ -7,7 +7,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain_eval._tasks.samples import is_empty, same_samples
+from pretrain_eval._tasks.overlap import same_samples
+from pretrain_eval._tasks.samples import is_empty
 from pretrain_eval._tasks.views import Target, viewed
 
 Split = Dataset[Any] | DataLoader[Any]
@@ -33,7 +34,8 @@ class Splits:
 
     Raises:
         TypeError: A part gives no samples by index, or has no length.
-        ValueError: A part is empty, or `train` shares samples with a measured part.
+        ValueError: A part is empty, or `train` shares samples with a measured part, as
+            far as can be told: by index, by file, or by content in memory.
     """
 
     train: Split
@@ -62,7 +64,8 @@ class Splits:
             if same_samples(self.train, split):
                 raise ValueError(
                     f"Splits.train and Splits.{name} share samples, so that scores"
-                    " would be optimistic; split the data, or say allow_overlap=True"
+                    " would be optimistic; split the data, or say allow_overlap=True,"
+                    " also where their equal rows are honest ones of few values"
                 )
 
         # Read as it is from now on, so that copies of these splits are.

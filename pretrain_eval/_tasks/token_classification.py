@@ -83,6 +83,7 @@ class TokenClassification(TaskKind):
     @override
     def learn(self, model: Network, batch: Any) -> tuple[Tensor, Tensor]:
         outputs, targets = self.read(model, batch)
+        targets = targets.long()
         if outputs.shape != (*targets.shape, self.num_classes):
             raise ValueError(
                 f"a score is expected for each token and class,"

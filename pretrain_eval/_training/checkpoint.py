@@ -21,10 +21,22 @@ class Checkpoint:
         self._path, self._identity = path, identity
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state whole, or leave the last one."""
+        """Write the state whole, or leave the last one.
+
+        Raises:
+            OSError: It cannot be written, as where the disk is full; names the file.
+        """
         partial = self._path.with_name(f"{self._path.name}.partial")
-        torch.save({"name": self._identity, **state}, partial)
-        partial.replace(self._path)
+        try:
+            torch.save({"name": self._identity, **state}, partial)
+            partial.replace(self._path)
+        except (OSError, RuntimeError) as error:  # torch has words of its own
+            raise OSError(
+                f"the checkpoint {self._path} could not be written, as where the disk"
+                f" is full or the folder is missing: {error}"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The state, its tensors on the device; None where there is no file.

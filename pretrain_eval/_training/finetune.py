@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain_eval._metrics import preserved_rng
+from pretrain_eval._metrics import gradients_on, preserved_rng
 from pretrain_eval._runs import Run
-from pretrain_eval._tasks import Task
+from pretrain_eval._tasks import Task, check_name, check_seed
 from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
 from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
@@ -68,7 +68,7 @@ def finetune(
             `Pretrained`, which also says how the model reads a raw sample.
         task: What to learn.
         strategy: How.
-        seed: At least 0.
+        seed: From 0 to 2⁶³ − 1.
         dataset: The dataset's label; needed where the task has several.
         name: How the record names the model; by default what `model` is called.
         head: Dotted path of the layer to replace, where it cannot be told; "new" adds
@@ -112,10 +112,11 @@ def finetune(
     >>> run.status, len(run.curve["accuracy"]), len(run.history["grad_norm"])
     ('completed', 4, 6)
     """
-    if type(seed) is not int or seed < 0:
-        raise ValueError(f"finetune expects seed as an int of at least 0, got {seed!r}")
+    check_seed("finetune expects seed", seed)
+    name = model_name(model) if name is None else name
+    check_name("finetune: the model", name)
     cell = Cell(
-        model_name=name or model_name(model),
+        model_name=name,
         model=model,
         head=head,
         task=task,
@@ -134,6 +135,7 @@ def finetune(
     return finetune_cell(cell, surroundings)
 
 
+@gradients_on()
 def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
     """The run of `finetune`, which shares what equals in its neighbours."""
     # Its samples, as the model reads them, are kept as long as the run, not the sweep.

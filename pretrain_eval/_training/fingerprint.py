@@ -69,6 +69,8 @@ def _split_content(split: Split) -> Iterable[object]:
         dataset = split.dataset
         yield (split.batch_size, split.drop_last, type(split.sampler).__name__)
         yield list(getattr(split.sampler, "indices", ()))
+        if split.num_workers:  # what samples draw, they draw in each worker anew
+            yield ("num_workers", split.num_workers)
         yield describe(split.collate_fn)
     if isinstance(dataset, TensorDataset):
         yield from dataset.tensors

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretrain_eval._metrics import device_of, evaluating, moved, preserved_rng
+from pretrain_eval._metrics import (
+    device_of,
+    evaluating,
+    gradients_on,
+    moved,
+    preserved_rng,
+)
 from pretrain_eval._tasks import as_loader, cut
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.loop import check_stopping
@@ -26,6 +32,7 @@ from pretrain_eval._training.prepare import (
 )
 
 
+@gradients_on()
 def check_fits(cells: Sequence[Cell], device: torch.device | str | None) -> None:
     """Put samples of every dataset through every model, and take a step on a copy.
 
@@ -43,12 +50,11 @@ def check_fits(cells: Sequence[Cell], device: torch.device | str | None) -> None
         if cell.seed == cells[0].seed and cell.strategy.train is None
     ]
     for _, of_model in groupby(cells, lambda cell: (cell.model_name, added_head(cell))):
-        with preserved_rng():
-            network = None
-            for cell in of_model:
+        network = None
+        for cell in of_model:
+            with preserved_rng(*cell.generators):
                 network = network or built(cell, device)
-                with preserved_rng(*cell.generators):
-                    _check(copy.deepcopy(network), cell)
+                _check(copy.deepcopy(network), cell)
 
 
 def _check(network: nn.Module, cell: Cell) -> None:
@@ -100,12 +106,11 @@ def _rehearse(network: nn.Module, cell: Cell) -> None:
                 f" {type(schedule).__name__}"
             )
     loss = strategy.loss or kind.loss
-    with torch.enable_grad():
-        value = loss(*learn_for(cell)(network, first_batch(cell, 2)))
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value)
-            raise ValueError(f"the loss must be one number, got {shape}")
-        torch.autograd.backward(value)
+    value = loss(*learn_for(cell)(network, first_batch(cell, 2)))
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value)
+        raise ValueError(f"the loss must be one number, got {shape}")
+    torch.autograd.backward(value)
     optimizer.step()
     valid = as_loader(cell.splits.valid, 2, shuffle=False)
     metrics = metrics_of(kind)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pretrain_eval._metrics import preserved_rng, seed_all
+from pretrain_eval._metrics import gradients_on, preserved_rng, seed_all
 from pretrain_eval._runs import Cost, Run
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.prepare import choose_device
@@ -18,6 +18,7 @@ from pretrain_eval._training.trial import Trial
 from pretrain_eval.zoo import build
 
 
+@gradients_on()
 def hand_over(cell: Cell, surroundings: Surroundings) -> Run:
     """The run that the strategy's function makes of a fresh model.
 

@@ -28,10 +28,17 @@ def record(prepared: Prepared, course: Course, cost: Cost) -> Run:
     """
     cell = prepared.cell
     scores = _finite(course.reported.scores)
+    undefined = sorted(course.reported.scores.keys() - scores.keys())
+    message = course.message
+    if undefined and not scores and not message:
+        message = (
+            f"not a number on the reported split: {', '.join(undefined)}; look for NaN"
+            " in its samples and in the model's outputs"
+        )
     return Run(
         **cell.names,
         status=course.status,
-        message=course.message,
+        message=message,
         scores=scores,
         baseline=_finite(prepared.baseline()),
         chance=cell.task.chance[cell.dataset],

@@ -20,6 +20,7 @@ from pretrain_eval._metrics import (
     MetricCollection,
     UpdateRatio,
     device_of,
+    gradients_on,
     preserved_rng,
     seed_all,
 )
@@ -78,6 +79,7 @@ def stackable(strategy: Strategy) -> Hashable | None:
     return tuple(getattr(strategy, name) for name in _EQUAL)
 
 
+@gradients_on()
 def finetune_side_by_side(
     cells: Sequence[Cell], surroundings: Surroundings
 ) -> list[Run]:

@@ -1,0 +1,113 @@
+"""Whatever text comes in, it is a run that comes back exactly, or one clear error."""
+
+import csv
+import json
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scoring import make_run
+
+import pretrain_eval as pe
+
+WHOLE = json.loads(make_run(seed=1).to_json())
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+# Names of every kind, and those that tables, shells and spreadsheets act on.
+NAMES = st.text(min_size=1, max_size=12).filter(str.strip) | st.sampled_from(
+    ["a\rb", "a\nb", 'a"b', "a,b", "=1+1", "@x", "-", "'", "\u2028x", "é", "../x"]
+)
+
+
+def as_run(text: str) -> pe.Run | None:
+    """The run, or None where it is refused in words; anything else is raised."""
+    try:
+        return pe.Run.from_json(text)
+    except ValueError:
+        return None
+
+
+@given(text=st.text(max_size=60) | PLAIN.map(json.dumps))
+def test_any_text_is_a_run_or_a_clear_error(text: str) -> None:
+    """A ValueError, whatever stands in it, and nothing from inside."""
+    as_run(text)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(name=st.sampled_from(sorted(WHOLE)), value=PLAIN, drop=st.booleans())
+def test_a_field_of_any_value_is_right_or_refused(
+    name: str, value: Any, drop: bool
+) -> None:
+    """What is accepted comes back equal from its own JSON."""
+    fields = {key: each for key, each in WHOLE.items() if not (drop and key == name)}
+    if not drop:
+        fields[name] = value
+    run = as_run(json.dumps(fields))
+    if run is not None:
+        assert pe.Run.from_json(run.to_json()).to_json() == run.to_json()
+
+
+@given(
+    part=st.sampled_from(["cost", "scores", "curve", "history", "settings", "chance"]),
+    name=st.text(max_size=6),
+    value=PLAIN,
+)
+def test_an_entry_of_any_value_is_right_or_refused(
+    part: str, name: str, value: Any
+) -> None:
+    """Mappings inside a record are checked as its fields are."""
+    entries = {**WHOLE[part], name: value}
+    run = as_run(json.dumps({**WHOLE, part: entries}))
+    if run is not None:
+        assert pe.Run.from_json(run.to_json()).to_json() == run.to_json()
+
+
+@given(line=st.text(max_size=40) | PLAIN.map(json.dumps))
+def test_any_line_is_an_item_or_names_its_file_and_number(line: str) -> None:
+    """Nothing of a file with a wrong line is taken in."""
+    good = json.dumps({"key": "k", "run": WHOLE})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "runs.jsonl")
+        path.write_text(f"{good}\n{line}", encoding="utf-8", errors="replace")
+        with pe.RunStore(Path(folder, "runs.db")) as store:
+            if not line:
+                assert store.read_jsonl(path) == 1
+                return
+            with pytest.raises(ValueError, match=r"runs\.jsonl, line [1-9]"):
+                store.read_jsonl(path)
+            assert len(store) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(names=st.lists(NAMES, min_size=1, max_size=4), message=st.text(max_size=20))
+def test_a_csv_has_a_row_a_run_and_its_exact_names(
+    names: list[str], message: str
+) -> None:
+    """Python's own reader finds what was written, whatever the names hold."""
+    runs = []
+    for seed, name in enumerate(names):
+        try:
+            runs.append(make_run(model=name, seed=seed, message=message))
+        except ValueError:
+            continue  # a name that cannot be written is refused by the record
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "runs.csv")
+        with pe.RunStore(Path(folder, "runs.db")) as store:
+            for place, run in enumerate(runs):
+                assert store.add(string.ascii_letters[place], run)
+            store.write_csv(path)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    found = {int(row["seed"]): (row["model"], row["message"]) for row in rows}
+    assert found == {run.seed: (run.model, run.message) for run in runs}
+    assert len(rows) == len(runs)
