@@ -39,6 +39,7 @@ from pretrain_eval._steps import (
     Partition,
     Per,
     Quantity,
+    Start,
     Statistic,
     Step,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "Scores",
     "Source",
     "Split",
+    "Start",
     "Statistic",
     "Status",
     "Step",

@@ -6,6 +6,7 @@ from pretrain_eval._steps.log import StepLog, joined, keyed, part_key
 from pretrain_eval._steps.names import Partition, Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
 from pretrain_eval._steps.snapshot import update_ratio
+from pretrain_eval._steps.starts import Start
 from pretrain_eval._steps.step import Quantity, Step
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Per",
     "Quantity",
     "Row",
+    "Start",
     "Statistic",
     "Step",
     "StepLog",
