@@ -88,6 +88,18 @@ def test_any_line_is_an_item_or_names_its_file_and_number(line: str) -> None:
             assert len(store) == 0
 
 
+def test_a_schema_that_is_no_text_is_damage_of_a_named_file(tmp_path: Path) -> None:
+    """SQLite quotes the damaged words, which Python cannot decode."""
+    path = tmp_path / "runs.db"
+    with pe.RunStore(path) as store:
+        store.add("k", make_run())
+    content = path.read_bytes()
+    assert b"NULL" in content
+    path.write_bytes(content.replace(b"NULL", b"NUL\xcc"))
+    with pytest.raises(ValueError, match=r"runs\.db is damaged: "):
+        pe.RunStore(path)
+
+
 @settings(max_examples=30, deadline=None)
 @given(names=st.lists(NAMES, min_size=1, max_size=4), message=st.text(max_size=20))
 def test_a_csv_has_a_row_a_run_and_its_exact_names(

@@ -88,3 +88,5 @@ def readable_errors(path: Path) -> Iterator[None]:
             if words in str(error):
                 raise kind(f"{path}: {reason} ({error})") from error
         raise damaged(path, str(error)) from error
+    except UnicodeDecodeError as error:  # SQLite's own words, where they quote damage
+        raise damaged(path, str(error)) from error
