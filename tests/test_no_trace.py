@@ -55,10 +55,17 @@ def world() -> dict[str, Any]:
 
 
 @pytest.fixture
-def world_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def world_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], dict[str, Any]]:
     """The world in an empty folder, whose generators are no fresh ones."""
     # Their first import adds to the filters of warnings, whoever imports them.
-    for package in ("scipy.stats", "sklearn.linear_model", "sklearn.model_selection"):
+    for package in (
+        "torch._dynamo",  # which torch's optimizers import
+        "scipy.stats",
+        "sklearn.linear_model",
+        "sklearn.model_selection",
+    ):
         pytest.importorskip(package, reason='pip install "pretrain-eval[plot]"')
     monkeypatch.chdir(tmp_path)
     random.seed(1)
@@ -66,7 +73,7 @@ def world_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     np.random.standard_normal(1)  # of a pair, so that its state holds the second
     torch.manual_seed(3)
     torch.rand(5)
-    return world()
+    return world  # to be called in the test, before which generators may be seeded
 
 
 def unchanged(before: dict[str, Any]) -> None:
@@ -155,24 +162,31 @@ CALLS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_what_trains_and_measures_leaves_no_trace(
-    call: str, world_before: dict[str, Any]
+    call: str, world_before: Callable[[], dict[str, Any]]
 ) -> None:
     """Generators, settings, environment and folder are as before the call."""
+    earlier = world_before()
     CALLS[call]()
-    unchanged(world_before)
+    unchanged(earlier)
 
 
-def test_a_store_is_all_that_a_sweep_leaves(world_before: dict[str, Any]) -> None:
+def test_a_store_is_all_that_a_sweep_leaves(
+    world_before: Callable[[], dict[str, Any]],
+) -> None:
     """Beside the file itself, and what a resume reads of it, nothing is new."""
+    earlier = world_before()
     for _ in range(2):
         swept(FULL, HEAD, store="runs.db")
     assert [each.name for each in Path.cwd().iterdir()] == ["runs.db"]
     Path("runs.db").unlink()
-    unchanged(world_before)
+    unchanged(earlier)
 
 
-def test_scores_and_their_words_leave_no_trace(world_before: dict[str, Any]) -> None:
+def test_scores_and_their_words_leave_no_trace(
+    world_before: Callable[[], dict[str, Any]],
+) -> None:
     """The draws of intervals and decisions are of generators of their own."""
+    earlier = world_before()
     runs = make_grid()
     card = pe.scorecard(runs)
     for text in (card, card["persistence"], card["persistence"].verdict):
@@ -180,10 +194,10 @@ def test_scores_and_their_words_leave_no_trace(world_before: dict[str, Any]) -> 
     choice = pe.PersistenceEvaluator().compare(runs)
     assert choice.ranks()
     assert choice.pairwise()
-    unchanged(world_before)
+    unchanged(earlier)
 
 
-def test_pictures_leave_no_trace(world_before: dict[str, Any]) -> None:
+def test_pictures_leave_no_trace(world_before: Callable[[], dict[str, Any]]) -> None:
     """Also matplotlib's settings and backend are the caller's."""
     mpl = pytest.importorskip("matplotlib", reason='pip install "pretrain-eval[plot]"')
     mpl.use("agg")
