@@ -283,6 +283,26 @@ def test_parts(per, parts, named):
     )
 
 
+def test_parts_by_group():
+    """Groups need no names of parameters; one that has a name is called by it."""
+    model = network()
+    head, body = list(model[4].parameters()), list(model[0].parameters())
+    optimizer = torch.optim.SGD(
+        [{"params": head, "name": "head", "lr": 0.5}, {"params": body}], lr=0.1
+    )
+    metrics = pe.MetricCollection(pe.GradNorm(per="group"), pe.UpdateNorm(per="group"))
+    inputs, targets = batches(1)[0]
+    with metrics.attach(optimizer):
+        cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    values = metrics.compute()
+    for part, parameters, rate in (("head", head, 0.5), ("group 1", body, 0.1)):
+        norm = float(torch.cat([p.grad.double().flatten() for p in parameters]).norm())
+        assert values[f"grad_norm/{part}"] == pytest.approx(norm, rel=1e-6)
+        # Weights are rounded to float32.
+        assert values[f"update_norm/{part}"] == pytest.approx(rate * norm, rel=1e-4)
+
+
 def test_parts_need_names():
     """Without a model or named parameters the error says where names come from."""
     model = network()

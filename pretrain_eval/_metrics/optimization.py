@@ -22,8 +22,8 @@ class GradNorm(StepMetric):
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
-        per: Besides the total, values per "parameter", per "module", or per whatever
-            label a function gives to a parameter's name.
+        per: Besides the total, values per "parameter", per "module", per "group" of
+            the optimizer, or per whatever label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -58,8 +58,8 @@ class ZeroGradShare(StepMetric):
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
-        per: Besides the total, values per "parameter", per "module", or per whatever
-            label a function gives to a parameter's name.
+        per: Besides the total, values per "parameter", per "module", per "group" of
+            the optimizer, or per whatever label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -97,8 +97,8 @@ class GradParameterCosine(StepMetric):
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
-        per: Besides the total, values per "parameter", per "module", or per whatever
-            label a function gives to a parameter's name.
+        per: Besides the total, values per "parameter", per "module", per "group" of
+            the optimizer, or per whatever label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -135,8 +135,8 @@ class UpdateNorm(StepMetric):
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
-        per: Besides the total, values per "parameter", per "module", or per whatever
-            label a function gives to a parameter's name.
+        per: Besides the total, values per "parameter", per "module", per "group" of
+            the optimizer, or per whatever label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -167,8 +167,8 @@ class ParameterNorm(StepMetric):
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
-        per: Besides the total, values per "parameter", per "module", or per whatever
-            label a function gives to a parameter's name.
+        per: Besides the total, values per "parameter", per "module", per "group" of
+            the optimizer, or per whatever label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -201,8 +201,8 @@ class UpdateRatio(StepMetric):
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
-        per: Besides the total, values per "parameter", per "module", or per whatever
-            label a function gives to a parameter's name.
+        per: Besides the total, values per "parameter", per "module", per "group" of
+            the optimizer, or per whatever label a function gives to a parameter's name.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
