@@ -27,6 +27,7 @@ from pretrain_eval._sweep import (
     Progress,
     Resources,
     Stage,
+    cut_short,
     grid_cells,
     opened,
     swept,
@@ -234,7 +235,7 @@ class Trained:
 
     def _cut(self, cell: Cell) -> int:
         """Epochs after which a short run is left."""
-        return min(_epochs(cell), max(1, round(self._short * _epochs(cell))))
+        return cut_short(_epochs(cell), self._short)
 
     def _new_epochs(self, cell: Cell, short: bool) -> float:
         """Epochs that this round added to what an earlier one had done."""

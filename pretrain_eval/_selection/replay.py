@@ -9,9 +9,10 @@ from typing import final
 
 import numpy as np
 
-from pretrain_eval._runs import Run
+from pretrain_eval._runs import SCALES, Run
 from pretrain_eval._selection.choice import Choice, choice_of
 from pretrain_eval._selection.race import Measured, Race, Rules
+from pretrain_eval._sweep import cut_short
 
 Block = tuple[str, str, str]
 
@@ -196,8 +197,6 @@ def direction(runs: Sequence[Run], key: str) -> int:
     Raises:
         ValueError: Nobody says which, or runs disagree.
     """
-    from pretrain_eval._runs import SCALES
-
     found = {(run.scales.get(key) or SCALES.get(key)) for run in runs}
     words = {scale.better for scale in found if scale is not None}
     if len(words) != 1:
@@ -217,5 +216,5 @@ def _steps(run: Run) -> float:
 def _short_row(run: Run, short: float) -> int | None:
     """The row of the curve where a short run ends; None where there is none between."""
     num_epochs = len(run.curve.get("step", ())) - 1
-    row = max(1, round(short * num_epochs))
+    row = cut_short(num_epochs, short)
     return row if row < num_epochs else None

@@ -6,7 +6,7 @@ from pretrain_eval._sweep.keeper import Keeper
 from pretrain_eval._sweep.keys import Keys
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.resources import Resources
-from pretrain_eval._sweep.sweep import Stage, opened, sweep, swept
+from pretrain_eval._sweep.sweep import Stage, cut_short, opened, sweep, swept
 
 __all__ = [
     "Job",
@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "Resources",
     "Stage",
+    "cut_short",
     "grid_cells",
     "opened",
     "sweep",

@@ -57,8 +57,13 @@ class Stage:
         if epochs is None:
             return {}
         own: dict[str, Any] = {"checkpoint": self.folder / f"{key}.pt"}
-        pause = max(1, round((self.short or 1) * epochs))
-        return own if pause >= epochs else {**own, "pause_after": pause}
+        pause = epochs if self.short is None else cut_short(epochs, self.short)
+        return own if pause == epochs else {**own, "pause_after": pause}
+
+
+def cut_short(epochs: int, share: float) -> int:
+    """The epochs that a share of a run has: one at least, all at most."""
+    return min(epochs, max(1, round(share * epochs)))
 
 
 def sweep(

@@ -45,6 +45,11 @@ class Altered(TaskKind):
         return f"{self.kind or 'a task'} with its own {own}"
 
     @property
+    def _reader(self) -> TaskKind | None:
+        """The kind, where no other function reads its batches."""
+        return self.kind if self.forward_with is None else None
+
+    @property
     def num_outputs(self) -> int | None:  # type: ignore[override] # read only
         """Those of the kind."""
         return self.kind.num_outputs if self.kind else None
@@ -57,8 +62,8 @@ class Altered(TaskKind):
     @property
     def before(self) -> Before | None:  # type: ignore[override] # read only
         """That of the kind, unless another function reads its batches."""
-        if self.forward_with is None and self.kind is not None:
-            return self.kind.before
+        if self._reader is not None:
+            return self._reader.before
         return "untrained" if self.num_outputs is None else None
 
     @property
@@ -99,8 +104,8 @@ class Altered(TaskKind):
 
     @override
     def check(self, what: str, splits: Splits) -> None:
-        if self.kind is not None and self.forward_with is None:
-            self.kind.check(what, splits)
+        if self._reader is not None:
+            self._reader.check(what, splits)
 
     @property
     def outcomes_of(self) -> Any:  # type: ignore[override] # read only
@@ -113,9 +118,7 @@ class Altered(TaskKind):
 
     @override
     def chance(self, splits: Splits) -> Mapping[str, float]:
-        if self.kind is None or self.forward_with is not None:
-            return {}
-        return self.kind.chance(splits)
+        return self._reader.chance(splits) if self._reader else {}
 
     @override
     def rows(self, features: Tensor, targets: Any) -> tuple[Tensor, Tensor]:
@@ -129,12 +132,8 @@ class Altered(TaskKind):
 
     @override
     def outcomes(self, outputs: Any, targets: Any) -> tuple[str, Tensor] | None:
-        if self.kind is None or self.forward_with is not None:
-            return None
-        return self.kind.outcomes(outputs, targets)
+        return self._reader.outcomes(outputs, targets) if self._reader else None
 
     @override
     def classes(self, outputs: Any, targets: Any) -> Tensor | None:
-        if self.kind is None or self.forward_with is not None:
-            return None
-        return self.kind.classes(outputs, targets)
+        return self._reader.classes(outputs, targets) if self._reader else None
