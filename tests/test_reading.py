@@ -516,3 +516,36 @@ def test_detectors_of_values_are_counted_where_they_are():
     plain = finetuned(pe.Splits(*parts()), Plain())
     assert run.cost.macs == plain.cost.macs
     assert run.cost.peak_memory > 0
+
+
+def test_a_kind_reads_its_batches_also_where_its_metrics_are_replaced():
+    """What a kind says of one forward pass holds beside scores of one's own."""
+    inputs, targets = points(40, 1).tensors
+    bytes_ = TensorDataset(inputs, targets.to(torch.uint8))
+    splits = pe.Splits(bytes_, points(30, 2))
+    task = pe.Task("t", datasets={"d": splits}, num_classes=3, metrics=pe.Accuracy())
+    _, read = task.kind.read(Plain(), bytes_[:4])
+    assert read.dtype == torch.int64
+    ids = torch.arange(48).reshape(8, 6) % 5
+    texts = [{"input_ids": row} for row in ids]
+    others = [{"input_ids": row.flip(0)} for row in ids]
+    own = pe.Task(
+        "texts",
+        datasets={"d": pe.Splits(texts, others)},
+        kind=pe.LanguageModelling(),
+        metrics=pe.Perplexity(),
+    )
+    runs = pe.sweep({"m": Speller()}, [own], [FULL], progress=False)
+    assert [run.status for run in runs] == ["completed"]
+    assert runs[0].cost.macs > 0
+
+
+class Speller(nn.Module):
+    """Scores of the next token."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(5, 4), nn.Linear(4, 5)
+
+    def forward(self, input_ids):
+        return self.out(self.embedding(input_ids))

@@ -79,6 +79,10 @@ class Altered(TaskKind):
         return self.kind.metrics()
 
     @override
+    def read(self, model: Network, batch: Any) -> tuple[Any, Any]:
+        return self.kind.read(model, batch) if self.kind else super().read(model, batch)
+
+    @override
     def learn(self, model: Network, batch: Any) -> tuple[Any, Any]:
         if self.forward_with is not None:
             return self.forward_with(model, batch)
