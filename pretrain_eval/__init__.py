@@ -66,12 +66,13 @@ from pretrain_eval._runs import (
     Cost,
     Outcomes,
     Run,
+    Runs,
     RunStore,
     Scale,
     StoreLostError,
     chance_levels,
 )
-from pretrain_eval._scoring import Budget, Evaluator, scorecard
+from pretrain_eval._scoring import Budget, Evaluator, compare, scorecard
 from pretrain_eval._scoring.formulas import (
     bootstrap_interval,
     interval_of_mean,
@@ -212,6 +213,7 @@ __all__ = [
     "Round",
     "Run",
     "RunStore",
+    "Runs",
     "Scale",
     "Scorecard",
     "Segmentation",
@@ -245,6 +247,7 @@ __all__ = [
     "bootstrap_interval",
     "chance_levels",
     "choose",
+    "compare",
     "count_macs",
     "estimate",
     "finetune",

@@ -21,14 +21,14 @@ from pretrain_eval._metrics.predictions import (
     Tokens,
     Way,
 )
-from pretrain_eval._runs import Better, Plain, Status
+from pretrain_eval._runs import Better, Compares, Plain, Status
 from pretrain_eval._scoring import (
+    AnyRuns,
     Ceiling,
     Cells,
     Chance,
     Direction,
     Grid,
-    Runs,
     Scored,
     Source,
 )
@@ -60,6 +60,7 @@ from pretrain_eval.zoo import Model
 __all__ = [
     "Absent",
     "Aggregate",
+    "AnyRuns",
     "Array",
     "Attachment",
     "Average",
@@ -71,6 +72,7 @@ __all__ = [
     "Cells",
     "Chance",
     "Choice",
+    "Compares",
     "CountedMetric",
     "Counter",
     "Decode",
@@ -94,7 +96,6 @@ __all__ = [
     "Read",
     "Row",
     "Rows",
-    "Runs",
     "Scored",
     "Scores",
     "Source",

@@ -47,6 +47,8 @@ def is_ours(name, value):
     """Whether the package defines it, and does not hand it on at its top."""
     if name in pe.__all__ or hasattr(builtins, name) or inspect.ismodule(value):
         return False
+    if isinstance(value, standard.TypeVar):
+        return False
     if inspect.isclass(value):
         return value.__module__.startswith("pretrain_eval")
     return not any(hasattr(home, name) for home in (standard, collections.abc))

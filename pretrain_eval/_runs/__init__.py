@@ -4,6 +4,7 @@ from pretrain_eval._runs.chance import chance_levels, majority_levels
 from pretrain_eval._runs.checks import Plain, is_name
 from pretrain_eval._runs.errors import StoreLostError
 from pretrain_eval._runs.outcomes import Outcomes
+from pretrain_eval._runs.reading import stored
 from pretrain_eval._runs.record import FrozenDict, Record
 from pretrain_eval._runs.run import (
     MAX_SEED,
@@ -12,6 +13,7 @@ from pretrain_eval._runs.run import (
     Status,
     run_name,
 )
+from pretrain_eval._runs.runs import Compares, Runs
 from pretrain_eval._runs.scale import SCALES, SHARE, Better, Scale
 from pretrain_eval._runs.store import RunStore, check_room
 
@@ -20,6 +22,7 @@ __all__ = [
     "SCALES",
     "SHARE",
     "Better",
+    "Compares",
     "Cost",
     "FrozenDict",
     "Outcomes",
@@ -27,6 +30,7 @@ __all__ = [
     "Record",
     "Run",
     "RunStore",
+    "Runs",
     "Scale",
     "Status",
     "StoreLostError",
@@ -35,4 +39,5 @@ __all__ = [
     "is_name",
     "majority_levels",
     "run_name",
+    "stored",
 ]

@@ -84,7 +84,7 @@ _NAME, _COLUMN, _SCORES, _SCALES, _TABLE, _MAPPING, _NESTED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Record):
     """One fine-tuning of one model on one dataset, as measured.
 
@@ -239,6 +239,11 @@ class Run(Record):
             raise ValueError(
                 f"{self.name}: num_examples must be an int >= 1 or None, got {number!r}"
             )
+
+    def __repr__(self) -> str:
+        # The fields themselves, curves and histories with them, are in to_dict().
+        scores = "".join(f", {key} {value:.4g}" for key, value in self.scores.items())
+        return f"Run({self.name}: {self.status}{scores})"
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from pretrain_eval._optional import needs
 from pretrain_eval._runs.claims import Claims
@@ -21,6 +21,7 @@ from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_l
 from pretrain_eval._runs.file import checksum, is_open
 from pretrain_eval._runs.rescue import Rescue
 from pretrain_eval._runs.run import Run, Status, fields_of
+from pretrain_eval._runs.runs import Runs
 from pretrain_eval._runs.salvage import salvaged
 
 if TYPE_CHECKING:
@@ -109,6 +110,16 @@ class RunStore(AbstractContextManager["RunStore"]):
     def get(self, key: str) -> Run | None:
         """The complete run under `key`, or None where there is none."""
         return next((run for _, run in self._load([key])), None)
+
+    def runs(self) -> Runs:
+        """All runs, complete, as one sequence in the store's order."""
+        return Runs(self)
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise TypeError(
+            f"a RunStore has no order of its own, got [{index!r}]: store.runs()[0] reads"
+            " them as a sequence, store.get(key) reads one"
+        )
 
     def statuses(self) -> dict[str, Status]:
         """The status of every run by key: all that planning a resume needs."""

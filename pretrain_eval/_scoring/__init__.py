@@ -1,7 +1,8 @@
 """From runs to decisions: arithmetic on records, without torch."""
 
 from pretrain_eval._scoring.budget import Budget
-from pretrain_eval._scoring.evaluator import Evaluator, Runs
+from pretrain_eval._scoring.compare import compare
+from pretrain_eval._scoring.evaluator import AnyRuns, Evaluator
 from pretrain_eval._scoring.grid import Cells, Grid, ordered
 from pretrain_eval._scoring.model_runs import by_model
 from pretrain_eval._scoring.new_examples import num_classes_of
@@ -10,6 +11,7 @@ from pretrain_eval._scoring.scales import Ceiling, Chance, Direction
 from pretrain_eval._scoring.scorecard import scorecard
 
 __all__ = [
+    "AnyRuns",
     "Budget",
     "Ceiling",
     "Cells",
@@ -17,10 +19,10 @@ __all__ = [
     "Direction",
     "Evaluator",
     "Grid",
-    "Runs",
     "Scored",
     "Source",
     "by_model",
+    "compare",
     "num_classes_of",
     "ordered",
     "scorecard",

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import final
 
 from typing_extensions import Self
@@ -20,7 +21,7 @@ from pretrain_eval._scoring.reports.report import Report
 from pretrain_eval._scoring.reports.table import counted
 from pretrain_eval._scoring.scored import grid_of, scored
 
-Runs = Iterable[Run] | Mapping[str, ModelRuns]
+AnyRuns = Iterable[Run] | Mapping[str, ModelRuns] | str | PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +84,12 @@ class Evaluator(Protocol):
     """
 
     @final
-    def score(self, runs: Runs) -> Report:
+    def score(self, runs: AnyRuns) -> Report:
         """The report of one model.
 
         Args:
-            runs: The runs of one model, and those of its scratch twin if one is named.
+            runs: The runs of one model, and those of its scratch twin if one is named;
+                or the path of a store of them.
 
         Raises:
             ValueError: There is no run, a run stands twice, the runs are of several
@@ -99,11 +101,11 @@ class Evaluator(Protocol):
         return dataclasses.replace(report, notes=(*report.notes, *left))
 
     @final
-    def compare(self, runs: Runs) -> Comparison:
+    def compare(self, runs: AnyRuns) -> Comparison:
         """The models ranked, with what these runs cannot tell apart.
 
         Args:
-            runs: The runs of two or more models. A scratch twin is ranked as well; a
+            runs: The runs of two or more models, or the path of a store of them. A scratch twin is ranked as well; a
                 model of which no run finished is not, and a note says so.
 
         Raises:
@@ -114,7 +116,7 @@ class Evaluator(Protocol):
         return dataclasses.replace(found, notes=(*found.notes, *left))
 
     @final
-    def grids(self, runs: Runs) -> dict[str, Grid]:
+    def grids(self, runs: AnyRuns) -> dict[str, Grid]:
         """What is read of each model's runs, laid out in cells."""
         models, _ = self._within(by_model(runs))
         asked, twins = self._asked_of(models), twins_of(self, models)

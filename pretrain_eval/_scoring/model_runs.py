@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pretrain_eval._runs import Cost, Run
+from pretrain_eval._runs import Cost, Run, stored
 from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import (
     Cells,
@@ -83,15 +84,28 @@ class ModelRuns:
         return ModelRuns(tuple(run for run in self.runs if cell_of(run) in cells))
 
 
-def by_model(runs: Iterable[Run] | Mapping[str, ModelRuns]) -> Mapping[str, ModelRuns]:
+def by_model(
+    runs: Iterable[Run] | Mapping[str, ModelRuns] | str | PathLike[str],
+) -> Mapping[str, ModelRuns]:
     """The runs of each model, sorted; what is grouped already stays as it is.
 
     A run that knows no chance level has that of its dataset.
 
+    Args:
+        runs: In any order; or the path of a store of them.
+
     Raises:
-        TypeError: As `ordered`.
-        ValueError: As `ordered`.
+        TypeError: As `ordered`; or the runs are a data frame, which holds only a part.
+        ValueError: As `ordered`, or as `stored`.
+        FileNotFoundError: There is no store at the path.
     """
+    if isinstance(runs, str | PathLike):
+        runs = stored(runs)
+    if hasattr(runs, "iloc"):
+        raise TypeError(
+            "scores are made of Run records, got a data frame, which lacks their curves"
+            " and histories; give the runs, the store or its path"
+        )
     if isinstance(runs, Mapping):
         return runs
     groups: dict[str, list[Run]] = {}

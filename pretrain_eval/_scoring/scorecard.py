@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from pretrain_eval._runs import Run
 from pretrain_eval._scoring.budget import Budget
-from pretrain_eval._scoring.evaluator import Evaluator
+from pretrain_eval._scoring.evaluator import AnyRuns, Evaluator
 from pretrain_eval._scoring.model_runs import by_model
 from pretrain_eval._scoring.protocols.optimizability import OptimizabilityEvaluator
 from pretrain_eval._scoring.protocols.persistence import PersistenceEvaluator
@@ -19,7 +18,7 @@ from pretrain_eval._scoring.scales import Ceiling, Chance, Direction
 
 
 def scorecard(
-    runs: Iterable[Run],
+    runs: AnyRuns,
     *,
     metric: str | Mapping[str, str] | None = None,
     better: Direction = None,
@@ -33,7 +32,7 @@ def scorecard(
     """Every protocol that the runs allow, for all their models.
 
     Args:
-        runs: The runs of one or more models.
+        runs: The runs of one or more models, or the path of a store of them.
         metric: Key of the metric that is read, or the key of each task; by default
             a task's first score. Variability reads recall and F1 beside accuracy.
         better: As in `Evaluator`, like the next two.
@@ -48,6 +47,7 @@ def scorecard(
         ValueError: As `PersistenceEvaluator.compare`, for `decided_by`; a protocol that
             lacks what it reads is left out, and the scorecard says why.
 
+    >>> from pretrain_eval._runs import Run
     >>> runs = [
     ...     Run(
     ...         model=model,

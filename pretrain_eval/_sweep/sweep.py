@@ -15,7 +15,7 @@ from typing import Any, get_args
 import torch
 
 from pretrain_eval._optional import needs
-from pretrain_eval._runs import Run, RunStore, Status, check_room
+from pretrain_eval._runs import Run, Runs, RunStore, Status, check_room
 from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keeper import Keeper, Memory
 from pretrain_eval._sweep.keys import Keys
@@ -82,7 +82,7 @@ def sweep(
     strict: bool = True,
     save: str | Path | None = None,
     progress: bool = True,
-) -> tuple[Run, ...]:
+) -> Runs:
     """Fine-tune every model on every task and dataset, by every strategy and seed.
 
     The whole grid is checked before the first run: names, seeds, heads, and, on a copy
@@ -172,7 +172,7 @@ def swept(
     *,
     weights: WeightsOf = lambda cell: None,
     stage: Stage | None = None,
-) -> tuple[Run, ...]:
+) -> Runs:
     """The runs of checked cells.
 
     Args:
@@ -209,7 +209,7 @@ def swept(
         except KeyboardInterrupt:
             progress.say(f"stopped; finished runs are kept in {store}")
             raise
-    runs = tuple(_named(store.get(pending.key), pending.cell) for pending in plan)
+    runs = Runs(_named(store.get(pending.key), pending.cell) for pending in plan)
     progress.say(_summary(runs, time.monotonic() - start))
     return runs
 

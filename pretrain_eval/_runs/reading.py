@@ -1,0 +1,29 @@
+"""The runs that lie in a file, read without making one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pretrain_eval._runs.runs import Runs
+from pretrain_eval._runs.store import RunStore
+
+
+def stored(path: str | os.PathLike[str]) -> Runs:
+    """The runs in the store at a path, in its order; nothing is made there.
+
+    Raises:
+        ValueError: The path is a URL, or the file is no run store.
+        FileNotFoundError: There is no file.
+    """
+    if "://" in str(path):
+        raise ValueError(
+            f"a run store is a file of this machine, got the URL {str(path)!r}; give its"
+            " path, such as 'runs.db'"
+        )
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"{path}: there is no such run store; sweep(store=...) makes one"
+        )
+    with RunStore(path) as store:
+        return Runs(store)
