@@ -1,95 +1,345 @@
-"""The main job: which pretrained model should I use for my few labelled examples?
+"""The command line: `pretrain-eval`, or `python -m pretrain_eval`.
 
-Decides between networks that were really pretrained, on real data, by three questions:
-two in which pretraining matters, one in which it need not. Each seed draws the labelled
-examples too. Only the public interface is used, so that it reads as an example.
+It opens stores of runs, compares what is in them, races models that a file of Python
+names, and runs the demo. Results go to the standard output, progress and errors to the
+standard error. It calls the public interface alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import runpy
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
+import pretrain_eval as pe
+from pretrain_eval._optional import needs
 
-from pretrain_eval import demo
-from pretrain_eval.demo import report, small
-from pretrain_eval.demo.questions import questions
+WRONG = 64  # what a shell knows as a wrong call; 0, 1 and 2 are verdicts
+INTERRUPTED = 130
+
+EVALUATORS: dict[str, type[pe.Evaluator]] = {
+    "optimizability": pe.OptimizabilityEvaluator,
+    "usability": pe.UsabilityEvaluator,
+    "variability": pe.VariabilityEvaluator,
+    "reusability": pe.ReusabilityEvaluator,
+    "persistence": pe.PersistenceEvaluator,
+}
+FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
+EXPORTS = ("csv", "jsonl", "parquet")
+
+# What a file of a race may define beside its models, tasks and strategies.
+RACE = (
+    *("seeds", "confidence", "tolerance", "budget", "short", "keep", "metric"),
+    *("heads", "device", "workers", "timeout", "retry", "store"),
+)
+
+EXAMPLES = """examples:
+  pretrain-eval demo                        decide between really pretrained models
+  pretrain-eval show runs.db --status error what is in a store, and what failed
+  pretrain-eval compare runs.db             which model; the exit code is the verdict
+  pretrain-eval choose race.py --workers 2  race the models of a file
+  pretrain-eval export runs.db runs.csv     one row a run
+
+exit codes: 0 use the best, 1 practically equal, 2 inconclusive; 64 wrong call, 130
+interrupted. Commands that decide nothing end with 0.
+"""
 
 
-def run(folder: Path, num_seeds: int, *, progress: bool, full: bool = False) -> None:
-    """Ask every question, and save what was found.
+class _Parser(argparse.ArgumentParser):
+    """Ends a wrong call with a code that is no verdict."""
 
-    Args:
-        folder: Where results are kept, and found by the next call.
-        num_seeds: Runs of each cell, each on labelled examples of its own.
-        progress: Whether to show it.
-        full: Whether to tune whole networks on images too.
-    """
-    # Unless the user says how many, one for each of two cores.
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
-    answers = []
-    for question in questions(full=full):
-        print(f"\n== {question.text}\n{question.setting}", flush=True)
-        runs = demo.sweep_draws(
-            question.models(),
-            question.tasks,
-            question.strategies(),
-            range(num_seeds),
-            store=folder / "runs.db",
-            progress=progress,
+    def error(self, message: str) -> Any:
+        self.print_usage(sys.stderr)
+        self.exit(WRONG, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its help."""
+    top = _Parser(
+        prog="pretrain-eval",
+        description=pe.__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=pe.__version__)
+    top.add_argument(
+        "--traceback", action="store_true", help="show where an error was raised"
+    )
+    top.add_argument(
+        "--print-completion",
+        choices=("bash", "zsh", "tcsh"),
+        metavar="SHELL",
+        help="print what completes commands in bash, zsh or tcsh, and end",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _add_demo(commands)
+    _add_show(commands)
+    _add_compare(commands)
+    _add_choose(commands)
+    _add_export(commands)
+    _add_copies(commands)
+    return top
+
+
+def _added(commands: Any, name: str, run: Callable[..., int], text: str) -> Any:
+    made = commands.add_parser(
+        name,
+        help=text[0].lower() + text[1:].split(".")[0],
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _add_demo(commands: Any) -> None:
+    text = "Decide between models that were really pretrained, on real data."
+    # Its own options are read by the job, which also says its help.
+    made = commands.add_parser("demo", help=text[0].lower() + text[1:], add_help=False)
+    made.set_defaults(run=None)
+
+
+def _add_show(commands: Any) -> None:
+    made = _added(commands, "show", show, "List what a store holds, by model.")
+    made.add_argument("store", type=Path, help="a file that sweep or choose wrote")
+    for name in ("model", "task", "dataset", "strategy", "status"):
+        made.add_argument(f"--{name}", help=f"only runs of this {name}")
+    made.add_argument("--seed", type=int, help="only runs of this seed")
+
+
+def _add_compare(commands: Any) -> None:
+    text = """Rank the models of a store. The exit code is the verdict:
+0 use the best, 1 practically equal (needs --rope), 2 inconclusive."""
+    made = _added(commands, "compare", compare, text)
+    made.add_argument("store", type=Path, help="a file that sweep or choose wrote")
+    made.add_argument("--protocol", choices=(*EVALUATORS, "all"), default="persistence")
+    made.add_argument("--metric", help="the key that is read, such as accuracy")
+    made.add_argument(
+        "--better",
+        choices=("higher", "lower"),
+        help="which values of the metric are better, where the runs do not say it",
+    )
+    made.add_argument("--scratch", metavar="MODEL", help="the twin of random weights")
+    made.add_argument(
+        "--rope", type=float, default=0.0, help="differences up to this do not matter"
+    )
+    made.add_argument("--format", choices=FORMATS, default="text")
+
+
+def _add_choose(commands: Any) -> None:
+    text = f"""Race the models of a Python file, and stop when the decision is sure enough.
+The file defines `models`, `tasks` and `strategies` as `pretrain_eval.choose` takes them,
+and may define {", ".join(RACE[:-1])} and {RACE[-1]}."""
+    made = _added(commands, "choose", choose, text)
+    made.add_argument("race", type=Path, help="the Python file")
+    made.add_argument("--store", help="keeps the runs; a second call goes on")
+    made.add_argument("--seeds", type=int, help="the most seeds that are run")
+    for name in ("confidence", "tolerance", "budget"):
+        made.add_argument(f"--{name}", type=float, help=f"as choose({name}=)")
+    made.add_argument("--workers", type=int, help="processes that train")
+    made.add_argument("--device", help="such as cuda:0")
+    made.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_export(commands: Any) -> None:
+    made = _added(commands, "export", export, "Write one row a run.")
+    made.add_argument("store", type=Path, help="a file that sweep or choose wrote")
+    made.add_argument("to", type=Path, help="the new file")
+    made.add_argument(
+        "--format",
+        choices=EXPORTS,
+        help="by default what the file's name ends with; jsonl holds all, exactly",
+    )
+
+
+def _add_copies(commands: Any) -> None:
+    text = "Copy a store that may be in use into a new file."
+    made = _added(commands, "backup", backup, text)
+    made.add_argument("store", type=Path)
+    made.add_argument("to", type=Path)
+    text = "Save the runs that are whole in a damaged store into a new one."
+    made = _added(commands, "recover", recover, text)
+    made.add_argument("store", type=Path)
+    made.add_argument("to", type=Path)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print what a store holds."""
+    names = ("model", "task", "dataset", "strategy", "seed", "status")
+    runs = _stored(options.store)
+    runs = runs.filter(**{name: getattr(options, name) for name in names})
+    print(_bold(repr(runs)))
+    if not runs:
+        return 0
+    rows = [_row(model, runs.filter(model=model)) for model in _names(runs)]
+    print(pe.Sheet("", tuple(rows)).table().to_text().lstrip("\n"))
+    failed = [run for run in runs if run.message]
+    for run in failed[:10]:
+        print(f"{run.status}: {run.name}: {run.message.splitlines()[0]}")
+    if len(failed) > 10:
+        print(f"… and {len(failed) - 10} more that did not complete")
+    return 0
+
+
+def _names(runs: pe.Runs) -> list[str]:
+    return list(dict.fromkeys(run.model for run in runs))
+
+
+def _row(model: str, runs: pe.Runs) -> dict[str, str | float | int | None]:
+    completed = runs.filter(status="completed")
+    seconds = [run.cost.seconds for run in runs if run.cost.seconds is not None]
+    return {
+        "model": model,
+        "runs": len(runs),
+        "completed": len(completed),
+        "tasks": len({(run.task, run.dataset) for run in runs}),
+        "strategies": len({run.strategy for run in runs}),
+        "seeds": len({run.seed for run in runs}),
+        "training seconds": sum(seconds) if seconds else None,
+    }
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print a ranking; the verdict is the exit code."""
+    _stored(options.store)
+    asked: dict[str, Any] = {
+        "metric": options.metric,
+        "better": options.better,
+        "scratch": options.scratch,
+        "rope": options.rope,
+    }
+    if options.protocol == "all":
+        card = pe.scorecard(options.store, **asked)
+        print(_formatted(card, options.format))
+        return card[card.decided_by].exit_code
+    found = EVALUATORS[options.protocol](**asked).compare(options.store)
+    print(_formatted(found, options.format))
+    return found.exit_code
+
+
+def _formatted(record: pe.Comparison | pe.Scorecard, form: str) -> str:
+    made: dict[str, Callable[[], str]] = {
+        "text": record.__str__,
+        "markdown": record.to_markdown,
+        "latex": record.to_latex,
+        "csv": record.to_csv,
+        "json": record.to_json,
+        "html": record._repr_html_,
+    }
+    return made[form]()
+
+
+def choose(options: argparse.Namespace) -> int:
+    """Race the models of a file; 0 one is left, 1 practically equal, 2 open."""
+    if not options.race.is_file():
+        raise FileNotFoundError(f"{options.race}: there is no such file")
+    given = runpy.run_path(str(options.race))
+    lacking = [n for n in ("models", "tasks", "strategies") if n not in given]
+    if lacking:
+        raise ValueError(
+            f"{options.race} must define models, tasks and strategies, as"
+            f" pretrain_eval.choose takes them; it lacks {', '.join(lacking)}"
         )
-        answers.append(report.answer(question, runs))
-        print(f"\n{answers[-1].text}", flush=True)
-    print(f"\nSaved in {folder}: {', '.join(report.save(answers, folder))}, runs.db")
+    settings = {name: given[name] for name in RACE if name in given}
+    stated = {name: getattr(options, name, None) for name in RACE}
+    settings |= {name: value for name, value in stated.items() if value is not None}
+    if isinstance(settings.get("seeds"), int):
+        settings["seeds"] = range(settings["seeds"])
+    choice = pe.choose(
+        *(given[name] for name in ("models", "tasks", "strategies")),
+        **settings,
+        progress=not options.quiet,
+    )
+    print(choice)
+    if not choice.not_separable:
+        return 0
+    return 1 if choice.regret_limit <= settings.get("tolerance", 0.0) else 2
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the runs of a store into a file of another form."""
+    form = options.format or options.to.suffix.lstrip(".")
+    if form not in EXPORTS:
+        raise ValueError(
+            f"export expects a file that ends with {', '.join(EXPORTS)}, or --format, got"
+            f" {str(options.to)!r}"
+        )
+    runs = _stored(options.store)
+    with pe.RunStore(options.store) as store:
+        if form == "csv":
+            store.write_csv(options.to)
+        elif form == "jsonl":
+            store.write_jsonl(options.to)
+        else:
+            store.to_pandas().to_parquet(options.to)
+    print(f"{len(runs)} runs in {options.to}")
+    return 0
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Copy a store."""
+    _stored(options.store)
+    with pe.RunStore(options.store) as store:
+        store.backup(options.to)
+    print(f"{len(_stored(options.to))} runs in {options.to}")
+    return 0
+
+
+def recover(options: argparse.Namespace) -> int:
+    """Save what is whole in a damaged store."""
+    if not options.store.is_file():
+        raise FileNotFoundError(f"{options.store}: there is no such file")
+    number = pe.RunStore.recover(options.store, into=options.to)
+    print(f"{number} whole runs saved in {options.to}")
+    return 0
+
+
+def _stored(path: Path) -> pe.Runs:
+    """The runs at a path, which is never made by reading it."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: there is no such run store; sweep(store=...) makes one"
+        )
+    with pe.RunStore(path) as store:
+        return pe.Runs(store.filter(history=False))
+
+
+def _bold(text: str) -> str:
+    on = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return f"\033[1m{text}\033[0m" if on else text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; the exit status is 130 where it was interrupted."""
-    parser = argparse.ArgumentParser(prog="pretrain_eval", description=__doc__)
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=Path("pretrain_eval_results"),
-        help="where results are kept, and found by the next call",
-    )
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each cell")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.add_argument(
-        "--small",
-        action="store_true",
-        help="small networks that are pretrained here; needs no further package",
-    )
-    parser.add_argument(
-        "--full",
-        action="store_true",
-        help="tune the whole networks on images too; about two minutes more",
-    )
-    options = parser.parse_args(arguments)
-    folder: Path = options.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    lacking = [] if options.small else demo.missing()
-    if lacking:
-        print(
-            f"Not installed: {', '.join(lacking)}. To decide between models that were"
-            f" really pretrained:\n    {demo.install_line()}\nThe small job instead:\n"
-        )
-    progress = not options.quiet
+    """Run a command; the exit code is its verdict."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    asked = parser()
+    if given[:1] == ["demo"]:
+        from pretrain_eval.demo import job  # what it needs takes a second to import
+
+        return job.main(given[1:])
+    options = asked.parse_args(given)
     try:
-        if options.small or lacking:
-            small.run(folder, options.seeds, progress=progress)
-        else:
-            run(folder, options.seeds, progress=progress, full=options.full)
+        if options.print_completion:
+            print(needs("completion").complete(asked, options.print_completion))
+            return 0
+        if options.command is None:
+            asked.print_help()
+            return 0
+        code: int = options.run(options)
     except KeyboardInterrupt:
-        print(f"\nStopped; what is done is kept in {folder}. The same call goes on.")
-        return 130
-    print(f"Done in {time.perf_counter() - start:.0f} s.")
-    return 0
+        print("stopped; finished runs are kept in the store", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, TypeError, OSError, ImportError, KeyError) as error:
+        if options.traceback:
+            raise
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"pretrain-eval: {text}", file=sys.stderr)
+        return WRONG
+    return code
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class _Need(NamedTuple):
 
 # By extra of this package, or by package where no extra holds it.
 _NEEDS = {
+    "completion": _Need("completion of commands needs shtab", ("shtab",)),
     "detection": _Need(
         "mean average precision needs torchmetrics and pycocotools",
         ("pycocotools", "torchmetrics.detection"),

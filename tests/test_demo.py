@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
-from pretrain_eval import __main__ as job
 from pretrain_eval import demo
+from pretrain_eval.demo import job
 
 LACKING = demo.missing()
 needs_all = pytest.mark.skipif(

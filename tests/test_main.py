@@ -1,4 +1,4 @@
-"""The main job's small form, as a user calls it: `python -m pretrain_eval --small`."""
+"""The main job's small form, as a user calls it: `pretrain-eval demo --small`."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ CELLS = 4 * 2 * 3 * 2  # models, tasks, datasets, strategies
 
 def command(folder: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "pretrain_eval"),
+        *(sys.executable, "-m", "pretrain_eval", "demo"),
         *("--small", "--folder", str(folder), "--seeds", "1", "--quiet"),
     ]
 

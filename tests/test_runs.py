@@ -99,7 +99,7 @@ def test_a_wrong_path_makes_no_file(tmp_path: Path) -> None:
         FileNotFoundError, match=r"typo\.db: there is no such run store"
     ):
         pe.compare(tmp_path / "typo.db")
-    with pytest.raises(ValueError, match="got the URL 'sqlite:///b.db'"):
+    with pytest.raises(ValueError, match=r"got the URL 'sqlite:///b\.db'"):
         pe.compare("sqlite:///b.db")
     assert not list(tmp_path.iterdir())
 
