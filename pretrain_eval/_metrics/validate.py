@@ -106,5 +106,7 @@ def _shown(batches: Iterable[Any], progress: bool) -> Iterable[Any]:
     if not progress:
         return batches
     tqdm = needs("progress").tqdm
-    shown: Iterable[Any] = tqdm(batches, desc="validate", leave=False)
+    shown: Iterable[Any] = tqdm(
+        batches, desc="validate", leave=False, disable=None
+    )  # where no terminal is: nothing
     return shown

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from pretrain_eval._sweep import (
     Progress,
     Resources,
     Stage,
+    check_shown,
     cut_short,
     grid_cells,
     opened,
@@ -56,7 +57,7 @@ def choose(
     executor: Executor | None = None,
     timeout: float | None = None,
     retry: Collection[Status] = (),
-    progress: bool = True,
+    progress: bool | Literal["log"] = True,
 ) -> Choice:
     """Race the models, and stop when the decision is sure enough.
 
@@ -91,7 +92,7 @@ def choose(
         executor: See `sweep`; with a store, on this machine.
         timeout: See `sweep`, for one run of one round.
         retry: See `sweep`.
-        progress: Show bars and the trail.
+        progress: Show how far it is, as `sweep` does, and the trail.
 
     Raises:
         ValueError: A number is out of range, there is one model or one seed, tasks are
@@ -104,6 +105,7 @@ def choose(
         short=short,
         keep=keep,
     )
+    check_shown(progress)
     seeds = list(seeds)
     cells = grid_cells(models, tasks, strategies, seeds, heads or {})
     _check(cells, seeds)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from pretrain_eval._selection.statics import (
     published_accuracy,
     ranks_on_other_tasks,
 )
-from pretrain_eval._sweep import Progress, grid_cells
+from pretrain_eval._sweep import Progress, check_shown, grid_cells
 from pretrain_eval._tasks import Task
 from pretrain_eval._training import (
     Cell,
@@ -51,7 +52,7 @@ def estimate(
     runs: Iterable[Run] | RunStore | str | Path = (),
     heads: Mapping[str, str] | None = None,
     device: torch.device | str | None = None,
-    progress: bool = True,
+    progress: bool | Literal["log"] = True,
 ) -> Estimates:
     """What frozen features, and static facts, say of models on a task.
 
@@ -75,7 +76,7 @@ def estimate(
         runs: Of the other tasks; or a store of them.
         heads: See `sweep`.
         device: See `sweep`.
-        progress: Show a bar.
+        progress: Show how far it is, as `sweep` does.
 
     Raises:
         ValueError: A name is unknown or not defined for the task, a number is out of
@@ -106,6 +107,7 @@ def estimate(
     >>> estimates.best("logme"), estimates.best("knn_accuracy")
     ('first', 'first')
     """
+    check_shown(progress)
     formulas = _formulas(task, by)
     _check(num_samples, pairs, seed)
     cells = _cells(models, task, seed, heads or {})

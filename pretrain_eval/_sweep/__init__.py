@@ -4,7 +4,7 @@ from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.jobs import Job, Part
 from pretrain_eval._sweep.keeper import Keeper
 from pretrain_eval._sweep.keys import Keys
-from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._sweep.progress import Progress, check_shown
 from pretrain_eval._sweep.resources import Resources
 from pretrain_eval._sweep.sweep import Stage, cut_short, opened, sweep, swept
 
@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "Resources",
     "Stage",
+    "check_shown",
     "cut_short",
     "grid_cells",
     "opened",

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -20,7 +20,7 @@ from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keeper import Keeper, Memory
 from pretrain_eval._sweep.keys import Keys
 from pretrain_eval._sweep.places import FilesOf, opened_place
-from pretrain_eval._sweep.progress import Progress
+from pretrain_eval._sweep.progress import Progress, check_shown
 from pretrain_eval._sweep.resources import Resources
 from pretrain_eval._sweep.schedule import Pending, complete, holding
 from pretrain_eval._tasks import Task
@@ -81,7 +81,7 @@ def sweep(
     retry: Collection[Status] = (),
     strict: bool = True,
     save: str | Path | None = None,
-    progress: bool = True,
+    progress: bool | Literal["log"] = True,
 ) -> Runs:
     """Fine-tune every model on every task and dataset, by every strategy and seed.
 
@@ -119,8 +119,10 @@ def sweep(
             safetensors (`pretrain-eval[weights]`). Then a run whose weights are not
             there is done again, and heads train one by one. A training of one's own
             keeps its weights itself.
-        progress: Show the plan, a bar where tqdm is installed
-            (`pretrain-eval[progress]`), and a summary.
+        progress: Show the plan, how far it is, and a summary, on the standard error: in
+            a terminal a bar, where tqdm is installed (`pretrain-eval[progress]`); in a
+            notebook a line that is written anew; elsewhere a plain line now and then.
+            "log" gives the lines to `logging`, under the name `pretrain_eval`.
 
     Returns:
         All runs of the grid, in its order, failed ones included.
@@ -136,6 +138,7 @@ def sweep(
         timeout=timeout,
     )
     _check_retry(retry)
+    check_shown(progress)
     cells = grid_cells(models, tasks, strategies, seeds, heads or {})
     if strict:
         check_fits(cells, resources.only_device)
