@@ -42,7 +42,7 @@ def documentation(*modules: str) -> torch.Tensor:
 
 
 def fresh() -> nn.Module:
-    """A tiny causal model of bytes, whose weights the seed draws."""
+    """A tiny causal model of bytes, whose weights each run draws."""
     config = GPT2Config(
         vocab_size=256, n_embd=48, n_layer=1, n_head=4, n_positions=LENGTH,
         bos_token_id=0, eos_token_id=0,

@@ -60,7 +60,7 @@ def sequences(count: int, seed: int, first: int, second: int) -> TensorDataset:
 
 
 def bert(width: int = 32) -> nn.Module:
-    """A tiny transformer, whose weights the seed draws."""
+    """A tiny transformer, whose weights each run draws."""
     config = BertConfig(
         vocab_size=8, hidden_size=width, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=2 * width, max_position_embeddings=16,

@@ -75,7 +75,7 @@ CONFIGURATION = BertConfig(
 
 
 def fresh() -> nn.Module:
-    """A classifier whose weights the seed draws."""
+    """A classifier whose weights each run draws."""
     return BertForSequenceClassification(CONFIGURATION)
 
 

@@ -84,7 +84,7 @@ class Recurrent(nn.Module):
 
 
 def wav2vec2() -> nn.Module:
-    """A configuration of two layers, whose weights the seed draws."""
+    """A configuration of two layers, whose weights each run draws."""
     config = Wav2Vec2Config(
         vocab_size=len(VOCABULARY), hidden_size=32, num_hidden_layers=1,
         num_attention_heads=2, intermediate_size=32, conv_dim=(32, 32),

@@ -34,7 +34,7 @@ EXPORTS = ("csv", "jsonl", "parquet")
 # What a file of a race may define beside its models, tasks and strategies.
 RACE = (
     *("seeds", "confidence", "tolerance", "budget", "short", "keep", "metric"),
-    *("heads", "device", "workers", "timeout", "retry", "store"),
+    *("heads", "device", "workers", "timeout", "retry", "store", "draws"),
 )
 
 EXAMPLES = """examples:

@@ -17,6 +17,12 @@ import pretrain_eval as pe
 from pretrain_eval import typing
 
 FROZEN = Path(__file__).parent / "frozen"
+DRAWN_BY_CELL = {
+    "full, seed 0": "da8da9e7e06f1cda4c3ead43c6c51431",
+    "full, seed 1": "90a4e611810e33ecd9d2e3c1f9efeb2b",
+    "head, seed 0": "41b55f4c2c743be297f91e7c58d234be",
+    "head, seed 1": "e3629597118e72bbe1d24513498e3d0a",
+}
 KEYS = {
     "full, seed 0": "f7b7074b604a43ab50c586534f725add",
     "full, seed 1": "5ba5ad842c0f0e353f21a3718b94e6a8",
@@ -47,7 +53,7 @@ def samples(count, start):
     return TensorDataset(inputs, inputs[:, :3].argmax(1))
 
 
-def grid(store):
+def grid(store, draws="seed"):
     """The runs of two strategies and two seeds, kept in `store`."""
     splits = pe.Splits(samples(48, 0), samples(40, 192))
     sgd = partial(torch.optim.SGD, lr=0.3, momentum=0.9)
@@ -63,6 +69,7 @@ def grid(store):
         heads={"net": "2"},
         device="cpu",
         progress=False,
+        draws=draws,
     )
 
 
@@ -123,6 +130,14 @@ def test_keys_are_those_of_old_stores(tmp_path):
     runs = measured(tmp_path / "runs.db")
     found = {f"{run.strategy}, seed {run.seed}": key for key, run in runs.items()}
     assert found == KEYS
+
+
+def test_keys_of_draws_by_cell_are_as_ever(tmp_path):
+    """So are those of runs whose draws come from the whole cell."""
+    grid(tmp_path / "runs.db", draws="cell")
+    runs = measured(tmp_path / "runs.db")
+    found = {f"{run.strategy}, seed {run.seed}": key for key, run in runs.items()}
+    assert found == DRAWN_BY_CELL
 
 
 def test_an_old_store_is_resumed_to_its_end(tmp_path):

@@ -69,6 +69,7 @@ def key(
     strategy="full",
     lr=0.1,
     seed=0,
+    draws="cell",
     **fields,
 ):
     """The key of the one cell of a grid in which everything can be changed."""
@@ -85,6 +86,7 @@ def key(
         ],
         (seed,),
         {},
+        draws,
     )
     return Keys(lambda _: None).of(cells[0])
 
@@ -147,10 +149,16 @@ def test_a_change_of_content_is_another_run(change):
     assert CHANGES[change]() != before
 
 
-@pytest.mark.parametrize("name", ["name", "task", "label", "strategy"])
-def test_a_change_of_name_is_the_same_run(name):
-    """Renaming a model, task, dataset or strategy hits the cache."""
-    assert key(**{name: "renamed"}) == key()
+def test_another_name_of_a_model_is_the_same_run():
+    """Renaming a model hits the cache."""
+    assert key(name="renamed") == key()
+
+
+@pytest.mark.parametrize("name", ["task", "label", "strategy"])
+def test_a_name_that_draws_come_from_is_part_of_the_key(name):
+    """By the cell's names another run; by the seed alone the same one."""
+    assert key(**{name: "renamed"}) != key()
+    assert key(**{name: "renamed"}, draws="seed") == key(draws="seed")
 
 
 def test_the_way_a_model_is_given_is_no_content():

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from networks import PROTOCOLS, equal_weights, scored, train_by_hand
+from networks import PROTOCOLS, draw_of, equal_weights, scored, train_by_hand
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import FasterRCNN, RetinaNet
@@ -173,6 +173,7 @@ def test_the_loop_does_what_a_hand_written_one_does():
         DataLoader(Squares(8, 1), 4, shuffle=True, collate_fn=pairs),
         SGD([p for p in twin.parameters() if p.requires_grad]),
         lambda model, batch: sum(model(*batch).values()),
+        draw=draw_of(task(), FULL),
     )
     assert equal_weights(kept[0], twin)
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from networks import draw_of
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -104,17 +105,19 @@ def test_weights_are_those_of_a_hand_written_loop_to_the_bit():
     """A loop over transformers' own loss moves the weights alike."""
     train, model = padded(20, 1), gpt2()
     kept = []
+    task = language(train, padded(10, 2))
     pe.finetune(
         model,
-        language(train, padded(10, 2)),
+        task,
         FULL,
         on_end=lambda trained, run: kept.append(copy.deepcopy(trained.state_dict())),
         device="cpu",
     )
     twin = gpt2().train()
     optimizer = SGD(twin.parameters())
+    draw = draw_of(task, FULL)
     for epoch in (1, 2):
-        seed_all(0, epoch)
+        seed_all(draw, epoch)
         for batch in DataLoader(train, 8, shuffle=True):
             loss = twin(**labelled(batch)).loss
             optimizer.zero_grad()

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from networks import draw_of
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -60,7 +61,7 @@ def test_the_loop_does_what_a_hand_written_one_does():
     model = Towers()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for epoch in (1, 2, 3):
-        seed_all(0, epoch)
+        seed_all(draw_of(task(), FULL), epoch)
         loader = torch.utils.data.DataLoader(pairs(40, 0), 8, shuffle=True)
         for batch in loader:
             first, second = (nn.functional.normalize(e, dim=1) for e in model(*batch))

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from networks import draw_of
 from torch.utils.data import DataLoader
 
 import pretrain_eval as pe
@@ -56,17 +57,19 @@ def copying(train, valid, metric="rouge_l", **options):
 def test_weights_are_those_of_a_hand_written_loop_to_the_bit():
     """A loop over transformers' own loss moves the weights alike."""
     train, kept = copies(20, 1), []
+    task = copying(train, copies(6, 2), generate={"max_new_tokens": 4})
     pe.finetune(
         t5(),
-        copying(train, copies(6, 2), generate={"max_new_tokens": 4}),
+        task,
         FULL,
         on_end=lambda trained, run: kept.append(copy.deepcopy(trained.state_dict())),
         device="cpu",
     )
     twin = t5().train()
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.1)
+    draw = draw_of(task, FULL)
     for epoch in (1, 2):
-        seed_all(0, epoch)
+        seed_all(draw, epoch)
         for batch in DataLoader(train, 8, shuffle=True):
             loss = twin(**batch).loss
             optimizer.zero_grad()

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from networks import draw_of
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
@@ -108,17 +109,19 @@ def test_weights_are_those_of_a_hand_written_loop_to_the_bit():
     """The loop of torch's tutorial, with the logarithm of the softmax."""
     train, kept = spoken(20, 1), []
     model = pe.Pretrained(Reader, collate=four)
+    task = speech(train, spoken(8, 2))
     pe.finetune(
         model,
-        speech(train, spoken(8, 2)),
+        task,
         FULL,
         on_end=lambda trained, run: kept.append(copy.deepcopy(trained.state_dict())),
         device="cpu",
     )
     twin = Reader()
     optimizer = ADAM(twin.parameters())
+    draw = draw_of(task, FULL)
     for epoch in (1, 2):
-        seed_all(0, epoch)
+        seed_all(draw, epoch)
         for batch in DataLoader(train, 8, shuffle=True, collate_fn=four):
             sounds, lengths, targets, target_lengths = batch
             scores, lengths = twin(sounds, lengths)

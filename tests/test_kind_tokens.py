@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from networks import PROTOCOLS, equal_weights, scored, train_by_hand
+from networks import PROTOCOLS, draw_of, equal_weights, scored, train_by_hand
 from sklearn import metrics as sk
 from sklearn.neighbors import NearestCentroid
 from torch import nn
@@ -171,7 +171,8 @@ def test_the_loop_does_what_a_hand_written_one_does():
         on_end=lambda model, _: kept.append(model),
     )
     twin = copy.deepcopy(start)
-    seed_all(0)
+    draw = draw_of(task(), FULL)
+    seed_all(draw)
     torch.empty((), dtype=torch.int64).random_()  # a loader that is opened draws
     twin.head = nn.Linear(6, 3)
 
@@ -180,7 +181,7 @@ def test_the_loop_does_what_a_hand_written_one_does():
         return nn.CrossEntropyLoss()(scores.view(-1, 3), batch["labels"].view(-1))
 
     loader = DataLoader(ragged(40, 1), 8, shuffle=True, collate_fn=pad)
-    train_by_hand(twin, loader, SGD(twin.parameters()), loss)
+    train_by_hand(twin, loader, SGD(twin.parameters()), loss, draw=draw)
     assert equal_weights(kept[0], twin)
 
 

@@ -193,7 +193,7 @@ def scaled(factor, inputs):
 def test_each_model_of_a_sweep_reads_raw_samples_in_its_own_way(tmp_path):
     """Two models, two transforms, one grid: each the run of its own samples."""
     raw = [points(40, 1), points(30, 2)]
-    task = pe.Task("raw", datasets={"d": pe.Splits(*raw)}, num_classes=3)
+    task = pe.Task("t", datasets={"d": pe.Splits(*raw)}, num_classes=3)
     model = Plain()
     runs = pe.sweep(
         {

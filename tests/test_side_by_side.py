@@ -228,9 +228,26 @@ def test_a_part_of_a_group_gives_the_same_runs(tmp_path, groups):
     assert measured(runs) == measured(sweep(MANY[:3]))
 
 
-def test_weights_that_a_seed_draws_divide_the_groups(groups):
-    """Only strategies of one seed share a backbone that every seed draws anew."""
+def test_weights_that_are_drawn_divide_the_groups(groups):
+    """No cell shares a backbone that each cell draws anew."""
     runs = sweep(MANY[:2], model=Small)
+    assert groups == [1] * 6
+    expected = [
+        pe.finetune(
+            Small,
+            three_classes(),
+            MANY[0] if run.strategy == "sgd" else MANY[1],
+            seed=run.seed,
+            name="m",
+        )
+        for run in runs
+    ]
+    assert measured(runs) == measured(expected)
+
+
+def test_weights_that_a_seed_draws_divide_the_groups(groups):
+    """By the seed alone, the strategies of one seed share a backbone."""
+    runs = sweep(MANY[:2], model=Small, draws="seed")
     assert groups == [2, 2, 2]
     expected = [
         pe.finetune(
@@ -239,6 +256,7 @@ def test_weights_that_a_seed_draws_divide_the_groups(groups):
             MANY[0] if run.strategy == "sgd" else MANY[1],
             seed=run.seed,
             name="m",
+            draws="seed",
         )
         for run in runs
     ]

@@ -50,6 +50,7 @@ def test_another_trainer_gives_the_run_of_ours(make, tmp_path):
         range(2),
         store=tmp_path / "runs.db",
         progress=False,
+        draws="seed",  # one head for both strategies
     )
     assert [(run.status, run.message) for run in runs] == [("completed", "")] * 4
     for one, two in zip(runs[:2], runs[2:], strict=True):

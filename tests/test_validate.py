@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import random
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -262,13 +264,26 @@ def test_autocast_reaches_the_model() -> None:
     assert seen == [torch.float32, torch.bfloat16]
 
 
-def test_a_bar_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    """Quiet by default, a bar over the batches with progress."""
+class Terminal(io.StringIO):
+    """Text that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_shown_when_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quiet by default; in a terminal a bar over the batches with progress."""
     model, loader = nn.Linear(4, 3), DataLoader(samples(), batch_size=10)
     pe.validate(model, loader, pe.Accuracy())
     assert capsys.readouterr().err == ""
     pe.validate(model, loader, pe.Accuracy(), progress=True)
-    assert "validate" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""  # what is no terminal holds no bar
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    pe.validate(model, loader, pe.Accuracy(), progress=True)
+    assert "validate" in screen.getvalue()
 
 
 def test_what_a_module_caches_can_be_trained_with() -> None:

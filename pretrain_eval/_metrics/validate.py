@@ -55,7 +55,7 @@ def validate(
             `torch.bfloat16`.
         optimizer: Needed where it keeps other weights for evaluation than for
             training (schedule-free ones): it is switched, and back to the bit.
-        progress: Show a bar over the batches.
+        progress: Show a bar over the batches, in a terminal.
         sync: Sum over the processes of torch.distributed, where it was started; every
             process must then call this.
 

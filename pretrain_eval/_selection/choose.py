@@ -58,6 +58,7 @@ def choose(
     timeout: float | None = None,
     retry: Collection[Status] = (),
     progress: bool | Literal["log"] = True,
+    draws: Literal["cell", "seed"] = "cell",
 ) -> Choice:
     """Race the models, and stop when the decision is sure enough.
 
@@ -93,6 +94,7 @@ def choose(
         timeout: See `sweep`, for one run of one round.
         retry: See `sweep`.
         progress: Show how far it is, as `sweep` does, and the trail.
+        draws: See `sweep`.
 
     Raises:
         ValueError: A number is out of range, there is one model or one seed, tasks are
@@ -107,7 +109,7 @@ def choose(
     )
     check_shown(progress)
     seeds = list(seeds)
-    cells = grid_cells(models, tasks, strategies, seeds, heads or {})
+    cells = grid_cells(models, tasks, strategies, seeds, heads or {}, draws)
     _check(cells, seeds)
     resources = Resources(
         device=device, workers=workers, executor=executor, timeout=timeout

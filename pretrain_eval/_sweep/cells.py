@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from pretrain_eval._tasks import Task, check_name, check_seed
-from pretrain_eval._training import Cell, Strategy
+from pretrain_eval._training import Cell, Drawn, Strategy, check_draws
 from pretrain_eval.zoo import Model
 
 
@@ -16,6 +16,7 @@ def grid_cells(
     strategies: Sequence[Strategy],
     seeds: Iterable[int],
     heads: Mapping[str, str],
+    draws: Drawn = "cell",
 ) -> list[Cell]:
     """The product of models, tasks, their datasets, strategies and seeds, in order.
 
@@ -23,6 +24,7 @@ def grid_cells(
         TypeError: A task or a strategy is none.
         ValueError: Something is missing or given twice, or is no seed.
     """
+    check_draws(draws)
     seeds = list(seeds)
     _check_members("models", list(models))
     by_name = models if isinstance(models, Mapping) else {m: m for m in models}
@@ -50,6 +52,7 @@ def grid_cells(
             dataset=label,
             strategy=strategy,
             seed=seed,
+            draws=draws,
         )
         for name, model in by_name.items()
         for task in tasks

@@ -1,4 +1,4 @@
-"""The key of each cell: what decides its result, and no name."""
+"""The key of each cell: what decides its result, and no other name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pretrain_eval._metrics import preserved_rng, seed_all
 from pretrain_eval._training import (
+    SEED_SEMANTICS,
     TRAINING_SEMANTICS,
     Cell,
     describe,
@@ -34,12 +35,20 @@ class Keys:
         self._contents: dict[tuple[str, ...], str] = {}
 
     def of(self, cell: Cell) -> str:
-        """What decides the cell's result, and no name, as one short text."""
+        """What decides the cell's result, as one short text.
+
+        Of names only those that draws come from.
+        """
         *names, seed = cell.names.values()
-        cells = tuple(names)  # those of every seed
+        cells = (cell.draws, *names)  # those of every seed
         if cells not in self._contents:
+            _, *drawn_by = names
             content = [
-                TRAINING_SEMANTICS,
+                *(
+                    [SEED_SEMANTICS]
+                    if cell.draws == "seed"
+                    else [TRAINING_SEMANTICS, *drawn_by]
+                ),
                 *self._source(cell),
                 cell.task.num_classes,
                 cell.task.num_outputs,
@@ -89,20 +98,20 @@ def _kind(cell: Cell) -> list[object]:
 
 
 class Draws:
-    """Which models have other weights for every seed; each is looked at once."""
+    """Which models draw their weights; each is looked at once."""
 
     def __init__(self) -> None:
         self._drawn: dict[str, bool] = {}
 
-    def seed_of(self, cell: Cell) -> str:
-        """The cell's seed where it draws the weights, and otherwise nothing."""
+    def of(self, cell: Cell) -> str:
+        """What the cell's weights are drawn from, where they are; otherwise nothing."""
         if cell.model_name not in self._drawn:
             self._drawn[cell.model_name] = draws_weights(cell.model)
-        return str(cell.seed) if self._drawn[cell.model_name] else ""
+        return str(cell.draw) if self._drawn[cell.model_name] else ""
 
 
 def draws_weights(model: Model) -> bool:
-    """Whether each seed builds other weights."""
+    """Whether each draw builds other weights."""
     if isinstance(model, Pretrained):
         model = model.build
     if isinstance(model, str | Enum) or (

@@ -145,7 +145,7 @@ class Here(Place):
         surroundings = replace(
             self._surroundings,
             origin=self._origin(cell),
-            files=self._files(cell, self._draws.seed_of(cell)),
+            files=self._files(cell, self._draws.of(cell)),
             **self._own(cell),
             on_epoch=on_epoch,
         )
@@ -154,7 +154,7 @@ class Here(Place):
         return [attempt(cell, surroundings)]
 
     def _origin(self, cell: Cell) -> str:
-        drawn = self._draws.seed_of(cell)
+        drawn = self._draws.of(cell)
         return "\n".join([cell.model_name, cell.task.name, cell.dataset, drawn])
 
 
@@ -204,7 +204,7 @@ class Elsewhere(Place):
             name: self._part(name, cell.names[name], fields.pop(name))
             for name in ("model", "task", "strategy")
         }
-        drawn = self._draws.seed_of(cell)
+        drawn = self._draws.of(cell)
         digests = [parts["model"].digest, parts["task"].digest]
         origin = "\n".join([*digests, cell.dataset, cell.head or "", drawn])
         files = self._files(cell, drawn)

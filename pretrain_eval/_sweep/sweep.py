@@ -82,6 +82,7 @@ def sweep(
     strict: bool = True,
     save: str | Path | None = None,
     progress: bool | Literal["log"] = True,
+    draws: Literal["cell", "seed"] = "cell",
 ) -> Runs:
     """Fine-tune every model on every task and dataset, by every strategy and seed.
 
@@ -91,8 +92,9 @@ def sweep(
     takes too long is recorded with its status and message, and the others go on.
 
     With a store each run is kept as it ends, and a later call takes from the store what
-    is there, by content: another weight, sample or setting is another run, another name
-    is not. Several processes of one machine may sweep into one store at the same time
+    is there, by content: another weight, sample or setting is another run, and so is
+    another name of a task, dataset or strategy, from which the draws come; another name
+    of a model is not. Several processes of one machine may sweep into one store at the same time
     and share the work.
 
     Args:
@@ -123,6 +125,9 @@ def sweep(
             a terminal a bar, where tqdm is installed (`pretrain-eval[progress]`); in a
             notebook a line that is written anew; elsewhere a plain line now and then.
             "log" gives the lines to `logging`, under the name `pretrain_eval`.
+        draws: "cell" draws each run from its task, dataset, strategy and seed, alike for
+            all models; "seed" from the seed alone, as versions before 0.1 did, whose
+            runs in a store are reused so.
 
     Returns:
         All runs of the grid, in its order, failed ones included.
@@ -139,7 +144,7 @@ def sweep(
     )
     _check_retry(retry)
     check_shown(progress)
-    cells = grid_cells(models, tasks, strategies, seeds, heads or {})
+    cells = grid_cells(models, tasks, strategies, seeds, heads or {}, draws)
     if strict:
         check_fits(cells, resources.only_device)
     with (
@@ -245,7 +250,28 @@ def planned(
         text += f"; of the reused, {_counted(lost)}"
         text += f"; retry={sorted(set(lost))} tries them again"
     progress.say(text)
+    if store.path is not None:
+        _tell_of_old(plan, keys, statuses, progress)
     return plan
+
+
+def _tell_of_old(
+    plan: Sequence[Pending],
+    keys: Keys,
+    statuses: Mapping[str, Status],
+    progress: Progress,
+) -> None:
+    """Say how many runs to do were done before, with draws from the seed alone."""
+    cells = [pending.cell for pending in plan if pending.due]
+    if not statuses or not cells or cells[0].draws == "seed":
+        return
+    old = [keys.of(dataclasses.replace(cell, draws="seed")) for cell in cells]
+    number = sum(statuses.get(key) == "completed" for key in old)
+    if number:
+        progress.say(
+            f'{number} of them are in the store with draws from the seed alone; draws="seed"'
+            " reuses those"
+        )
 
 
 def _weights_files(save: str | Path | None, keys: Keys) -> WeightsOf:

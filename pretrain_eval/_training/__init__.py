@@ -8,7 +8,7 @@ passes and `remove_folder` removes; and what decides a key, `TRAINING_SEMANTICS`
 `describe`, `fingerprint` and the like.
 """
 
-from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
+from pretrain_eval._training.cell import Cell, Drawn, OnEpoch, Surroundings, check_draws
 from pretrain_eval._training.cost import Call, count_macs
 from pretrain_eval._training.describe import describe
 from pretrain_eval._training.feature_files import (
@@ -19,6 +19,7 @@ from pretrain_eval._training.feature_files import (
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.finetune import finetune, finetune_cell
 from pretrain_eval._training.fingerprint import (
+    SEED_SEMANTICS,
     TRAINING_SEMANTICS,
     fingerprint,
     fingerprint_model,
@@ -37,11 +38,13 @@ from pretrain_eval._training.trial import Trial
 from pretrain_eval._training.weights import load
 
 __all__ = [
+    "SEED_SEMANTICS",
     "TRAINING_SEMANTICS",
     "ApartError",
     "Call",
     "Cell",
     "Choice",
+    "Drawn",
     "FeatureFiles",
     "Glimpse",
     "OnEpoch",
@@ -50,6 +53,7 @@ __all__ = [
     "Surroundings",
     "Trainable",
     "Trial",
+    "check_draws",
     "check_fits",
     "check_folder",
     "count_macs",

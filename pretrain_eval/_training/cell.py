@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -23,6 +25,8 @@ from pretrain_eval.zoo import Model, Pretrained
 # Called after each epoch with the number of epochs done and the model.
 OnEpoch = Callable[[int, nn.Module], None]
 
+Drawn = Literal["cell", "seed"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -37,6 +41,7 @@ class Cell:
         dataset: The label of one of the task's datasets.
         strategy: How.
         seed: At least 0.
+        draws: What its draws come from: the whole cell, or the seed alone.
     """
 
     model_name: str
@@ -46,6 +51,21 @@ class Cell:
     dataset: str
     strategy: Strategy
     seed: int
+    draws: Drawn = "cell"
+
+    @cached_property
+    def draw(self) -> int:
+        """What every generator of the run starts from, below 2³².
+
+        The first four bytes, big-endian, of BLAKE2b over the JSON of task, dataset,
+        strategy and seed. The model is not in it: the runs of all models in one cell
+        draw alike, while the cells of a model share no draw.
+        """
+        if self.draws == "seed":
+            return self.seed
+        place = [self.task.name, self.dataset, self.strategy.name, self.seed]
+        digest = hashlib.blake2b(json.dumps(place).encode(), digest_size=16).digest()
+        return int.from_bytes(digest[:4], "big")
 
     @property
     def names(self) -> dict[str, Any]:
@@ -124,6 +144,12 @@ class Cell:
         splits = self.task.datasets[self.dataset]
         parts = splits.parts.values() if splits is not None else ()
         return [generator for part in parts for generator in loader_generators(part)]
+
+
+def check_draws(draws: object) -> None:
+    """Raise ValueError where `draws=` is none of its values."""
+    if draws not in get_args(Drawn):
+        raise ValueError(f'draws= expects "cell" or "seed", got {draws!r}')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from torch import nn
 from pretrain_eval._metrics import gradients_on, preserved_rng
 from pretrain_eval._runs import Run
 from pretrain_eval._tasks import Task, check_name, check_seed
-from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings
+from pretrain_eval._training.cell import Cell, OnEpoch, Surroundings, check_draws
 from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._training.handed import hand_over
@@ -44,6 +44,7 @@ def finetune(
     checkpoint: str | os.PathLike[str] | None = None,
     baseline: bool = True,
     resources: bool = True,
+    draws: Literal["cell", "seed"] = "cell",
 ) -> Run:
     """Fine-tune a fresh copy of `model` once, and record what was measured.
 
@@ -59,8 +60,11 @@ def finetune(
     of the cost.
 
     The model, the data and the global random generators are left as they were. The same
-    call gives the same run: `seed` decides the head, the order of samples, augmentation
-    and dropout, and a builder's random weights.
+    call gives the same run. The head, the order of samples, augmentation, dropout and a
+    builder's random weights are drawn from one number, the run's `settings["draw"]`,
+    which follows from the names of the task, the dataset and the strategy and from the
+    seed, and not from the model: the runs of several models are paired, and those of a
+    model on several tasks share no luck.
 
     Args:
         model: A module (copied); a function of no arguments that builds one; the name
@@ -83,6 +87,8 @@ def finetune(
         baseline: Score the model before any training, which takes a pass over the
             training and the reported split; a sweep does it once for all seeds.
         resources: Count multiply-accumulates and the memory of a step, likewise.
+        draws: "seed" draws from the seed alone, as versions before 0.1 did, so that every
+            task and strategy of one seed shares its head and its orders.
 
     Returns:
         The run; `status` is "diverged" where the loss or a weight became NaN or
@@ -113,6 +119,7 @@ def finetune(
     ('completed', 4, 6)
     """
     check_seed("finetune expects seed", seed)
+    check_draws(draws)
     name = model_name(model) if name is None else name
     check_name("finetune: the model", name)
     cell = Cell(
@@ -123,6 +130,7 @@ def finetune(
         dataset=choose_dataset(task, dataset),
         strategy=strategy,
         seed=seed,
+        draws=draws,
     )
     surroundings = Surroundings(
         device=device,
@@ -205,7 +213,7 @@ def _identity(network: nn.Module, cell: Cell) -> str:
     configuration = dict(cell.strategy.configuration)
     names = cell.task.name, cell.dataset
     return fingerprint(
-        [fingerprint_model(network), *names, sizes, configuration, cell.seed]
+        [fingerprint_model(network), *names, sizes, configuration, cell.draw]
     )
 
 

@@ -119,4 +119,5 @@ def _is_numeric(values: Any) -> bool:
 
 
 # Part of a run's key: change it when the same call would train another model.
-TRAINING_SEMANTICS = 2
+TRAINING_SEMANTICS = 3
+SEED_SEMANTICS = 2  # of draws from the seed alone, whose runs old stores hold

@@ -13,7 +13,7 @@ from pretrain_eval._metrics import gradients_on, preserved_rng, seed_all
 from pretrain_eval._runs import Cost, Run
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.prepare import choose_device
-from pretrain_eval._training.record import scales_of, versions
+from pretrain_eval._training.record import drawn, scales_of, versions
 from pretrain_eval._training.trial import Trial
 from pretrain_eval.zoo import build
 
@@ -35,7 +35,7 @@ def hand_over(cell: Cell, surroundings: Surroundings) -> Run:
     train = cell.strategy.train
     assert train is not None  # why it was called
     with preserved_rng(*cell.generators):
-        seed_all(cell.seed, generators=cell.generators)
+        seed_all(cell.draw, generators=cell.generators)
         model = build(cell.model, module=False)
         if isinstance(model, nn.Module):
             model.to(device)
@@ -70,7 +70,7 @@ def _completed(run: Run, cell: Cell, model: Any, seconds: float) -> Run:
         **cell.names,
         chance={**cell.task.chance[cell.dataset], **run.chance},
         cost=cost if run.cost.num_parameters else _with_size(cost, model),
-        settings={**cell.strategy.configuration, **run.settings},
+        settings={**cell.strategy.configuration, **drawn(cell), **run.settings},
         scales={**scales_of(cell.task, run.scores), **run.scales},
         versions={**versions(), **run.versions},
     )

@@ -60,7 +60,7 @@ class Training:
         check_stopping(cell)
         self._pause_after = pause_after
         self._network, self._strategy, self._path = network, strategy, path
-        self._seed, self._checkpoint, self._deadline = cell.seed, checkpoint, deadline
+        self._draw, self._checkpoint, self._deadline = cell.draw, checkpoint, deadline
         self._staged = isinstance(strategy.trainable, Mapping)
         if self._staged:
             union_trainable(network, path, strategy)  # what the optimizer must hold
@@ -133,7 +133,7 @@ class Training:
             select_trainable(self._network, self._path, self._strategy, self._epoch)
         self._epoch += 1
         # Every epoch draws from a seed of its own, so that it can be resumed.
-        seed_all(self._seed, self._epoch, generators=self._generators)
+        seed_all(self._draw, self._epoch, generators=self._generators)
         self._train_epoch()
         if self._course.message:
             return

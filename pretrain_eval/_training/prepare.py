@@ -29,8 +29,8 @@ def choose_device(device: torch.device | str | None) -> torch.device:
 
 
 def built(cell: Cell, device: torch.device | str | None) -> nn.Module:
-    """A fresh network; a builder that draws its weights does so by the cell's seed."""
-    seed_all(cell.seed, generators=cell.generators)
+    """A fresh network; a builder that draws its weights does so from the cell's draw."""
+    seed_all(cell.draw, generators=cell.generators)
     network: nn.Module = build(cell.model)
     place = added_head(cell)
     if place is not None:
@@ -61,13 +61,13 @@ def locate_head(network: nn.Module, cell: Cell) -> str:
 def prepare(network: nn.Module, cell: Cell) -> str:
     """Give the network the cell's head, and arrange and freeze it by the strategy.
 
-    The head's weights are those that the cell's seed draws first, however the network
+    The head's weights are those that the cell draws first, however the network
     was made.
 
     Returns:
         The head's dotted path.
     """
-    seed_all(cell.seed, generators=cell.generators)
+    seed_all(cell.draw, generators=cell.generators)
     # To open a loader draws of the generator, and the head comes after that.
     batch = first_batch(cell, cell.strategy.batch_size)
     path = locate_head(network, cell)

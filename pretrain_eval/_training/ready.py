@@ -81,7 +81,7 @@ class _Probe:
         features, targets = trial.features("train")
         rows, device = _rows(features), features.device
         fit = _fit_numbers if task.num_classes is None else _fit_classes
-        predict = fit(rows, targets.cpu().numpy(), self.penalties, seed, task)
+        predict = fit(rows, targets.cpu().numpy(), self.penalties, trial.draw, task)
 
         def predictor(queries: Tensor) -> Tensor:
             return torch.as_tensor(predict(_rows(queries))).float().to(device)

@@ -54,12 +54,18 @@ def record(prepared: Prepared, course: Course, cost: Cost) -> Run:
     )
 
 
+def drawn(cell: Cell) -> dict[str, Plain]:
+    """What its draws come from, where that is not the seed that stands beside it."""
+    return {} if cell.draws == "seed" else {"draw": cell.draw}
+
+
 def settings_of(cell: Cell, course: Course, path: str) -> dict[str, Plain]:
     """What decided the result, in plain values."""
     settings = {
         **cell.strategy.configuration,
         "head": path,
         "num_classes": cell.task.num_classes,
+        **drawn(cell),
     }
     if not cell.task.is_named:
         settings["kind"] = str(cell.task.kind)

@@ -281,7 +281,7 @@ class _Stack:
 
 def _batches(head: Course, epoch: int) -> Iterator[Any]:
     """The batches of one epoch, in an order of the head's own."""
-    seed_all(head.cell.seed, epoch)
+    seed_all(head.cell.draw, epoch)
     batches = iter(head.loader)
     # All that is random is drawn before the first batch.
     return chain([next(batches)], batches)

@@ -44,6 +44,15 @@ class Trial:
     deadline: float | None = None
 
     @property
+    def draw(self) -> int:
+        """What the run's draws come from: seed with it what draws by itself.
+
+        The global generators of Python, numpy and torch start from it already. The
+        seed alone would give all tasks and strategies the same draws.
+        """
+        return self.cell.draw
+
+    @property
     def splits(self) -> Splits:
         """The parts of the dataset, as the model reads them."""
         return self.cell.splits

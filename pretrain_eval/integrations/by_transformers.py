@@ -30,7 +30,7 @@ def trainer(name: str = "trainer", **arguments: Any) -> Strategy:
         name: How records name it.
         arguments: Fields of `transformers.TrainingArguments`, such as
             `learning_rate=5e-5, num_train_epochs=3, per_device_train_batch_size=16`;
-            the seed is the run's.
+            the seed is the run's draw.
 
     Raises:
         TypeError: `TrainingArguments` has no such field.
@@ -67,7 +67,7 @@ class _Training:
         watch.add_point(0)
         with tempfile.TemporaryDirectory() as folder:
             on_cpu = trial.device.type == "cpu"
-            arguments = _arguments(self.arguments, folder, seed, on_cpu=on_cpu)
+            arguments = _arguments(self.arguments, folder, trial.draw, on_cpu=on_cpu)
             by = _Trainer(trial, args=arguments, callbacks=[_Watching(watch)])
             by.remove_callback(transformers.PrinterCallback)
             by.train()
