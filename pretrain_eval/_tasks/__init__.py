@@ -21,6 +21,7 @@ from pretrain_eval._tasks.segmentation import Segmentation
 from pretrain_eval._tasks.sequence_to_sequence import Decode, SequenceToSequence
 from pretrain_eval._tasks.speech_recognition import SpeechRecognition
 from pretrain_eval._tasks.splits import Split, Splits
+from pretrain_eval._tasks.stream import Stream
 from pretrain_eval._tasks.task import Task
 from pretrain_eval._tasks.token_classification import TokenClassification
 from pretrain_eval._tasks.views import Target, View
@@ -45,6 +46,7 @@ __all__ = [
     "SpeechRecognition",
     "Split",
     "Splits",
+    "Stream",
     "Target",
     "Task",
     "TaskKind",

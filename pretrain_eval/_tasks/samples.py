@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import Any, TypeVar, final
 
@@ -22,6 +23,7 @@ from torch.utils.data import (
 
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
 from pretrain_eval._tasks.reading import LABELS, inputs_of, parted
+from pretrain_eval._tasks.stream import Stream
 from pretrain_eval._tasks.views import Rows, View
 
 T = TypeVar("T")
@@ -33,11 +35,14 @@ def is_empty(split: Dataset[Any] | DataLoader[Any], what: str) -> bool:
     Raises:
         TypeError: The samples cannot be counted or read by index.
     """
+    if isinstance(split, Stream):
+        return False
     dataset = split.dataset if isinstance(split, DataLoader) else split
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
         raise TypeError(
             f"{what} must know its length and give samples by index, got"
-            f" {type(dataset).__name__}; make it a map-style Dataset"
+            f" {type(dataset).__name__}; make it a map-style Dataset, or, to train on,"
+            " pretrain_eval.Stream(it, num_samples, version=...)"
         )
     return len(dataset) == 0 or (isinstance(split, DataLoader) and len(split) == 0)
 
@@ -51,6 +56,8 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
     dataset, indices = located(split)
     with preserved_rng(*loader_generators(split)):
         seed_all(0)
+        if isinstance(split, Stream):
+            return _loaded_targets(as_loader(split, 64, shuffle=False))
         if indices is None:
             return _loaded_targets(split)
         listed = _listed_targets(dataset)
@@ -84,6 +91,9 @@ def each_target(
             indices = [indices[i * len(indices) // most] for i in range(most)]
         if type(dataset) is TensorDataset and indices is not None:
             return [read(dataset.tensors[-1][i]) for i in indices]
+        if isinstance(split, Stream):
+            samples = itertools.islice(split, most)
+            return [read(parted(sample)[1]) for sample in samples]
         by_batch = isinstance(split, DataLoader)
         if indices is None or (by_batch and not _has_target(dataset, indices[0])):
             batches: Any = split
@@ -108,6 +118,8 @@ def read_each(
         seed_all(0)
         if isinstance(split, DataLoader):
             return [read(batch) for batch in split]
+        if isinstance(split, Stream):
+            return [read(sample) for sample in split]
         size = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
         return [read(split[index]) for index in range(size)]
 
@@ -128,6 +140,11 @@ def as_loader(
         return split
     size = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
     lonely = shuffle and size > batch_size and size % batch_size == 1
+    if isinstance(split, Stream):
+        samples = split.mixed() if shuffle else split
+        return DataLoader(
+            samples, batch_size, drop_last=lonely, collate_fn=split.collate
+        )
     tensors = _held_tensors(split)
     if tensors is not None:
         return TensorBatches(tensors, batch_size, shuffle=shuffle, drop_last=lonely)
@@ -201,7 +218,7 @@ def reads_alike(split: Dataset[Any] | DataLoader[Any]) -> bool:
     Tells augmentation, by whatever source of randomness, by reading twice. A
     `DataLoader` is not asked: it may draw its samples in a way of its own.
     """
-    if isinstance(split, DataLoader):
+    if isinstance(split, DataLoader | Stream):
         return False
     if _held_tensors(split) is not None:
         return True
@@ -229,6 +246,8 @@ def located(split: Any) -> tuple[Any, list[int] | None]:
         dataset, indices = located(split.dataset)
         chosen = [int(i) for i in split.indices]
         return dataset, None if indices is None else [indices[i] for i in chosen]
+    if isinstance(split, Stream):
+        return split, None
     return split, list(range(len(split)))
 
 

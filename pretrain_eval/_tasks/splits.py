@@ -6,9 +6,11 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import Self
 
 from pretrain_eval._tasks.overlap import same_samples
 from pretrain_eval._tasks.samples import is_empty
+from pretrain_eval._tasks.stream import Stream
 from pretrain_eval._tasks.views import Target, viewed
 
 Split = Dataset[Any] | DataLoader[Any]
@@ -20,7 +22,7 @@ class Splits:
 
     A part holds samples by index, batched as the strategy says: a map-style dataset of
     torch, a `datasets.Dataset`, a pandas `DataFrame`, a list; or it is a `DataLoader`,
-    used as it is. A sample is `(inputs, target)`; a longer tuple that ends in its
+    used as it is; `train` may also be a `Stream`. A sample is `(inputs, target)`; a longer tuple that ends in its
     target; or a mapping with `labels` or `label`. Nothing is ever selected on the
     reported part: no epoch, no strategy, no model.
 
@@ -47,7 +49,7 @@ class Splits:
 
     def __post_init__(self) -> None:
         for name, split in self.parts.items():
-            part = viewed(split, self.target)
+            part = self._viewed(name, split)
             if not isinstance(part, Dataset | DataLoader):
                 raise TypeError(
                     f"Splits.{name} must hold samples by index, as a map-style Dataset,"
@@ -71,6 +73,49 @@ class Splits:
         # Read as it is from now on, so that copies of these splits are.
         object.__setattr__(self, "target", None)
 
+    @classmethod
+    def of(cls, module: Any, *, target: Target | None = None) -> Self:
+        """The splits of a Lightning data module, whose loaders are used as they are.
+
+        Its data are prepared and set up; the reported split is that of
+        `test_dataloader`, where it has one.
+
+        Args:
+            module: A `LightningDataModule`.
+            target: As in `Splits`.
+
+        Raises:
+            TypeError: It has no `train_dataloader` and `val_dataloader`, or one of them
+                gives several loaders.
+        """
+        wanted = ("train_dataloader", "val_dataloader")
+        if not all(callable(getattr(module, name, None)) for name in wanted):
+            raise TypeError(
+                "Splits.of expects a Lightning data module with train_dataloader and"
+                f" val_dataloader, got {type(module).__name__}"
+            )
+        module.prepare_data()
+        module.setup("fit")
+        train, valid = module.train_dataloader(), module.val_dataloader()
+        test = _test_loader(module)
+        for name, part in (("train", train), ("val", valid), ("test", test)):
+            if isinstance(part, list | tuple | dict):
+                raise TypeError(
+                    f"{type(module).__name__}.{name}_dataloader gives {len(part)} loaders;"
+                    " make a Splits of each set that is to be measured"
+                )
+        return cls(train, valid, test, target=target)
+
+    def _viewed(self, name: str, split: Any) -> Any:
+        if not isinstance(split, Stream):
+            return viewed(split, self.target)
+        if name != "train":
+            raise TypeError(
+                f"Splits.{name} must hold samples by index, got a Stream, which is to"
+                " train on alone: of what is measured every sample is compared"
+            )
+        return split if self.target is None else split.changed(target=self.target)
+
     @property
     def parts(self) -> dict[str, Split]:
         """The parts that exist, by name."""
@@ -81,3 +126,15 @@ class Splits:
     def reported(self) -> Split:
         """The part that scores are measured on."""
         return self.valid if self.test is None else self.test
+
+
+def _test_loader(module: Any) -> Any:
+    """What a data module reports on; None where it has nothing for that."""
+    own = getattr(type(module), "test_dataloader", None)
+    if own is None or own.__module__.partition(".")[0] in (
+        "lightning",
+        "pytorch_lightning",
+    ):
+        return None
+    module.setup("test")
+    return module.test_dataloader()

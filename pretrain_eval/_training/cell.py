@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from pretrain_eval._metrics import loader_generators
 from pretrain_eval._runs import Run, run_name
-from pretrain_eval._tasks import Split, Splits, Task, View
+from pretrain_eval._tasks import Split, Splits, Stream, Task, View
 from pretrain_eval._training.feature_files import FeatureFiles
 from pretrain_eval._training.features import Shared
 from pretrain_eval._training.strategy import Strategy
@@ -134,6 +134,8 @@ class Cell:
                 f" {self.task.name}/{self.dataset}: {name} must hold samples, not be a"
                 " DataLoader, whose batches are made"
             )
+        if isinstance(part, Stream):
+            return part.changed(transform=transform, collate=collate)
         if isinstance(part, DataLoader) or (transform is None and collate is None):
             return part
         return View(part, transform=transform, collate=collate)

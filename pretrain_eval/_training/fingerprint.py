@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pretrain_eval._metrics import loader_generators, preserved_rng, seed_all
-from pretrain_eval._tasks import Split, Splits, View
+from pretrain_eval._tasks import Split, Splits, Stream, View
 from pretrain_eval._training.describe import describe, describe_class, tensor_bytes
 
 
@@ -64,6 +64,10 @@ def fingerprint_splits(splits: Splits) -> str:
 
 
 def _split_content(split: Split) -> Iterable[object]:
+    if isinstance(split, Stream):
+        yield ((split.version, split.num_samples, split.buffer))
+        yield describe([split.target, split.transform, split.collate])
+        return
     dataset: Any = split
     if isinstance(split, DataLoader):
         dataset = split.dataset
