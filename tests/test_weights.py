@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import three_classes
+from networks import Small, three_classes
 from test_ways import Blocks, low_rank
 from torch import nn
 
@@ -90,3 +90,65 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     Path(run.weights).unlink()
     with pytest.raises(FileNotFoundError, match="no longer at"):
         pe.load(run, model)
+
+
+def test_only_the_weights_of_chosen_runs_are_kept(tmp_path):
+    """A function of the run says which; a resume does nothing anew."""
+    grid = partial(
+        pe.sweep,
+        {"m": Small()},
+        [three_classes()],
+        STRATEGIES[:1],
+        range(3),
+        store=tmp_path / "runs.db",
+        save=tmp_path / "weights",
+        keep=lambda run: run.seed == 1,
+        progress=False,
+    )
+    runs = grid(workers=2)
+    files = list((tmp_path / "weights").iterdir())
+    assert [str(file) for file in files] == [runs[1].weights]
+    assert [bool(run.weights) for run in runs] == [False, True, False]
+    assert grid() == runs
+    files[0].unlink()
+    again = grid()  # it is the only one that is done again
+    assert again[0] == runs[0]
+    assert again[2] == runs[2]
+    assert list((tmp_path / "weights").iterdir()) == files
+    model = pe.load(again[1], Small())
+    splits = three_classes().datasets["points"]
+    found = pe.validate(
+        model, torch.utils.data.DataLoader(splits.valid, 8), pe.Accuracy()
+    )
+    assert found["accuracy"] == again[1].scores["accuracy"]
+
+
+def test_a_race_keeps_the_weights_of_its_choice(tmp_path):
+    """Those of other models go, but for files that were there before."""
+    torch.manual_seed(0)
+    models = {name: Small(width) for name, width in (("narrow", 2), ("wide", 16))}
+    grid = (models, [three_classes()], STRATEGIES[:1], range(2))
+    folder = tmp_path / "weights"
+    choice = pe.choose(*grid, save=folder, store=tmp_path / "runs.db", progress=False)
+    kept = {run.weights for run in choice.runs if run.weights}
+    assert {str(file) for file in folder.iterdir()} == kept
+    whole = [r for r in choice.runs if r.model == choice.model]
+    assert kept == {run.weights for run in whole if run.status == "completed"}
+    again = pe.choose(*grid, save=folder, store=tmp_path / "runs.db", progress=False)
+    assert (again.model, again.rounds) == (choice.model, choice.rounds)
+    assert {str(file) for file in folder.iterdir()} == kept
+    loser = next(name for name in models if name != choice.model)
+    pe.sweep({loser: models[loser]}, *grid[1:], save=folder, progress=False)
+    before = set(folder.iterdir())
+    pe.choose(*grid, save=folder, store=tmp_path / "runs.db", progress=False)
+    assert set(folder.iterdir()) == before
+
+
+def test_to_keep_some_needs_a_folder():
+    """Said before any run."""
+    with pytest.raises(ValueError, match="give save="):
+        pe.sweep({"m": Small()}, [three_classes()], STRATEGIES[:1], keep=bool)
+    with pytest.raises(TypeError, match="a function of a run"):
+        pe.sweep(
+            {"m": Small()}, [three_classes()], STRATEGIES[:1], save="x", keep="best"
+        )

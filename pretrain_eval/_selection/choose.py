@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -23,6 +24,7 @@ from pretrain_eval._selection.replay import (
 )
 from pretrain_eval._sweep import (
     Keeper,
+    Kept,
     Keys,
     Progress,
     Resources,
@@ -57,6 +59,7 @@ def choose(
     executor: Executor | None = None,
     timeout: float | None = None,
     retry: Collection[Status] = (),
+    save: str | Path | None = None,
     progress: bool | Literal["log"] = True,
     draws: Literal["cell", "seed"] = "cell",
 ) -> Choice:
@@ -93,6 +96,8 @@ def choose(
         executor: See `sweep`; with a store, on this machine.
         timeout: See `sweep`, for one run of one round.
         retry: See `sweep`.
+        save: A folder for the trained weights of the chosen model's runs, as `sweep`
+            keeps them.
         progress: Show how far it is, as `sweep` does, and the trail.
         draws: See `sweep`.
 
@@ -121,9 +126,11 @@ def choose(
         Progress(len(cells), "runs", show=progress) as bar,
     ):
         field = Trained(cells, resources, keeper, folder, retry, bar, short, metric)
+        field.keep_in(Kept.at(save, field.keys, is_due=False))
         race = Race(field, rules, on_round=lambda each: bar.say(each.sentence))
         race.run()
-        return choice_of(race, field.runs())
+        choice = choice_of(race, field.runs())
+        return replace(choice, runs=field.keep_only(choice.model))
 
 
 def _check(cells: Sequence[Cell], seeds: Sequence[int]) -> None:
@@ -189,7 +196,9 @@ class Trained:
         self._cells, self._resources, self._keeper = cells, resources, keeper
         self._folder, self._retry, self._progress = folder, retry, progress
         self._short, self._metric = short, metric
-        self._keys = Keys(progress.note)
+        self.keys = Keys(progress.note)
+        self.kept = Kept(None, self.keys)
+        self._foreign: set[Path] = set()
         self._runs: dict[str, Run] = {}
         self._begun: set[str] = set()
         self.models = tuple(dict.fromkeys(cell.model_name for cell in cells))
@@ -214,11 +223,12 @@ class Trained:
         chosen = [c for c in self._cells if c.model_name in models and c.seed == seed]
         runs = swept(
             chosen,
-            self._keys,
+            self.keys,
             self._resources,
             self._keeper,
             self._retry,
             self._progress,
+            kept=self.kept,
             stage=Stage(self._folder, self._short if short else None),
         )
         key = self._metric or first_key(runs)
@@ -236,6 +246,46 @@ class Trained:
         return tuple(
             self._runs[cell.name] for cell in self._cells if cell.name in self._runs
         )
+
+    def keep_in(self, kept: Kept) -> None:
+        """Where weights are kept; what is there already stays."""
+        self.kept = kept
+        files = [kept.file(cell) for cell in self._cells]
+        self._foreign = {file for file in files if file is not None and file.exists()}
+
+    def _is_own(self, cell: Cell) -> bool:
+        file = self.kept.file(cell)
+        return file is not None and file not in self._foreign
+
+    def keep_only(self, model: str) -> tuple[Run, ...]:
+        """Keep the weights of one model's whole runs, and no others; all runs."""
+        for cell in self._cells:
+            if cell.model_name != model and self._is_own(cell):
+                self.kept.remove(cell)
+                if cell.name in self._runs:
+                    run = self._runs[cell.name]
+                    self._runs[cell.name] = replace(run, weights="")
+        if self.kept.folder is not None:
+            whole = [
+                cell
+                for cell in self._cells
+                if cell.model_name == model
+                and cell.name in self._runs
+                and self._runs[cell.name].status == "completed"
+            ]
+            kept = replace(self.kept, is_due=True)
+            runs = swept(
+                whole,
+                self.keys,
+                self._resources,
+                self._keeper,
+                self._retry,
+                self._progress,
+                kept=kept,
+            )
+            names = [cell.name for cell in whole]
+            self._runs |= dict(zip(names, runs, strict=True))
+        return self.runs()
 
     def _cut(self, cell: Cell) -> int:
         """Epochs after which a short run is left."""

@@ -62,11 +62,13 @@ class Job:
         parts: Those fields, by name.
         fields: The others.
         surroundings: Without what is shared, which stays in a process.
+        keep: The function of a run that says whether its weights are kept, if any.
     """
 
     parts: Mapping[str, Part]
     fields: Mapping[str, Any]
     surroundings: Surroundings
+    keep: Part | None = None
 
     def on(self, device: str) -> Job:
         """The job, which is to be run on a device."""
@@ -90,7 +92,9 @@ _SHARED = Shared()
 def run_job(job: Job) -> Run:
     """The run of a job, whatever happens to it."""
     with _ALONE:
-        return attempt(job.cell(), replace(job.surroundings, shared=_SHARED))
+        keep = None if job.keep is None else job.keep.load()
+        surroundings = replace(job.surroundings, shared=_SHARED, keep=keep)
+        return attempt(job.cell(), surroundings)
 
 
 def attempt(cell: Cell, surroundings: Surroundings) -> Run:

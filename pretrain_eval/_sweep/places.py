@@ -208,10 +208,15 @@ class Elsewhere(Place):
         digests = [parts["model"].digest, parts["task"].digest]
         origin = "\n".join([*digests, cell.dataset, cell.head or "", drawn])
         files = self._files(cell, drawn)
-        surroundings = replace(
-            self._surroundings, origin=origin, files=files, **self._own(cell)
+        own = dict(self._own(cell))
+        keep = own.pop("keep", None)
+        surroundings = replace(self._surroundings, origin=origin, files=files, **own)
+        return Job(
+            parts=parts,
+            fields=fields,
+            surroundings=surroundings,
+            keep=None if keep is None else self._part("keep", "", keep),
         )
-        return Job(parts=parts, fields=fields, surroundings=surroundings)
 
     def _part(self, kind: str, name: str, value: object) -> Part:
         if (kind, name) not in self._parts:

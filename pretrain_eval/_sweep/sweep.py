@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from pretrain_eval._optional import needs
 from pretrain_eval._runs import Run, Runs, RunStore, Status, check_room
 from pretrain_eval._sweep.cells import grid_cells
 from pretrain_eval._sweep.keeper import Keeper, Memory
+from pretrain_eval._sweep.kept import Kept
 from pretrain_eval._sweep.keys import Keys
 from pretrain_eval._sweep.places import FilesOf, opened_place
 from pretrain_eval._sweep.progress import Progress, check_shown
@@ -34,9 +34,6 @@ from pretrain_eval._training import (
     remove_folder,
 )
 from pretrain_eval.zoo import Model
-
-# Where the trained weights of a cell are kept, if anywhere.
-WeightsOf = Callable[[Cell], Path | None]
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ def sweep(
     retry: Collection[Status] = (),
     strict: bool = True,
     save: str | Path | None = None,
+    keep: Callable[[Run], bool] | None = None,
     progress: bool | Literal["log"] = True,
     draws: Literal["cell", "seed"] = "cell",
 ) -> Runs:
@@ -121,6 +119,8 @@ def sweep(
             safetensors (`pretrain-eval[weights]`). Then a run whose weights are not
             there is done again, and heads train one by one. A training of one's own
             keeps its weights itself.
+        keep: Called with each finished run, says whether its weights are kept, such as
+            `lambda run: run.scores["accuracy"] > 0.9`; by default all are.
         progress: Show the plan, how far it is, and a summary, on the standard error: in
             a terminal a bar, where tqdm is installed (`pretrain-eval[progress]`); in a
             notebook a line that is written anew; elsewhere a plain line now and then.
@@ -152,8 +152,8 @@ def sweep(
         Progress(len(cells), "runs", show=progress) as bar,
     ):
         keys = Keys(bar.note)
-        weights = _weights_files(save, keys)
-        return swept(cells, keys, resources, keeper, retry, bar, weights=weights)
+        kept = Kept.at(save, keys, keep)
+        return swept(cells, keys, resources, keeper, retry, bar, kept=kept)
 
 
 def _check_retry(retry: Collection[Status]) -> None:
@@ -178,7 +178,7 @@ def swept(
     retry: Collection[Status],
     progress: Progress,
     *,
-    weights: WeightsOf = lambda cell: None,
+    kept: Kept | None = None,
     stage: Stage | None = None,
 ) -> Runs:
     """The runs of checked cells.
@@ -190,18 +190,18 @@ def swept(
         store: Where runs are kept.
         retry: Statuses that are tried again.
         progress: Told of every cell that is done.
-        weights: Where trained weights are kept, if anywhere.
+        kept: The trained weights that are kept, if any.
         stage: How far a race lets them go; none: to their end.
     """
     if store.path is not None and resources.executor is None:
         check_folder(_features_of(store.path))
     again = retry if stage is not None and stage.short else {*retry, "pruned"}
-    plan = planned(cells, keys, store, again, progress, weights)
+    kept = kept or Kept(None, keys)
+    plan = planned(cells, keys, store, again, progress, kept)
 
     def own(cell: Cell) -> dict[str, Any]:
-        file = weights(cell)
-        kept = {} if file is None else {"weights": file}
-        return kept if stage is None else {**kept, **stage.own(cell, keys.of(cell))}
+        staged = {} if stage is None else stage.own(cell, keys.of(cell))
+        return {**kept.own(cell), **staged}
 
     if store.path is not None:
         num_steps = [_num_steps(pending.cell) for pending in plan if pending.due]
@@ -228,7 +228,7 @@ def planned(
     store: Keeper,
     retry: Collection[Status],
     progress: Progress,
-    weights: WeightsOf = lambda cell: None,
+    kept: Kept,
 ) -> list[Pending]:
     """What is to do and what is done, and says so."""
     statuses = store.statuses()
@@ -236,10 +236,9 @@ def planned(
     for cell in cells:
         # Names are enough where nothing outlives the sweep; to read content takes time.
         key = repr(cell.names) if store.path is None else keys.of(cell)
-        file = weights(cell)
         due = key not in statuses or statuses[key] in retry
-        lacks = file is not None and not file.exists()
-        due = due or (lacks and statuses[key] == "completed")
+        if not due and statuses[key] == "completed":
+            due = kept.lacks(cell, store, key)
         attempts = store.attempts(key) if due and key in statuses else 0
         plan.append(Pending(cell, key, due=due, attempts=attempts))
     progress.note("")
@@ -272,22 +271,6 @@ def _tell_of_old(
             f'{number} of them are in the store with draws from the seed alone; draws="seed"'
             " reuses those"
         )
-
-
-def _weights_files(save: str | Path | None, keys: Keys) -> WeightsOf:
-    """Where the trained weights of cells are kept, if anywhere."""
-    if save is None:
-        return lambda cell: None
-    folder = Path(save).absolute()
-    needs("weights")
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def file(cell: Cell) -> Path | None:
-        if cell.strategy.train is not None:
-            return None
-        return folder / f"{keys.of(cell)}.safetensors"
-
-    return file
 
 
 @contextmanager

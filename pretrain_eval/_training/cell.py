@@ -169,6 +169,7 @@ class Surroundings:
         baseline: Whether scores before any training are measured.
         resources: Whether MACs and memory are counted.
         weights: The file where the trained weights are kept.
+        keep: Whether those of a finished run are; None: of all.
         pause_after: Epochs after which it is left, as "pruned", with its checkpoint.
         checkpoint: Written after every epoch, continued from where it exists.
     """
@@ -183,5 +184,6 @@ class Surroundings:
     baseline: bool = True
     resources: bool = True
     weights: Path | None = None
+    keep: Callable[[Run], bool] | None = None
     pause_after: int | None = None
     checkpoint: Path | None = None

@@ -174,7 +174,8 @@ def finetune_cell(cell: Cell, surroundings: Surroundings) -> Run:
         if surroundings.on_end is None and surroundings.weights is None:
             return run
         prepared.network.load_state_dict(_whole(prepared, trained, training))
-        if surroundings.weights is not None:
+        keep = surroundings.keep is None or surroundings.keep(run)
+        if surroundings.weights is not None and keep and not course.paused:
             path = surroundings.weights
             save_weights(prepared.network, path, cell, prepared.heads)
             run = dataclasses.replace(run, weights=str(path))
