@@ -107,7 +107,7 @@ class Stream(IterableDataset[Any]):
         """The same stream, read in another way."""
         return replace(self, **fields)
 
-    def mixed(self) -> Mixed:
+    def mixed(self) -> IterableDataset[Any]:
         """The samples in an order that torch's global generator draws."""
         return Mixed(self)
 
