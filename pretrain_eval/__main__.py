@@ -42,6 +42,7 @@ EXAMPLES = """examples:
   pretrain-eval show runs.db --status error what is in a store, and what failed
   pretrain-eval compare runs.db             which model; the exit code is the verdict
   pretrain-eval choose race.py --workers 2  race the models of a file
+  pretrain-eval report runs.db report.html  a page that can be sent
   pretrain-eval export runs.db runs.csv     one row a run
 
 exit codes: 0 use the best, 1 practically equal, 2 inconclusive; 64 wrong call, 130
@@ -146,6 +147,10 @@ and may define {", ".join(RACE[:-1])} and {RACE[-1]}."""
 
 
 def _add_export(commands: Any) -> None:
+    made = _added(commands, "report", report, "Write a page that can be sent.")
+    made.add_argument("store", type=Path, help="a file that sweep or choose wrote")
+    made.add_argument("to", type=Path, help="the page, such as report.html")
+    made.add_argument("--scratch", metavar="MODEL", help="the twin of random weights")
     made = _added(commands, "export", export, "Write one row a run.")
     made.add_argument("store", type=Path, help="a file that sweep or choose wrote")
     made.add_argument("to", type=Path, help="the new file")
@@ -277,6 +282,14 @@ def export(options: argparse.Namespace) -> int:
         else:
             store.to_pandas().to_parquet(options.to)
     print(f"{len(runs)} runs in {options.to}")
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the five protocols as a page, or in another form of `save`."""
+    _stored(options.store)
+    pe.scorecard(options.store, scratch=options.scratch).save(options.to)
+    print(f"written: {options.to}")
     return 0
 
 

@@ -122,6 +122,13 @@ def test_every_form_names_the_models(
     assert "bad" in printed
 
 
+def test_a_report_is_a_page(store: Path, tmp_path: Path) -> None:
+    """With the decision, in the form that its name ends with."""
+    assert main(["report", str(store), str(tmp_path / "report.html")]) == 0
+    assert "Use good" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert main(["report", str(store), str(tmp_path / "report.doc")]) == 64
+
+
 def test_exports_and_copies_hold_all_runs(store: Path, tmp_path: Path) -> None:
     """CSV has a row a run; JSON lines, a backup and a recovered store are equal."""
     with pe.RunStore(store) as kept:

@@ -45,7 +45,7 @@ BELOW = {
         "_scoring",
         "_optional",
     },
-    "_scoring": {"_runs", "_optional"},
+    "_scoring": {"_runs", "_optional", "_version"},
     "plot": {"_scoring", "_runs", "_optional"},
     "functional": {"_steps", "_metrics", "_transfer"},
     "typing": {

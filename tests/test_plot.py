@@ -59,7 +59,9 @@ def test_scores_draw_the_reports() -> None:
     comparison = CARD["persistence"]
     ax = plot.scores(comparison)
     dots = [
-        line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())
+        line
+        for line in ax.lines
+        if line.get_marker() in "oDs" and len(line.get_xdata())
     ]
     found = [float(line.get_xdata()[0]) for line in dots]
     assert found == [report.score for report in comparison.reports]
@@ -89,7 +91,9 @@ def test_only_what_is_told_apart_is_the_best(
     ]
     ax = plot.scores(evaluator.compare(runs))
     dots = [
-        line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())
+        line
+        for line in ax.lines
+        if line.get_marker() in "oDs" and len(line.get_xdata())
     ]
     assert [dot.get_color() for dot in dots] == colors
 

@@ -1,27 +1,30 @@
 """Pictures of runs, scores and metrics; matplotlib is an extra."""
 
+from pretrain_eval.plot import _pages as _pages  # draws for pages of the room below
 from pretrain_eval.plot._metrics import (
     confusion_matrix,
     history,
     per_class,
     reliability,
 )
+from pretrain_eval.plot._runs import before_after, curves, grid, profiles
 from pretrain_eval.plot._scores import (
-    before_after,
     cost,
-    curves,
-    grid,
-    profiles,
+    critical_difference,
+    differences,
     ranks,
     scorecard,
     scores,
+    tasks,
 )
 
 __all__ = [
     "before_after",
     "confusion_matrix",
     "cost",
+    "critical_difference",
     "curves",
+    "differences",
     "grid",
     "history",
     "per_class",
@@ -30,4 +33,5 @@ __all__ = [
     "reliability",
     "scorecard",
     "scores",
+    "tasks",
 ]

@@ -9,7 +9,14 @@ import numpy as np
 
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring import num_classes_of
-from pretrain_eval.plot._axes import axes_for
+from pretrain_eval.plot._axes import (
+    CYCLE,
+    MARKERS,
+    axes_for,
+    ink,
+    legend_beside,
+    spans_decades,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,45 +24,106 @@ if TYPE_CHECKING:
 _MAIN, _MUTED = "#0072b2", "#999999"
 
 
-def history(table: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
-    """Every column of a history over its steps.
+def history(source: Any, *, ax: Axes | None = None) -> Axes:
+    """Every column of a history over its steps, norms left and small values right.
 
     Conclude: where a curve flattens, more training buys nothing; where a gradient norm
-    jumps or an update ratio falls to 0, look at what happened at that step. Columns
-    share one axis: draw those of one unit together.
+    jumps or an update ratio falls to 0, look at what happened at that step. Marks at the
+    bottom are steps that were clipped, or skipped.
 
     Args:
-        table: Columns by key, as `history` of a metric gives them; `step`, where it
-            is there, is the axis, and NaN leaves a gap.
+        source: A metric, a collection or a run, of which the history is drawn; or
+            columns by key: `step`, where it is there, is the axis, and NaN leaves a gap.
         ax: Where to draw; a new figure by default.
+
+    Raises:
+        TypeError: The source has no history.
+        ValueError: There is no column, or one has another length than `step`.
     """
+    table = getattr(source, "history", source)
+    if not isinstance(table, Mapping):
+        raise TypeError(
+            "plot.history draws a metric, a collection, a run or columns by key, got"
+            f" {type(source).__name__}"
+        )
     keys = [key for key in table if key != "step"]
     if not keys:
         raise ValueError("history expects at least one column besides 'step', got none")
-    ax = axes_for(ax, height=4.8)
-    for key in keys:
-        steps = table.get("step", range(1, len(table[key]) + 1))
-        if len(steps) != len(table[key]):
-            raise ValueError(
-                f"{key!r} has {len(table[key])} values for {len(steps)} steps"
-            )
-        known = [
-            (step, value)
-            for step, value in zip(steps, table[key], strict=True)
-            if not np.isnan(value)
-        ]
-        ax.plot([s for s, _ in known], [v for _, v in known], marker=".", label=key)
+    columns = {key: _column(table, key) for key in keys}
+    marks = {key: columns.pop(key) for key in _MARKS if key in columns}
+    ax = axes_for(ax, width=8.2, height=4.2)
+    large, small = _by_size(columns)
+    lines = _lines(ax, large, 0)
+    if small:
+        right = ax.twinx()
+        lines += _lines(right, small, len(large))
+        right.set_ylabel(", ".join(small))
+    for row, (key, (steps, values)) in enumerate(marks.items()):
+        (found,) = np.nonzero(values > 0)
+        place = 0.02 + 0.05 * row
+        lines += ax.plot(
+            steps[found],
+            np.full(len(found), place),
+            "|",
+            transform=ax.get_xaxis_transform(),
+            color=CYCLE[1 + 3 * row],
+            ms=9,
+            label=f"{key} ({len(found)} of {len(values)} steps)",
+        )
     ax.set_xlabel("step")
-    if len(keys) == 1:
-        ax.set_ylabel(keys[0])
-    else:
-        ax.legend()
+    ax.set_ylabel(", ".join(large))
+    ax.set_title("step metrics" if len(columns) != 1 else next(iter(columns)))
+    if len(lines) > 1:
+        names = [str(line.get_label()) for line in lines]
+        anchor = (1.12 if small else 1.01, 1.0)
+        legend_beside(ax, handles=lines, labels=names, bbox_to_anchor=anchor)
     ax.grid(alpha=0.3)
     return ax
 
 
+# Columns of 0 and 1 that say what befell a step.
+_MARKS = ("clipped", "skipped")
+_Columns = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def _column(table: Mapping[str, Any], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which a column is known, and its values there."""
+    values = np.asarray(table[key], dtype=float)
+    steps = np.asarray(table.get("step", range(1, len(values) + 1)), dtype=float)
+    if len(steps) != len(values):
+        raise ValueError(f"{key!r} has {len(values)} values for {len(steps)} steps")
+    known = ~np.isnan(values)
+    return steps[known], values[known]
+
+
+def _by_size(columns: _Columns) -> tuple[_Columns, _Columns]:
+    """Those for the left axis, and those that would be a flat line there."""
+    sizes = {
+        key: float(np.median(np.abs(values))) if len(values) else 0.0
+        for key, (_, values) in columns.items()
+    }
+    most = max(sizes.values(), default=0.0)
+    small = {key for key, size in sizes.items() if size < most / 10}
+    left = {key: column for key, column in columns.items() if key not in small}
+    return left, {key: columns[key] for key in columns if key in small}
+
+
+def _lines(ax: Any, columns: _Columns, first: int) -> list[Any]:
+    lines = []
+    for row, (key, (steps, values)) in enumerate(columns.items(), first):
+        marker = MARKERS[row % len(MARKERS)]
+        every = max(1, len(values) // 12)
+        color = CYCLE[row % len(CYCLE)]
+        style = {"color": color, "marker": marker, "markevery": every, "ms": 4}
+        lines += ax.plot(steps, values, label=key, **style)
+    values = np.concatenate([column for _, column in columns.values()] or [np.ones(1)])
+    if len(values) and values.min() > 0 and spans_decades(values):
+        ax.set_yscale("log")
+    return lines
+
+
 def confusion_matrix(
-    matrix: Sequence[Sequence[float]] | Run,
+    matrix: Any,
     *,
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -66,23 +134,23 @@ def confusion_matrix(
     column is a class predicted too often, a pale diagonal cell one rarely found.
 
     Args:
-        matrix: As `ConfusionMatrix` computes it; or a run that knows its confusions.
+        matrix: A `ConfusionMatrix`, or as it computes it; or a run that knows its
+            confusions.
         labels: Names of the classes; their numbers by default.
         ax: Where to draw; a new figure by default.
     """
-    cells = np.asarray(
-        _table(matrix) if isinstance(matrix, Run) else matrix, dtype=float
-    )
+    given = _table(matrix) if isinstance(matrix, Run) else _computed(matrix)
+    cells = np.asarray(given, dtype=float)
     if cells.ndim != 2 or cells.shape[0] != cells.shape[1]:
         raise ValueError(f"a confusion matrix is square, got shape {cells.shape}")
     ax = axes_for(ax, height=4.8)
     names = _names(labels, len(cells))
     totals = cells.sum(axis=1, keepdims=True)
     shares = np.divide(cells, totals, out=np.zeros_like(cells), where=totals > 0)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(cells) <= 20:
         for row, column in np.ndindex(*cells.shape):
-            color = "white" if shares[row, column] > 0.5 else "black"
+            color = ink(image.cmap(image.norm(shares[row, column]))[:3])
             text = f"{cells[row, column]:.4g}"
             ax.text(column, row, text, ha="center", va="center", color=color)
     places = range(len(cells))
@@ -100,7 +168,7 @@ def confusion_matrix(
 
 
 def per_class(
-    values: Sequence[float],
+    values: Any,
     *,
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -111,11 +179,11 @@ def per_class(
     without a value had nothing to be measured on.
 
     Args:
-        values: As a metric with average="none" computes them; NaN has no bar.
+        values: A metric with average="none", or as it computes them; NaN has no bar.
         labels: Names of the classes; their numbers by default.
         ax: Where to draw; a new figure by default.
     """
-    heights = np.asarray(values, dtype=float)
+    heights = np.asarray(_computed(values), dtype=float)
     if heights.ndim != 1 or not len(heights):
         raise ValueError(f"per_class expects one value a class, got {values!r}")
     ax = axes_for(ax, height=4.8)
@@ -134,16 +202,17 @@ def per_class(
     return ax
 
 
-def reliability(bins: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+def reliability(bins: Any, *, ax: Axes | None = None) -> Axes:
     """Accuracy over confidence in each bin; dots as large as their share of samples.
 
     Conclude: dots below the diagonal claim more than they keep (overconfident), dots
     above less; the calibration error is their mean distance from it, weighted by size.
 
     Args:
-        bins: As `CalibrationError.bins()` gives them.
+        bins: A `CalibrationError`, or as its `bins()` gives them.
         ax: Where to draw; a new figure by default.
     """
+    bins = bins.bins() if callable(getattr(bins, "bins", None)) else bins
     sizes = np.asarray(bins["num_samples"], dtype=float)
     if not sizes.sum() > 0:
         raise ValueError("reliability expects bins with samples, got none")
@@ -160,6 +229,12 @@ def reliability(bins: Mapping[str, Sequence[float]], *, ax: Axes | None = None) 
     ax.set_aspect("equal")
     ax.grid(alpha=0.3)
     return ax
+
+
+def _computed(source: Any) -> Any:
+    """What a metric has computed, or the values themselves."""
+    compute = getattr(source, "compute", None)
+    return compute() if callable(compute) else source
 
 
 def _table(run: Run) -> Any:

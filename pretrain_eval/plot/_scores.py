@@ -1,19 +1,16 @@
-"""Pictures of runs and scores."""
+"""Pictures of scores: who is best, how surely, and at what cost."""
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pretrain_eval._optional import needs
-from pretrain_eval._runs import Run
-from pretrain_eval._scoring import Grid, ordered
-from pretrain_eval._scoring.formulas import members_of, performance_profile, time_share
-from pretrain_eval._scoring.protocols import PersistenceEvaluator, pareto_front
+from pretrain_eval._scoring.formulas import nemenyi
+from pretrain_eval._scoring.protocols import pareto_front
 from pretrain_eval._scoring.reports import (
     Comparison,
     Interval,
@@ -25,16 +22,24 @@ from pretrain_eval._scoring.reports import (
 )
 from pretrain_eval.plot._axes import (
     BEST,
-    CYCLE,
     OTHER,
     TIED,
+    annotate_apart,
     axes_for,
+    labels,
+    legend_beside,
     plain,
+    spans_decades,
 )
+from pretrain_eval.plot._runs import heat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# A marker for each colour, since in grey the colours are one.
+_MARKER = {BEST: "D", TIED: "o", OTHER: "s"}
+_WORDS = {BEST: "best", TIED: "best, or not separable from it", OTHER: "worse"}
 
 # What these score is a trait, of which more is not better for everyone.
 _NO_MERIT = ("variability",)
@@ -53,7 +58,7 @@ def scores(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     Conclude: a dark blue model is the best, told from all others; of those in light
     blue any may be. Where a protocol asks for a trait and no merit, none is coloured.
     """
-    ax = axes_for(ax, height=1.6 + 0.35 * len(comparison.reports))
+    ax = axes_for(ax, width=7.6, height=1.6 + 0.3 * len(comparison.reports))
     models = [report.model for report in comparison.reports]
     _score_rows(ax, comparison, models)
     ax.set_title(f"{comparison.protocol}: {_count(comparison.reports)}")
@@ -71,13 +76,13 @@ def scorecard(card: Scorecard) -> Figure:
     first = card[card.decided_by]
     panels = [first, *(c for c in card.comparisons if c.protocol != first.protocol)]
     columns, rows = len(panels) + 1, len(card.models)
-    figure: Figure
-    figure, axes = needs("plot").subplots(
-        1,
-        columns,
-        figsize=(2.15 * columns + 1.2, 2.3 + 0.36 * rows),
-        layout="constrained",
-    )
+    needs("plot")
+    from matplotlib.figure import Figure
+
+    # Not pyplot's, which a notebook would draw a second time.
+    size = (2.15 * columns + 2.2, 2.5 + 0.36 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, columns)
     for ax, comparison in zip(axes, panels, strict=False):
         _score_rows(ax, comparison, card.models)
         ax.set_title(comparison.protocol, fontsize=10)
@@ -91,132 +96,10 @@ def scorecard(card: Scorecard) -> Figure:
     figure.suptitle(sentence, fontsize=10.5)
     caption = (
         f"Bar: {_interval_words(first)}. {_count(first.reports)}."
-        " Dark blue: best; light blue: best, or not separable from it."
+        " Diamond: best; circle: best, or not separable from it."
     )
     figure.supxlabel("\n".join(textwrap.wrap(caption, 20 * columns)), fontsize=8)
     return figure
-
-
-def grid(
-    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
-) -> Axes:
-    """The heat map of P_ijk of one model: datasets of tasks in rows, strategies across.
-
-    Conclude: where the model holds and where it does not; a dark row is a hard dataset,
-    a dark column a poor strategy, an empty cell was not measured.
-
-    Raises:
-        ValueError: The runs are of several models.
-    """
-    runs = ordered(runs)
-    model = _one_model(runs, "grid")
-    measured = _measured(runs, metric)[model]
-    cells = measured.full.names
-    places = list(dict.fromkeys(cell[:2] for cell in cells))
-    strategies = sorted({cell[2] for cell in cells})
-    table = np.full((len(places), len(strategies)), math.nan)
-    for (task, dataset, strategy), mean in zip(
-        measured.cells.names, measured.cells["P"].tolist(), strict=True
-    ):
-        table[places.index((task, dataset)), strategies.index(strategy)] = mean
-    ax = axes_for(
-        ax, width=3.6 + 1.1 * len(strategies), height=1.6 + 0.38 * len(places)
-    )
-    image = ax.imshow(table, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    for (row, column), value in np.ndenumerate(table):
-        words = "none" if math.isnan(value) else f"{value:.3f}"
-        color = "black" if math.isnan(value) or value > 0.5 else "white"
-        ax.text(column, row, words, ha="center", va="center", color=color, fontsize=9)
-    ax.set_xticks(range(len(strategies)), [plain(name) for name in strategies])
-    ax.set_yticks(range(len(places)), [plain("/".join(place)) for place in places])
-    ax.set_xlabel("strategy")
-    ax.set_ylabel("task/dataset")
-    ax.set_title(
-        f"{plain(model)}: {plain(metric)}\nmean over seeds, {counted(len(runs), 'run')}"
-    )
-    ax.figure.colorbar(image, ax=ax, label=plain(metric))
-    return ax
-
-
-def curves(
-    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
-) -> Axes:
-    """Validation during training, a mean curve a model over the time that scores it.
-
-    Conclude: the higher and the earlier a curve rises, the larger its shaded area and
-    with it the model's optimizability; the area is drawn for the best alone.
-    """
-    runs = ordered(runs)
-    ax = axes_for(ax)
-    x = np.linspace(0, 1, 101)
-    means = {}
-    for model, index in members_of([run.model for run in runs]).items():
-        lines = [_resampled(runs[i], metric, x) for i in index]
-        kept = [line for line in lines if line is not None]
-        if kept:
-            means[model] = np.mean(kept, axis=0), len(kept)
-    if not means:
-        raise ValueError(f"no run has a validation curve of {metric!r}")
-    order = sorted(means, key=lambda model: (-float(means[model][0].mean()), model))
-    for row, model in enumerate(order):
-        line, count = means[model]
-        color = CYCLE[row % len(CYCLE)]
-        label = f"{plain(model)}: {line.mean():.3f} ({counted(count, 'run')})"
-        ax.plot(x, line, color=color, label=label)
-        if not row:
-            ax.fill_between(x, 0, line, color=color, alpha=0.1)
-    ticks = [0, 0.05, 0.2, 0.5, 1]
-    ax.set_xticks([time_share(tick, 1) for tick in ticks], [f"{t:.0%}" for t in ticks])
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1)
-    ax.set_xlabel("share of the training steps (logarithmic)")
-    ax.set_ylabel(f"validation {plain(metric)}, mean over runs")
-    ax.set_title("learning curves and their mean height")
-    ax.legend(fontsize=8)
-    return ax
-
-
-def before_after(
-    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
-) -> Axes:
-    """An arrow a dataset of one model, from before fine-tuning to after it.
-
-    Conclude: what fine-tuning adds on each dataset; an arrow to the left is negative
-    transfer, a short one far right had no headroom.
-
-    Raises:
-        ValueError: The runs are of several models, or none was measured before.
-    """
-    runs = ordered(runs)
-    model = _one_model(runs, "before_after")
-    kept = [r for r in runs if metric in r.baseline and metric in r.scores]
-    if not kept:
-        raise ValueError(f"no run of {model} holds {metric!r} before and after")
-    places = members_of([(run.task, run.dataset) for run in kept])
-    ax = axes_for(ax, height=1.8 + 0.35 * len(places))
-    for row, index in enumerate(places.values()):
-        before = math.fsum(kept[i].baseline[metric] for i in index) / len(index)
-        after = math.fsum(kept[i].scores[metric] for i in index) / len(index)
-        chance = kept[index[0]].chance.get(metric)
-        color = BEST if after >= before else "#d55e00"
-        ax.annotate(
-            "",
-            (after, row),
-            (before, row),
-            arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2},
-        )
-        ax.plot(before, row, "o", color=color, mfc="white")
-        if chance is not None:
-            ax.plot(chance, row, "|", color="0.4", ms=12)
-    ax.set_yticks(range(len(places)), [plain("/".join(place)) for place in places])
-    ax.set_ylim(len(places) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
-    ax.set_xlabel(f"{plain(metric)}: ring before, arrow head after, tick chance")
-    ax.set_title(
-        f"{plain(model)} before and after fine-tuning, {counted(len(kept), 'run')}"
-    )
-    ax.grid(axis="x", alpha=0.3)
-    return ax
 
 
 def cost(
@@ -237,63 +120,33 @@ def cost(
         raise ValueError(
             f"plot.cost draws a usability comparison whose runs measured {against!r}"
         )
-    ax = axes_for(ax)
+    ax = axes_for(ax, width=7.6, height=4.6)
     front = pareto_front(kept, [against])
-    amounts = [report.details[against] for report in kept]
-    middle = (min(amounts) * max(amounts)) ** 0.5
-    for report in kept:
-        color = BEST if report.model in front else OTHER
-        point = report.details[against], report.parts["performance"]
-        ax.plot(*point, "o", color=color)
-        right = point[0] > middle  # names grow towards the middle of the picture
-        ax.annotate(
-            plain(report.model),
-            point,
-            (-6 if right else 6, 5),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            fontsize=9,
-        )
+    kept = sorted(kept, key=lambda each: each.model not in front)
+    points = [(each.details[against], each.parts["performance"]) for each in kept]
+    for report, point in zip(kept, points, strict=True):
+        best = report.model in front
+        ax.plot(*point, "D" if best else "s", color=BEST if best else OTHER, ms=5)
     line = sorted(
-        (r.details[against], r.parts["performance"]) for r in kept if r.model in front
+        point for each, point in zip(kept, points, strict=True) if each.model in front
     )
-    steps = np.array(line).T
-    ax.step(*steps, where="post", color=BEST, alpha=0.5, label="Pareto front")
-    if max(amounts) > 10 * min(amounts) > 0:
+    ax.step(
+        *np.array(line).T, where="post", color=BEST, alpha=0.5, label="Pareto front"
+    )
+    if spans_decades((x for x, _ in points), 10):
         ax.set_xscale("log")
-    ax.margins(0.18)
+    ax.margins(0.22)
     ax.set_xlabel(_UNITS.get(against, against))
     ax.set_ylabel("performance, normalised (0 chance, 1 perfect)")
     ax.set_title(f"performance against cost: {_count(kept)}")
     ax.legend(fontsize=8)
     ax.grid(alpha=0.3)
-    return ax
-
-
-def profiles(
-    runs: Iterable[Run], *, metric: str = "accuracy", ax: Axes | None = None
-) -> Axes:
-    """The share of each model's runs above every score; a diverged run at chance.
-
-    Conclude: a model whose line lies above another's everywhere is better however one
-    weighs good and bad runs; where lines cross, it depends on what is asked.
-    """
-    runs = ordered(runs)
-    ax = axes_for(ax)
-    thresholds = np.linspace(0, 1, 201)
-    for row, (model, measured) in enumerate(_measured(runs, metric).items()):
-        found = measured.columns["P"]
-        shares = performance_profile(found, thresholds)
-        label = f"{plain(model)} ({counted(found.size, 'run')})"
-        color = CYCLE[row % len(CYCLE)]
-        ax.step(thresholds, shares, where="post", color=color, label=label)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.02)
-    ax.set_xlabel(f"{plain(metric)} τ")
-    ax.set_ylabel(f"share of runs with {plain(metric)} above τ")
-    ax.set_title("performance profiles")
-    ax.legend(fontsize=8)
-    ax.grid(alpha=0.3)
+    # Off the front names are drawn as far as there is room.
+    named = kept if len(kept) <= 8 else [each for each in kept if each.model in front]
+    words = dict(
+        zip([r.model for r in kept], labels(r.model for r in kept), strict=True)
+    )
+    annotate_apart(ax, points[: len(named)], [words[each.model] for each in named])
     return ax
 
 
@@ -311,21 +164,152 @@ def ranks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         raise ValueError(f"{comparison.protocol} has no weights here to be drawn anew")
     shares = comparison.acceptability
     models = sorted(shares, key=lambda model: tuple(-s for s in shares[model]))
-    ax = axes_for(ax, height=1.9 + 0.35 * len(models))
+    ax = axes_for(ax, width=7.6, height=1.9 + 0.3 * len(models))
+    pyplot = needs("plot")
+    tones = pyplot.get_cmap("Blues_r").resampled(256)
     left = np.zeros(len(models))
     for rank in range(len(models)):
         width = np.array([shares[model][rank] for model in models])
         tone = rank / max(len(models) - 1, 1)
-        color = needs("plot").get_cmap("Blues_r")(0.15 + 0.7 * tone)
+        color = tones(0.15 + 0.7 * tone)
         ax.barh(range(len(models)), width, left=left, color=color, label=f"{rank + 1}")
         left += width
-    ax.set_yticks(range(len(models)), [plain(model) for model in models])
+    ax.set_yticks(range(len(models)), labels(models))
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of random weights (Dirichlet 1)")
     ax.set_title(f"{comparison.protocol}: rank acceptability")
-    ax.legend(title="rank", fontsize=8, bbox_to_anchor=(1.01, 1), loc="upper left")
+    shown = sorted({*range(min(5, len(models))), len(models) - 1})
+    handles = [ax.containers[rank] for rank in shown]
+    legend_beside(
+        ax, handles=handles, labels=[str(rank + 1) for rank in shown], title="rank"
+    )
     return ax
+
+
+def tasks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """The heat map of scores: tasks across, models in rows, best on top.
+
+    Conclude: where each model is strong; a row that is bright all along holds
+    everywhere, a dark column is a hard task, "none" was not measured.
+
+    Raises:
+        ValueError: The comparison knows no task's score.
+    """
+    names = list(
+        dict.fromkeys(task for own in comparison.tasks.values() for task in own)
+    )
+    if not names:
+        raise ValueError(f"{comparison.protocol} has no scores of tasks to be drawn")
+    models = [
+        each.model for each in comparison.reports if each.model in comparison.tasks
+    ]
+    table = np.array(
+        [[comparison.tasks[m].get(task, np.nan) for task in names] for m in models]
+    )
+    ax = axes_for(ax, width=4.2 + 0.75 * len(names), height=2.6 + 0.3 * len(models))
+    heat(ax, table, f"{comparison.protocol} of the task")
+    ax.set_xticks(range(len(names)), labels(names))
+    ax.tick_params(axis="x", labelrotation=30)
+    for label in ax.get_xticklabels():
+        label.set_horizontalalignment("right")
+        label.set_rotation_mode("anchor")
+    ax.set_yticks(range(len(models)), labels(models))
+    ax.set_xlabel("task")
+    ax.set_title(f"{comparison.protocol} by task")
+    return ax
+
+
+def differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """The forest of differences from the best, with their intervals and the rope.
+
+    Conclude: a bar left of 0 is a model that is worse; one that reaches 0 cannot be
+    told from the best; one within the shaded rope is practically equal to it.
+
+    Raises:
+        ValueError: There is one model, or no cell is common.
+    """
+    best = comparison.best or ""
+    gaps = [
+        (each.model, comparison.difference(best, each.model))
+        for each in comparison.reports[1:]
+    ]
+    known = [(model, gap) for model, gap in gaps if gap is not None]
+    if not known:
+        raise ValueError("plot.differences needs two models with a common cell")
+    ax = axes_for(ax, width=7.6, height=1.8 + 0.3 * len(known))
+    for row, (model, gap) in enumerate(known):
+        color = _color(comparison, model)
+        if gap.interval is not None:
+            ends = [-gap.interval.high, -gap.interval.low]
+            ax.plot(ends, [row, row], color=color, lw=2)
+        ax.plot(-gap.difference, row, _MARKER[color], color=color)
+    ax.axvline(0, color=BEST, lw=1)
+    if comparison.rope:
+        rope = comparison.rope
+        ax.axvspan(-rope, rope, color=TIED, alpha=0.2, label="practically equal")
+        ax.legend(fontsize=8)
+    ax.set_yticks(range(len(known)), labels(model for model, _ in known))
+    ax.set_ylim(len(known) - 0.5, -0.5)
+    (word,) = labels([best])
+    anew = " and ".join(comparison.over) or "nothing"
+    percent = f"{100 * comparison.confidence:g} %"
+    ax.set_xlabel(f"score minus that of {word}\nbar: {percent} for new {anew}")
+    ax.set_title(f"{comparison.protocol}: differences from the best")
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def critical_difference(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Mean ranks over tasks, with a bar under those that Nemenyi's test holds alike.
+
+    Conclude: models under one bar are not separable by their ranks over these tasks;
+    the further left, the better. Many tasks are needed before bars are short.
+
+    Source: Demšar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR
+    7, 2006.
+
+    Raises:
+        ValueError: There are fewer than two models or two tasks that all have.
+    """
+    found = {
+        str(row["model"]): float(row["mean_rank"] or 0.0)
+        for row in comparison.ranks().rows()
+    }
+    own = comparison.tasks.values()
+    num_tasks = len(set.intersection(*(set(each) for each in own)))
+    reach = nemenyi(len(found), num_tasks, comparison.confidence)
+    models, means = list(found), np.array(list(found.values()))
+    ax = axes_for(ax, width=7.6, height=2.0 + 0.3 * len(models))
+    for row, (model, mean) in enumerate(found.items()):
+        color = _color(comparison, model)
+        ax.plot(mean, row, _MARKER[color], color=color)
+    best = float(means[0])
+    ax.plot([best, best + reach], [0, 0], color=OTHER, alpha=0.4, lw=6, zorder=1)
+    for number, (first, last) in enumerate(_cliques(means, reach)):
+        place = len(models) + 0.2 + 0.5 * number
+        ax.plot(means[[first, last]], [place, place], color=TIED, lw=4)
+    ax.set_yticks(range(len(models)), labels(models))
+    bars = max(1, len(_cliques(means, reach)))
+    ax.set_ylim(len(models) + 0.5 * bars, -0.5)
+    ax.set_xlim(0.7, len(models) + 0.3)
+    ax.set_xlabel(
+        f"mean rank over {counted(num_tasks, 'task')}; grey: a critical difference"
+        f" {reach:.2f}"
+    )
+    ax.set_title(f"{comparison.protocol}: mean ranks\nbars below join what is tied")
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def _cliques(means: np.ndarray, reach: float) -> list[tuple[int, int]]:
+    """The largest groups of sorted means that lie within a reach, by their ends."""
+    groups: list[tuple[int, int]] = []
+    for first, mean in enumerate(means):
+        last = int(np.flatnonzero(means <= mean + reach)[-1])
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return groups
 
 
 def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None:
@@ -339,7 +323,7 @@ def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None
             ax.plot(report.bounds, [row, row], color=color, alpha=0.25, lw=7)
         if report.interval is not None:
             _bar(ax, report.interval, row, color)
-        ax.plot(report.score, row, "o", color=color)
+        ax.plot(report.score, row, _MARKER[color], color=color)
     if all(report.score is None for report in reports.values()):
         ax.text(
             0.5,
@@ -348,11 +332,10 @@ def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None
             transform=ax.transAxes,
             ha="center",
             va="center",
-            color="0.4",
             fontsize=9,
         )
         ax.set_xticks([])
-    ax.set_yticks(range(len(models)), [plain(model) for model in models])
+    ax.set_yticks(range(len(models)), labels(models))
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
 
@@ -364,16 +347,17 @@ def _bar(ax: Axes, interval: Interval, row: int, color: str) -> None:
 def _cost_rows(ax: Axes, comparison: Comparison) -> None:
     reports = comparison.reports
     seconds = [report.cost.total_seconds or 0.0 for report in reports]
-    ax.barh(range(len(reports)), seconds, color="0.85", height=0.7)
+    ax.barh(range(len(reports)), seconds, color=OTHER, alpha=0.3, height=0.7)
     for row, report in enumerate(reports):
         words = []
         if report.cost.total_seconds is not None:
             words.append(duration(report.cost.total_seconds))
         if report.cost.num_parameters is not None:
             words.append(f"{amount(report.cost.num_parameters)} parameters")
-        ax.text(
-            0, row, "\n".join(f" {word}" for word in words), va="center", fontsize=7
-        )
+        text = "\n".join(f" {word}" for word in words)
+        ax.text(0, row, text, va="center", fontsize=7)
+    # Words are longer than the bar of a quick run.
+    ax.set_xlim(0, 2 * max([*seconds, 1e-9]))
     ax.set_yticks(range(len(reports)))
     ax.set_ylim(len(reports) - 0.5, -0.5)
     ax.set_title("cost of its runs", fontsize=10)
@@ -382,13 +366,11 @@ def _cost_rows(ax: Axes, comparison: Comparison) -> None:
 
 
 def _legend(ax: Axes, comparison: Comparison) -> None:
-    tied = "best, or not separable from it"
-    words = {BEST: "best", TIED: tied, OTHER: "worse"}
     colors = {_color(comparison, report.model) for report in comparison.reports}
-    for color in (each for each in words if each in colors):
-        ax.plot([], [], "o", color=color, label=words[color])
+    for color in (each for each in _WORDS if each in colors):
+        ax.plot([], [], _MARKER[color], color=color, label=_WORDS[color])
     if comparison.p_best and comparison.protocol not in _NO_MERIT:
-        ax.legend(fontsize=8)
+        legend_beside(ax)
 
 
 def _color(comparison: Comparison, model: str) -> str:
@@ -414,25 +396,3 @@ def _interval_words(comparison: Comparison) -> str:
 def _count(reports: Sequence[Report]) -> str:
     runs = counted(sum(each.num_runs for each in reports), "run")
     return f"{runs} of {counted(len(reports), 'model')}"
-
-
-def _resampled(run: Run, metric: str, x: Any) -> Any:
-    curve = run.curve.get(metric)
-    if not curve or not all(map(math.isfinite, curve)):
-        return None
-    steps = run.curve.get("step", tuple(range(len(curve))))
-    if steps[-1] <= 0:
-        return None
-    return np.interp(x, [time_share(step, steps[-1]) for step in steps], curve)
-
-
-def _measured(runs: Sequence[Run], metric: str) -> dict[str, Grid]:
-    # What persistence reads, so that a diverged run is drawn where it counts: at chance.
-    return PersistenceEvaluator(metric=metric).grids(runs)
-
-
-def _one_model(runs: Sequence[Run], name: str) -> str:
-    models = sorted({run.model for run in runs})
-    if len(models) > 1:
-        raise ValueError(f"plot.{name} draws the runs of one model, got {models}")
-    return models[0]

@@ -7,7 +7,11 @@ from pretrain_eval._scoring.formulas.intervals import (
     interval_of_mean,
     t_quantile,
 )
-from pretrain_eval._scoring.formulas.ranking import drawn_together, share_first
+from pretrain_eval._scoring.formulas.ranking import (
+    drawn_together,
+    nemenyi,
+    share_first,
+)
 from pretrain_eval._scoring.formulas.statistics import (
     Array,
     iqm,
@@ -25,6 +29,7 @@ __all__ = [
     "interval_of_mean",
     "iqm",
     "members_of",
+    "nemenyi",
     "optimality_gap",
     "performance_profile",
     "probability_of_improvement",

@@ -2,6 +2,7 @@
 
 from pretrain_eval._scoring.reports.comparison import Change, Comparison
 from pretrain_eval._scoring.reports.difference import Difference
+from pretrain_eval._scoring.reports.page import Picture, Section, draws
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.scorecard import Scorecard
 from pretrain_eval._scoring.reports.table import (
@@ -18,12 +19,15 @@ __all__ = [
     "Comparison",
     "Difference",
     "Interval",
+    "Picture",
     "Report",
     "Row",
     "Scorecard",
+    "Section",
     "Sheet",
     "Table",
     "amount",
     "counted",
+    "draws",
     "duration",
 ]

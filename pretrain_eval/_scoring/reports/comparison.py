@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
+
+from typing_extensions import override
 
 from pretrain_eval._runs import Cost, FrozenDict, Record
 from pretrain_eval._scoring.reports import papers, settling
 from pretrain_eval._scoring.reports.difference import Difference
+from pretrain_eval._scoring.reports.page import Section
 from pretrain_eval._scoring.reports.pareto import cheapest, differ_in_size, front
 from pretrain_eval._scoring.reports.report import (
     Interval,
@@ -308,6 +311,46 @@ class Comparison(Tabular, Record):
         pairs = ((first, second), (second, first))
         return next((d for d in self.differences if (d.first, d.second) in pairs), None)
 
+    @property
+    @override
+    def lead(self) -> str:
+        return self.decision
+
+    @override
+    def sections(self) -> list[Section]:
+        own = [Section("Ranking", self.table().to_html())]
+        more = [("Best by task", self.winners), ("All pairs", self.pairwise)]
+        if len(self.reports) > 1 and self._num_tasks() > 1:
+            more.insert(1, ("Mean ranks over tasks", self.ranks))
+        for heading, make in more:
+            try:
+                sheet = make()
+            except ValueError:  # no task is common to all
+                continue
+            if sheet.records:
+                folded = len(sheet.records) > 20
+                own.append(Section(heading, sheet.to_html(), folded))
+        for each in self.reports:
+            body = each.table().to_html()
+            own.append(Section(f"What makes the score of {each.model}", body, True))
+        return own
+
+    def __getitem__(self, model: str) -> Report:
+        """The report of a model."""
+        for each in self.reports:
+            if each.model == model:
+                return each
+        raise KeyError(
+            f"no {model!r} here; the models are {[each.model for each in self.reports]}"
+        )
+
+    def __iter__(self) -> Iterator[Report]:
+        """The reports, best first."""
+        return iter(self.reports)
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
     def table(self) -> Table:
         """The ranking, one model a row, with the decision below."""
         notes = (self.decision, *self.notes)
@@ -339,7 +382,8 @@ class Comparison(Tabular, Record):
         if self.not_separable:
             notes = (*notes, "= cannot be told from the best by these runs.")
         title = f"{self.protocol}, best first"
-        return Table(title, (*header, *shown), tuple(rows), notes)
+        best = (0,) if self.verdict == "use" and len(self.reports) > 1 else ()
+        return Table(title, (*header, *shown), tuple(rows), notes, best)
 
     def _without_scores(self, notes: tuple[str, ...]) -> Table:
         known = [{**each.parts, **each.details} for each in self.reports]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
+from typing_extensions import override
+
 from pretrain_eval._runs import FrozenDict, Record
 from pretrain_eval._scoring.reports.comparison import Comparison
+from pretrain_eval._scoring.reports.page import Section
 from pretrain_eval._scoring.reports.report import Report, report_row, restored
 from pretrain_eval._scoring.reports.table import (
     Row,
@@ -75,6 +78,26 @@ class Scorecard(Tabular, Record):
         if protocol in self.absent:
             return None
         return next((r for r in self[protocol].reports if r.model == model), None)
+
+    @property
+    @override
+    def lead(self) -> str:
+        return self.decision
+
+    @override
+    def sections(self) -> list[Section]:
+        own = [Section("Five protocols", self.table().to_html())]
+        for each in self.comparisons:
+            is_deciding = each.protocol == self.decided_by
+            heading = each.protocol.capitalize()
+            if is_deciding:
+                found = [
+                    (f"{heading}: {s.heading.lower()}", s) for s in each.sections()
+                ]
+                own += [Section(head, s.body, s.is_folded) for head, s in found]
+            else:
+                own.append(Section(heading, each.table().to_html(), True))
+        return own
 
     def table(self) -> Table:
         """Models in rows, protocols in columns, the decision below."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import html
 import io
+import os
 import textwrap
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretrain_eval._optional import needs
+from pretrain_eval._scoring.reports.page import Section, page
 
 if TYPE_CHECKING:
     import pandas
@@ -32,12 +35,14 @@ class Table:
         header: Names of the columns; the first column is left-aligned.
         rows: The cells, as they are to be read.
         notes: Sentences below the table.
+        marked: Rows that are told apart from all others: bold in LaTeX and HTML.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    marked: tuple[int, ...] = ()
 
     def to_text(self) -> str:
         """Aligned columns for a terminal."""
@@ -55,10 +60,12 @@ class Table:
 
     def to_html(self) -> str:
         """A table for a notebook; every word is escaped."""
-        head = "".join(f"<th>{html.escape(word)}</th>" for word in self.header)
+        head = "".join(
+            f'<th scope="col">{html.escape(word)}</th>' for word in self.header
+        )
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>"
-            for row in self.rows
+            f"<tr>{self._cells(number, row)}</tr>"
+            for number, row in enumerate(self.rows)
         )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         title = html.escape(self.title)
@@ -74,11 +81,20 @@ class Table:
         notes = "".join(f"\n\n{_markdown(note)}" for note in self.notes)
         return "\n".join(lines) + notes
 
-    def to_latex(self) -> str:
-        """A table for the package booktabs."""
+    def _cells(self, number: int, row: Sequence[str]) -> str:
+        words = [html.escape(word) for word in row]
+        if number in self.marked:
+            words = [f"<b>{word}</b>" for word in words]
+        return "".join(f"<td>{word}</td>" for word in words)
+
+    def to_latex(self, *, caption: str = "", label: str = "") -> str:
+        """A table for the package booktabs, floating where it has a caption or a label."""
         columns = "l" + "r" * (len(self.header) - 1)
-        lines = [" & ".join(map(_latex, row)) + r" \\" for row in self._lines()]
-        return "\n".join(
+        rows = [[_latex(word) for word in row] for row in self._lines()]
+        for number in self.marked:
+            rows[number + 1] = [rf"\textbf{{{word}}}" for word in rows[number + 1]]
+        lines = [" & ".join(row) + r" \\" for row in rows]
+        tabular = "\n".join(
             [
                 rf"\begin{{tabular}}{{{columns}}}",
                 r"\toprule",
@@ -90,6 +106,12 @@ class Table:
                 *(f"% {_one_line(note)}" for note in self.notes),
             ]
         )
+        if not caption and not label:
+            return tabular
+        words = [rf"\caption{{{_latex(caption)}}}"] if caption else []
+        words += [rf"\label{{{label}}}"] if label else []
+        head = "\n".join([r"\begin{table}", r"\centering", *words])
+        return f"{head}\n{tabular}\n\\end{{table}}"
 
     def _lines(self) -> tuple[tuple[str, ...], ...]:
         return self.header, *self.rows
@@ -112,13 +134,68 @@ class Tabular(ABC):
     def _repr_html_(self) -> str:
         return self.table().to_html()
 
+    def to_html(self) -> str:
+        """The printed table in HTML, as a notebook shows it."""
+        return self.table().to_html()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it into a file, in the form that the file's name ends with.
+
+        Args:
+            path: `.html` is a page that needs no network, with the decision, tables and,
+                where matplotlib is, pictures; `.md`, `.tex`, `.csv`, `.txt` and, for a
+                record, `.json` are what `to_markdown` and the like give.
+
+        Raises:
+            ValueError: The name ends with something else.
+            OSError: The file cannot be written.
+        """
+        file = Path(path)
+        made = self._forms().get(file.suffix)
+        if made is None:
+            raise ValueError(
+                f"save expects a file that ends with one of {list(self._forms())}, got"
+                f" {str(path)!r}"
+            )
+        file.write_text(made(), encoding="utf-8")
+
+    def to_page(self) -> str:
+        """A page in HTML that stands alone: what `save` writes."""
+        return page(self.table().title, self.lead, self.sections(), self)
+
+    @property
+    def lead(self) -> str:
+        """What a page says first."""
+        return ""
+
+    def sections(self) -> list[Section]:
+        """The parts of a page about it."""
+        table = self.table()
+        return [Section(table.title, table.to_html())]
+
+    def _forms(self) -> dict[str, Callable[[], str]]:
+        forms: dict[str, Callable[[], str]] = {
+            ".html": self.to_page,
+            ".md": self.to_markdown,
+            ".tex": self.to_latex,
+            ".csv": self.to_csv,
+            ".txt": self.__str__,
+        }
+        to_json = getattr(self, "to_json", None)
+        return forms if to_json is None else {**forms, ".json": to_json}
+
     def to_markdown(self) -> str:
         """The printed table in Markdown."""
         return self.table().to_markdown()
 
-    def to_latex(self) -> str:
-        """The printed table in LaTeX, for the package booktabs."""
-        return self.table().to_latex()
+    def to_latex(self, *, caption: str = "", label: str = "") -> str:
+        """The printed table in LaTeX, for the package booktabs; the best in bold.
+
+        Args:
+            caption: Above the table, which then floats.
+            label: For references, such as "tab:models".
+        """
+        return self.table().to_latex(caption=caption, label=label)
 
     def to_csv(self) -> str:
         """The values in CSV, floats to the last bit."""

@@ -1,0 +1,253 @@
+"""Pictures of 2, 5 and 30 models with long names, in light and dark: nothing collides."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import pretrain_eval as pe
+from pretrain_eval import plot
+from pretrain_eval.plot._axes import ink, luminance
+
+mpl.use("agg")
+
+TASKS = ("textures", "faces of many people", "digits", "leaves")
+WAYS = ("full fine-tuning", "head only")
+LONG = "vit_base_patch16_clip_224.laion2b_ft_in1k"  # 41 characters
+
+
+def runs_of(num_models: int) -> pe.Runs:
+    """Models whose names share both ends, and whose costs differ by decades."""
+    rng = np.random.default_rng(num_models)
+    runs = []
+    for number in range(num_models):
+        name = f"{LONG[:20]}{number:02d}{LONG[22:]}"
+        level = 0.9 - 0.4 * number / max(num_models - 1, 1)
+        for task, way, seed in itertools.product(TASKS, WAYS, range(3)):
+            noise = float(rng.normal(0, 0.02))
+            score = min(0.999, level + 0.05 * TASKS.index(task) - 0.1 + noise)
+            curve = [score * (1 - 0.6**k) for k in range(5)]
+            runs.append(
+                pe.Run(
+                    model=name,
+                    task=task,
+                    dataset="d",
+                    strategy=way,
+                    seed=seed,
+                    scores={"accuracy": score},
+                    baseline={"accuracy": 0.4},
+                    chance={"accuracy": 0.25},
+                    curve={"step": (0, 1, 2, 3, 4), "accuracy": tuple(curve)},
+                    cost=pe.Cost(
+                        num_parameters=int(10 ** (5 + 4 * number / num_models)),
+                        macs=int(10 ** (6 + 4 * number / num_models)),
+                        seconds=1.0 + number,
+                        total_seconds=2.0 + number,
+                    ),
+                )
+            )
+    return pe.Runs(runs)
+
+
+BUDGET = pe.Budget(parameters=(1e5, 1e10), macs=(1e6, 1e11))
+RUNS = {number: runs_of(number) for number in (2, 5, 30)}
+CARDS = {n: pe.scorecard(runs, budget=BUDGET) for n, runs in RUNS.items()}
+ROPED = {n: pe.compare(r, pe.PersistenceEvaluator(rope=0.02)) for n, r in RUNS.items()}
+
+PICTURES: dict[str, Callable[[int], Any]] = {
+    "scores": lambda n: plot.scores(CARDS[n]["persistence"]),
+    "scorecard": lambda n: plot.scorecard(CARDS[n]),
+    "tasks": lambda n: plot.tasks(CARDS[n]["persistence"]),
+    "differences": lambda n: plot.differences(ROPED[n]),
+    "critical_difference": lambda n: plot.critical_difference(CARDS[n]["persistence"]),
+    "cost": lambda n: plot.cost(CARDS[n]["usability"]),
+    "ranks": lambda n: plot.ranks(CARDS[n]["usability"]),
+    "curves": lambda n: plot.curves(RUNS[n]),
+    "profiles": lambda n: plot.profiles(RUNS[n]),
+    "grid": lambda n: plot.grid(RUNS[n].filter(model=RUNS[n][0].model)),
+    "before_after": lambda n: plot.before_after(RUNS[n].filter(model=RUNS[n][0].model)),
+    "history": lambda n: plot.history(STEPS),
+}
+STEPS = {
+    "step": tuple(range(1, 61)),
+    "grad_norm": tuple(10.0 * 0.93**k for k in range(60)),
+    "grad_norm_before_clipping": tuple(12.0 * 0.93**k for k in range(60)),
+    "update_ratio": tuple(0.003 + 0.0001 * (k % 7) for k in range(60)),
+    "clipped": tuple(float(k < 9) for k in range(60)),
+    "skipped": tuple(float(k in (3, 30)) for k in range(60)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """No figure is left open."""
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+def drawn(name: str, number: int) -> tuple[Figure, list[tuple[Text, Any]]]:
+    """The figure, and every text that is seen with its box in pixels."""
+    made = PICTURES[name](number)
+    figure = made if isinstance(made, Figure) else made.figure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    texts = []
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip():
+            box = text.get_window_extent(renderer)
+            if box.width > 0 and _is_seen(text, figure):
+                texts.append((text, box))
+    return figure, texts
+
+
+def _is_seen(text: Text, figure: Figure) -> bool:
+    """Not a tick beyond the limits of its axis, which is kept but not drawn."""
+    for ax in figure.axes:
+        for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+            low, high = sorted(limits)
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            for tick in ticks:
+                if text in (tick.label1, tick.label2):
+                    shown = tick.label1 if tick.label1.get_visible() else tick.label2
+                    slack = 1e-9 * max(abs(low), abs(high), 1e-300)
+                    inside = low - slack <= tick.get_loc() <= high + slack
+                    return text is shown and inside
+    return True
+
+
+@pytest.mark.parametrize("number", RUNS)
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_no_text_leaves_the_figure_or_covers_another(
+    name: str, number: int, style: str
+) -> None:
+    """By bounding boxes; and each stands out from what is behind it by 4.5 : 1."""
+    with mpl.style.context(style):
+        figure, texts = drawn(name, number)
+        frame = figure.bbox
+        for text, box in texts:
+            words = text.get_text()
+            assert box.x0 >= frame.x0 - 1, words
+            assert box.x1 <= frame.x1 + 1, words
+            assert box.y0 >= frame.y0 - 1, words
+            assert box.y1 <= frame.y1 + 1, words
+        upright = [pair for pair in texts if pair[0].get_rotation() in (0.0, 90.0)]
+        for (one, first), (two, second) in itertools.combinations(upright, 2):
+            width = min(first.x1, second.x1) - max(first.x0, second.x0)
+            height = min(first.y1, second.y1) - max(first.y0, second.y0)
+            assert width < 1.5 or height < 1.5, (one.get_text(), two.get_text())
+        page = to_rgb(figure.get_facecolor())
+        in_cells = name in ("grid", "tasks", "confusion_matrix")
+        for text, _ in texts:
+            if in_cells and text in figure.axes[0].texts:
+                continue  # on a colour of its own, tested below
+            assert contrast(to_rgb(text.get_color()), page) >= 4.5, text.get_text()
+
+
+def contrast(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    """As WCAG 2 defines it."""
+    one, other = sorted((luminance(first), luminance(second)))
+    return (other + 0.05) / (one + 0.05)
+
+
+def test_what_is_written_on_a_colour_stands_out() -> None:
+    """Black or white on every colour of the maps that are used."""
+    for name in ("cividis", "Blues"):
+        for share in np.linspace(0, 1, 101):
+            color = mpl.colormaps[name](share)[:3]
+            assert contrast(to_rgb(ink(color)), color) >= 4.5
+
+
+def test_names_of_one_beginning_and_end_stay_apart() -> None:
+    """A name is shortened where all stay different."""
+    words = plot._axes.labels([run.model for run in RUNS[30]])
+    assert len(set(words)) == 30
+    assert max(map(len, words)) <= 41
+    assert plot._axes.labels(["a" * 60, "b"])[0].count("…") == 1
+
+
+def test_of_many_models_six_are_named() -> None:
+    """The others are grey, and have one entry in the legend."""
+    ax = plot.curves(RUNS[30])
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert len(words) == 7
+    assert words[-1] == "24 others"
+    assert words[0].startswith("vit_base")
+
+
+def test_a_forest_shows_the_differences() -> None:
+    """Each bar is a difference from the best, with its sign, and the rope is shaded."""
+    comparison = ROPED[5]
+    ax = plot.differences(comparison)
+    dots = [x for x in ax.lines if x.get_marker() in "oDs" and len(x.get_xdata()) == 1]
+    others = [report.model for report in comparison.reports[1:]]
+    gaps = [
+        comparison.difference(comparison.best, model).difference for model in others
+    ]
+    assert [float(dot.get_xdata()[0]) for dot in dots] == [-gap for gap in gaps]
+    assert ax.patches[0].get_x() == -0.02
+
+
+def test_critical_differences_are_those_of_the_table() -> None:
+    """Mean ranks by scipy, and groups within Nemenyi's distance."""
+    stats = pytest.importorskip("scipy.stats", reason="pip install scipy")
+    comparison = CARDS[5]["persistence"]
+    table = np.array([list(own.values()) for own in comparison.tasks.values()])
+    means = stats.rankdata(-table, axis=0).mean(1)
+    ax = plot.critical_difference(comparison)
+    dots = [x for x in ax.lines if x.get_marker() in "oDs" and len(x.get_xdata()) == 1]
+    found = sorted(float(dot.get_xdata()[0]) for dot in dots)
+    assert found == pytest.approx(sorted(means))
+    q = stats.studentized_range.ppf(0.95, 5, np.inf) / np.sqrt(2)
+    reach = q * np.sqrt(5 * 6 / (6 * len(TASKS)))
+    assert f"a critical difference {reach:.2f}" in ax.get_xlabel()
+
+
+def test_a_history_is_taken_from_who_holds_it() -> None:
+    """A run, a metric or columns; small values have an axis of their own, marks none."""
+    run = pe.Run(model="m", task="t", dataset="d", strategy="s", seed=0, history=STEPS)
+    for source in (run, STEPS):
+        ax = plot.history(source)
+        assert len(ax.figure.axes) == 2
+        assert ax.figure.axes[1].get_ylabel() == "update_ratio"
+        words = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert "clipped (9 of 60 steps)" in words
+        assert "skipped (2 of 60 steps)" in words
+    with pytest.raises(TypeError, match="draws a metric, a collection, a run"):
+        plot.history(3)
+
+
+def test_pictures_take_the_metric_itself() -> None:
+    """What it computes need not be asked for."""
+    import torch
+
+    outputs = torch.tensor([[2.0, 1.0], [0.5, 1.5], [3.0, 0.0]])
+    targets = torch.tensor([0, 1, 1])
+    for metric, draw in (
+        (pe.ConfusionMatrix(), plot.confusion_matrix),
+        (pe.CalibrationError(scores="logits"), plot.reliability),
+        (pe.F1Score(average="none"), plot.per_class),
+    ):
+        metric.update(outputs, targets)
+        assert draw(metric).figure is not None
+
+
+def test_a_scorecard_is_no_figure_of_pyplot() -> None:
+    """A notebook draws what is returned, and pyplot's once more."""
+    import matplotlib.pyplot as plt
+
+    plot.scorecard(CARDS[2])
+    assert plt.get_fignums() == []
