@@ -33,7 +33,7 @@ from pretrain_eval._scoring import (
     Source,
 )
 from pretrain_eval._scoring.formulas import Aggregate, Array
-from pretrain_eval._scoring.reports import Row, Table
+from pretrain_eval._scoring.reports import Row, Section, Table
 from pretrain_eval._steps import (
     Attachment,
     Partition,
@@ -98,6 +98,7 @@ __all__ = [
     "Rows",
     "Scored",
     "Scores",
+    "Section",
     "Source",
     "Split",
     "Start",

@@ -1,12 +1,12 @@
 """Pictures of runs, scores and metrics; matplotlib is an extra."""
 
-from pretrain_eval.plot import _pages as _pages  # draws for pages of the room below
 from pretrain_eval.plot._metrics import (
     confusion_matrix,
     history,
     per_class,
     reliability,
 )
+from pretrain_eval.plot._pages import pictures as pictures  # for pages, by being here
 from pretrain_eval.plot._runs import before_after, curves, grid, profiles
 from pretrain_eval.plot._scores import (
     cost,

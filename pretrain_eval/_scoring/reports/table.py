@@ -82,10 +82,8 @@ class Table:
         return "\n".join(lines) + notes
 
     def _cells(self, number: int, row: Sequence[str]) -> str:
-        words = [html.escape(word) for word in row]
-        if number in self.marked:
-            words = [f"<b>{word}</b>" for word in words]
-        return "".join(f"<td>{word}</td>" for word in words)
+        cell = '<td style="font-weight:bold">' if number in self.marked else "<td>"
+        return "".join(f"{cell}{html.escape(word)}</td>" for word in row)
 
     def to_latex(self, *, caption: str = "", label: str = "") -> str:
         """A table for the package booktabs, floating where it has a caption or a label."""
