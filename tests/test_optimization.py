@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from steps_truth import Truth, batches, collection, network
@@ -395,16 +396,45 @@ def test_clipping_is_torchs():
 
 
 def test_clipping_that_nobody_saw():
-    """A loop that clips elsewhere, or not at all, is told how to clip."""
+    """A loop that clips elsewhere, or not at all, goes on with NaN, and is told once."""
     weight = nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.SGD([weight])
-    with (
-        pe.Clipped().attach(optimizer),
-        pytest.raises(
-            RuntimeError, match=r"clipped has seen no clipping.*clip_grad_norm_"
-        ),
-    ):
+    metrics = pe.MetricCollection(pe.Clipped(), pe.GradNorm())
+    with metrics.attach(optimizer) as steps:
+        weight.grad = torch.tensor([3.0, 4.0])
+        with pytest.warns(UserWarning, match=r"clipped is NaN.*clip_grad_norm_"):
+            optimizer.step()
+        optimizer.step()  # without another warning
+        steps.clip_grad_norm_([weight], 1.0)
         optimizer.step()
+    assert np.isnan(metrics.history["clipped"][:2]).all()
+    assert metrics.history["clipped"][2] == 1
+    assert metrics.history["grad_norm"][:2] == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("told", "clipped"),
+    [
+        ({"max_norm": 4.9}, 1.0),
+        ({"max_norm": 5.1}, 0.0),
+        ({"max_norm": float("nan")}, float("nan")),
+        ({"max_value": 3.9}, 1.0),
+        ({"max_value": 4.0}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_clipping_of_ones_own_can_be_told_before(told, clipped):
+    """The gradients are read as they are, by norm, by value, or of unknown fate."""
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([weight])
+    metrics = pe.MetricCollection(pe.GradNormBeforeClipping(), pe.Clipped())
+    with metrics.attach(optimizer) as steps:
+        weight.grad = torch.tensor([3.0, -4.0])
+        steps.before_clipping([weight], **told)
+        weight.grad = weight.grad / 10
+        optimizer.step()
+    assert metrics.history["grad_norm_before_clipping"] == (5,)
+    assert metrics.history["clipped"] == pytest.approx((clipped,), nan_ok=True)
 
 
 def test_learning_rate():

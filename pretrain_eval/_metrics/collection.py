@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, Union, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.foreign import (
@@ -93,6 +103,47 @@ class MetricCollection:
             self._counted.setdefault(metric.counter, []).append(metric)
         elif not isinstance(metric, StepMetric):
             self._others.append(Other(key, metric, keywords_of(metric)))
+
+    def __call__(self, outputs: Any, targets: Any, **named: Any) -> dict[str, Value]:
+        """Count one batch, and give the values of this batch alone, of this process.
+
+        Args:
+            outputs: As `update` takes it, like the others.
+            targets: What is right.
+            named: Weights, and what members take by name.
+        """
+        counting = {
+            key: metric
+            for key, metric in self._metrics.items()
+            if not isinstance(metric, StepMetric)
+        }
+        if not counting:
+            raise TypeError(f"{', '.join(self)} read steps, not batches; attach them")
+        batch = copy.deepcopy(MetricCollection(counting))
+        batch.reset()
+        batch.update(outputs, targets, **named)
+        values = batch.compute(sync=False)
+        self.update(outputs, targets, **named)
+        return values
+
+    def clone(self) -> Self:
+        """A copy that counts by itself, with what was counted so far."""
+        return copy.deepcopy(self)
+
+    def keys(self) -> KeysView[str]:
+        """The keys of the members, in their order."""
+        return self._metrics.keys()
+
+    def values(self) -> ValuesView[Metric | SupportsUpdate]:
+        """The members, in their order."""
+        return self._metrics.values()
+
+    def items(self) -> ItemsView[str, Metric | SupportsUpdate]:
+        """Keys and members, in their order."""
+        return self._metrics.items()
+
+    def __repr__(self) -> str:
+        return f"MetricCollection({', '.join(map(repr, self._metrics.values()))})"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -11,7 +12,7 @@ from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.forward import unwrapped
@@ -50,6 +51,7 @@ class Metric(ABC):
         higher_is_better: Whether the higher of two values is the better one; None where
             neither is, or nobody said.
         bounds: The lowest and the highest possible value.
+        given: The arguments that it was made with, which it prints.
 
     >>> import torch
     >>> class Count(Metric):
@@ -73,6 +75,7 @@ class Metric(ABC):
     key: str
     higher_is_better: bool | None = None
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    given: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
     @abstractmethod
     def update(self, outputs: Tensor, targets: Tensor) -> None:
@@ -85,6 +88,30 @@ class Metric(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Forget everything since the last reset."""
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Value:
+        """Count one batch, and give the value of this batch alone, of this process."""
+        batch = self.clone()
+        batch.reset()
+        batch.update(outputs, targets)
+        value = value_of(batch, sync=False)
+        self.update(outputs, targets)
+        return value
+
+    def clone(self) -> Self:
+        """A copy that counts by itself, with what was counted so far."""
+        return copy.deepcopy(self)
+
+    def __new__(cls, *args: Any, **named: Any) -> Self:
+        """What was given is kept to be printed."""
+        made = super().__new__(cls)
+        made.given = (args, named)
+        return made
+
+    def __repr__(self) -> str:
+        args, named = self.given
+        told = [*map(repr, args), *(f"{key}={value!r}" for key, value in named.items())]
+        return f"{type(self).__name__}({', '.join(each[:80] for each in told)})"
 
     def beside(self) -> Mapping[str, Value]:
         """What a collection reports beside the value just computed.

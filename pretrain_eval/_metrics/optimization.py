@@ -8,7 +8,7 @@ import torch
 from typing_extensions import override
 
 from pretrain_eval._metrics.step_metric import StepMetric
-from pretrain_eval._steps import Step
+from pretrain_eval._steps import Step, warn
 
 
 @final
@@ -232,15 +232,14 @@ class UpdateRatio(StepMetric):
 class GradNormBeforeClipping(StepMetric):
     """Norm of the gradient before it was clipped, ‖g‖₂ over what was clipped.
 
-    Clip by the handle's `clip_grad_norm_`, or hand the norm over by its `hand_over`.
+    Clip by the handle's `clip_grad_norm_`, hand the norm over by its `hand_over`, or let
+    its `before_clipping` read the gradients, as the callback for Lightning does. A step
+    before which nothing of that happened is NaN, and the first one warns.
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value or the largest, "max".
         per: Means nothing here: the value has no parts.
-
-    Raises:
-        RuntimeError: In the step, where neither was called before it.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -258,15 +257,17 @@ class GradNormBeforeClipping(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        _require_clipping(self, step)
-        self.record(step, step.clipping_squares.sum().sqrt())
+        if step.clippings:
+            self.record(step, step.clipping_squares.sum().sqrt())
+        else:
+            _unseen(self, step)
 
 
 @final
 class Clipped(StepMetric):
     """Share of the steps whose gradient was made smaller by clipping, in [0, 1].
 
-    Clipping is seen as by `GradNormBeforeClipping`, and a step without it raises alike.
+    Clipping is seen as by `GradNormBeforeClipping`, and a step without it is NaN alike.
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
@@ -290,17 +291,24 @@ class Clipped(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        _require_clipping(self, step)
-        flags = [clipping.clipped.reshape(()) for clipping in step.clippings]
-        self.record(step, torch.stack(flags).amax().double())
+        if not step.clippings:
+            _unseen(self, step)
+            return
+        flags = [each.clipped.reshape(()).double() for each in step.clippings]
+        self.record(step, torch.stack(flags).amax())
 
 
-def _require_clipping(metric: StepMetric, step: Step) -> None:
-    if not step.clippings:
-        raise RuntimeError(
-            f"{metric.key} has seen no clipping before this step; clip by the handle"
-            " that attach returns: steps.clip_grad_norm_(parameters, max_norm)"
+def _unseen(metric: StepMetric, step: Step) -> None:
+    """Record NaN for a step whose clipping nobody has seen; warn of the first."""
+    if not metric.log.has_warned:
+        metric.log.has_warned = True
+        warn(
+            f"{metric.key} is NaN: no clipping was seen before step {step.number}; clip by"
+            " the handle that attach returns, steps.clip_grad_norm_(parameters,"
+            " max_norm), or tell it of yours before: steps.before_clipping(parameters,"
+            " max_norm)"
         )
+    metric.record(step, torch.full((), torch.nan, dtype=torch.float64))
 
 
 @final

@@ -107,6 +107,13 @@ class StepMetric(Metric):
     def update(self, outputs: Tensor, targets: Tensor) -> None:
         """A step metric reads steps; batches mean nothing to it."""
 
+    @final
+    @override
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Value:
+        raise TypeError(
+            f"{self.key} reads steps, not batches: with metric.attach(optimizer): ..."
+        )
+
     @override
     def compute(self, *, sync: bool = True) -> Value:
         """The statistic of the steps since the last reset.

@@ -89,7 +89,7 @@ class OwnCounter(SumCounter):
         self._metric = metric
 
     def __repr__(self) -> str:
-        state = ("counts", "agreed_size")
+        state = ("counts", "agreed_size", "given")
         settings = {k: v for k, v in vars(self._metric).items() if k not in state}
         told = ", ".join(f"{key}={_told(value)}" for key, value in settings.items())
         return f"{type(self._metric).__qualname__}({told})"
@@ -159,7 +159,10 @@ def _told(value: Any) -> str:
     # Of a lambda, an inner function or a method of an object the name says too little.
     name, owner = getattr(value, "__qualname__", "<"), getattr(value, "__self__", None)
     is_named = "<" not in name and isinstance(owner, type | ModuleType | None)
-    return f"{value.__module__}.{name}" if is_named else repr(value)
+    if is_named:
+        return f"{value.__module__}.{name}"
+    # How the object prints may say too little as well.
+    return repr(value) if owner is None else f"{name} of {object.__repr__(owner)}"
 
 
 def _digest(content: Any) -> str:

@@ -8,6 +8,7 @@ from pretrain_eval._steps.norms import norm, square_sums
 from pretrain_eval._steps.snapshot import update_ratio
 from pretrain_eval._steps.starts import Start
 from pretrain_eval._steps.step import Quantity, Step
+from pretrain_eval._steps.warning import warn
 
 __all__ = [
     "Attachment",
@@ -27,6 +28,7 @@ __all__ = [
     "part_key",
     "square_sums",
     "update_ratio",
+    "warn",
     "watch",
     "watched_step",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
@@ -84,6 +85,11 @@ class Attachment:
             for watcher in self._watchers:
                 watcher.log.attached = False
 
+    def __repr__(self) -> str:
+        state = f"{self._number} steps seen" if self._handles else "closed"
+        names = ", ".join(type(each).__name__ for each in self._optimizers)
+        return f"Attachment({names}: {state})"
+
     def __enter__(self) -> Self:
         return self
 
@@ -128,6 +134,37 @@ class Attachment:
             clipped = _is_clipped(total, max_norm)
             self._clippings.append(Clipping(given, squares, clipped))
         return total
+
+    @torch.no_grad()
+    def before_clipping(
+        self,
+        parameters: Tensor | Iterable[Tensor],
+        max_norm: float | None = None,
+        *,
+        max_value: float | None = None,
+    ) -> None:
+        """Let the metrics of clipping read gradients that are to be clipped elsewhere.
+
+        Args:
+            parameters: Their gradients are read, as they are now.
+            max_norm: What their norm will be clipped to; NaN where that is not known.
+            max_value: What each entry will be clipped to, instead. With neither, the
+                gradients are left as they are.
+        """
+        if not (self._measures_next and any(w.reads_clipping for w in self._watchers)):
+            return
+        given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        squares = norms.square_sums([shards.local(p.grad) for p in given])
+        gradients = [p.grad for p in given if p.grad is not None]
+        clipped = torch.zeros((), device=squares.device)
+        if max_value is not None and gradients:
+            largest = torch.nn.utils.get_total_norm(gradients, math.inf)
+            clipped = _whole(largest) > max_value
+        elif max_norm is not None and math.isnan(max_norm):
+            clipped = clipped + math.nan
+        elif max_norm is not None:
+            clipped = _is_clipped(torch.nn.utils.get_total_norm(gradients), max_norm)
+        self._clippings.append(Clipping(given, squares, clipped))
 
     @torch.no_grad()
     def hand_over(self, total_norm: Tensor | float, max_norm: float) -> None:
@@ -218,8 +255,13 @@ class Attachment:
 
 def _is_clipped(total: Tensor, max_norm: float) -> Tensor:
     # As torch decides it.
+    return _whole(total) + 1e-6 > max_norm
+
+
+def _whole(total: Tensor) -> Tensor:
+    """A number that may be of shards."""
     whole: Tensor = getattr(total, "full_tensor", lambda: total)()
-    return whole + 1e-6 > max_norm
+    return whole
 
 
 def watch(

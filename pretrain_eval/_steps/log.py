@@ -32,6 +32,7 @@ class StepLog:
     def __init__(self, *, counts_skipped: bool) -> None:
         self.last_step = 0
         self.attached = False
+        self.has_warned = False  # that its values are not known
         self._counts_skipped = counts_skipped
         self._rows: list[Row] = []
         self._stride = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from pretrain_eval._optional import needs
 def as_torchmetrics(metric: Metric) -> Any:
     """The metric as a `torchmetrics.Metric`, for its collections and Lightning's log.
 
-    It counts, synchronises and computes by itself; torchmetrics sees no state of it
-    that it could merge with another metric's.
+    It counts, synchronises and computes by itself. Its state is part of `state_dict`,
+    and so of checkpoints; it can be copied, pickled and tracked.
 
     Args:
         metric: A metric of one number or several.
@@ -33,16 +34,25 @@ def as_torchmetrics(metric: Metric) -> Any:
     >>> metric.compute()
     tensor(0.5000, dtype=torch.float64)
     """
+    return _adapted()(metric)
+
+
+@cache
+def _adapted() -> Any:
+    """The class, which needs torchmetrics for its parent."""
     needs("torchmetrics")
     import torchmetrics
 
     class Adapted(torchmetrics.Metric):
         full_state_update = False
-        higher_is_better = metric.higher_is_better
 
-        def __init__(self) -> None:
+        def __init__(self, metric: Metric) -> None:
             super().__init__()
             self.metric = metric
+
+        @property
+        def higher_is_better(self) -> bool | None:  # type: ignore[override] # one of theirs is fixed
+            return self.metric.higher_is_better
 
         def update(self, outputs: Tensor, targets: Tensor) -> None:
             self.metric.update(outputs, targets)
@@ -65,8 +75,42 @@ def as_torchmetrics(metric: Metric) -> Any:
             self.update(outputs, targets)
             return tensor
 
-    Adapted.__name__ = type(metric).__name__
-    return Adapted()
+        @property
+        def metric_state(self) -> dict[str, Any]:
+            return _state_of(self.metric)
+
+        def get_extra_state(self) -> dict[str, Any]:
+            # What `state_dict` holds beside tensors of its own.
+            return {"metric": _state_of(self.metric), "updates": self._update_count}
+
+        def set_extra_state(self, state: dict[str, Any]) -> None:
+            load: Any = getattr(self.metric, "load_state_dict", None)
+            if load is not None:
+                load(state["metric"])
+            self._update_count = state["updates"]
+            self._computed = None
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            # A class in a function has no name that pickle could find.
+            return _restored, (self.metric, self._update_count)
+
+        def __repr__(self) -> str:
+            return f"as_torchmetrics({self.metric!r})"
+
+    return Adapted
+
+
+def _state_of(metric: Metric) -> dict[str, Any]:
+    """All that a metric holds; nothing, where it cannot say it."""
+    state: Any = getattr(metric, "state_dict", dict)
+    return dict(state())
+
+
+def _restored(metric: Metric, num_updates: int) -> Any:
+    """The adapted metric of a copy or a pickle."""
+    adapted = as_torchmetrics(metric)
+    adapted._update_count = num_updates
+    return adapted
 
 
 def as_ignite(metric: Metric) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from typing import Any, final
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from pretrain_eval._metrics import MetricCollection
@@ -20,7 +21,8 @@ class StepMetricsCallback(Callback):
 
     `Trainer(callbacks=[StepMetricsCallback(metrics)])`. Every `log_every_n_steps`
     steps of the optimizer, the metrics of the steps since the log before are logged.
-    The history is saved in checkpoints and continued from them.
+    The history is saved in checkpoints and continued from them. Gradients are also read
+    before the Trainer clips them, for `GradNormBeforeClipping` and `Clipped`.
 
     Args:
         metrics: Their step metrics are measured.
@@ -38,7 +40,17 @@ class StepMetricsCallback(Callback):
     def on_train_start(self, trainer: Trainer, module: Any) -> None:
         self._logged_step = trainer.global_step
         handle = self.metrics.attach(trainer.optimizers, module, every=self._every)
-        self._attached.enter_context(handle)
+        self._handle = self._attached.enter_context(handle)
+
+    @override
+    def on_before_optimizer_step(
+        self, trainer: Trainer, module: Any, optimizer: Any
+    ) -> None:
+        if not module.automatic_optimization:
+            return  # who steps by hand has clipped by now, if ever
+        groups = optimizer.param_groups
+        parameters = [p for group in groups for p in group["params"]]
+        self._handle.before_clipping(parameters, **_clipping_of(trainer, module))
 
     @override
     def on_train_batch_end(self, trainer: Trainer, module: Any, *_: Any) -> None:
@@ -62,3 +74,13 @@ class StepMetricsCallback(Callback):
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.metrics.load_state_dict(state_dict)
+
+
+def _clipping_of(trainer: Trainer, module: Any) -> dict[str, float | None]:
+    """To what the Trainer is about to clip gradients, as far as that is known."""
+    own = type(module).configure_gradient_clipping
+    if own is not LightningModule.configure_gradient_clipping:
+        return {"max_norm": math.nan}
+    limit = trainer.gradient_clip_val or None
+    by_value = "value" in str(trainer.gradient_clip_algorithm or "norm").lower()
+    return {"max_value" if by_value else "max_norm": limit}

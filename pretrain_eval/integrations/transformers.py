@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, final
 
+import torch
 from transformers import TrainerCallback, TrainerState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from typing_extensions import override
 
 from pretrain_eval._metrics import MetricCollection
 from pretrain_eval.integrations.by_transformers import trainer
 
 __all__ = ["StepMetricsCallback", "trainer"]
+
+_FILE = "step_metrics.pt"
 
 
 @final
@@ -22,6 +28,8 @@ class StepMetricsCallback(TrainerCallback):
     loss gets the metrics of the steps since the log before it, in
     `trainer.state.log_history` too. A Trainer hands logs to its reporting callbacks
     first; to reach those, `trainer.callback_handler.callbacks.insert(0, callback)`.
+    All that the metrics hold is saved in the Trainer's checkpoints, as
+    `step_metrics.pt`, and continued where it resumes from one of them.
 
     Args:
         metrics: Their step metrics are measured.
@@ -41,11 +49,32 @@ class StepMetricsCallback(TrainerCallback):
         self._attached.close()
 
     @override
-    def on_train_begin(self, *_: Any, **given: Any) -> None:
+    def on_train_begin(self, *seen: Any, **given: Any) -> None:
         self.close()
+        args, state, *_ = seen
+        if state.global_step:
+            self._resume(_folder(args, state) / _FILE)
         optimizer, model = given["optimizer"], given["model"]
         handle = self.metrics.attach(optimizer, model, every=self._every)
         self._attached.enter_context(handle)
+
+    @override
+    def on_save(self, args: Any, state: TrainerState, *_: Any, **given: Any) -> None:
+        if state.is_world_process_zero:
+            folder = _folder(args, state)
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.save(self.metrics.state_dict(), folder / _FILE)
+
+    def _resume(self, file: Path) -> None:
+        """Continue from what a checkpoint holds."""
+        if not file.exists():
+            warnings.warn(
+                f"the training is resumed, but there is no {file}: the history of its step"
+                " metrics begins here",
+                stacklevel=2,
+            )
+            return
+        self.metrics.load_state_dict(torch.load(file, weights_only=True))
 
     @override
     def on_log(self, args: Any, state: TrainerState, *_: Any, **given: Any) -> None:
@@ -57,3 +86,8 @@ class StepMetricsCallback(TrainerCallback):
     @override
     def on_train_end(self, *_: Any, **given: Any) -> None:
         self.close()
+
+
+def _folder(args: Any, state: TrainerState) -> Path:
+    """Where the Trainer keeps the checkpoint of the step that it is at."""
+    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
