@@ -29,6 +29,7 @@ _NEEDS = {
         "as_ignite needs ignite", ("ignite.metrics",), package="pytorch-ignite"
     ),
     "keras": _Need("zoo.keras needs Keras 3", ("keras",)),
+    "mlflow": _Need("a tracker of MLflow needs mlflow", ("mlflow",), package="mlflow"),
     "pandas": _Need("to_pandas needs pandas", ("pandas",)),
     "plot": _Need("pictures need matplotlib", ("matplotlib.pyplot",)),
     "progress": _Need("a progress bar needs tqdm", ("tqdm.auto",)),
@@ -44,6 +45,10 @@ _NEEDS = {
         "as_torchmetrics needs torchmetrics", ("torchmetrics",), package="torchmetrics"
     ),
     "transformers": _Need("zoo.transformers needs transformers", ("transformers",)),
+    "trackio": _Need(
+        "a tracker of trackio needs trackio", ("trackio",), package="trackio"
+    ),
+    "wandb": _Need("a tracker of W&B needs wandb", ("wandb",), package="wandb"),
     "weights": _Need("kept weights need safetensors", ("safetensors.torch",)),
     "workers": _Need("workers and executors need cloudpickle", ("cloudpickle",)),
 }

@@ -26,6 +26,7 @@ from pretrain_eval._metrics.optimization import (
 from pretrain_eval._metrics.randomness import loader_generators, preserved_rng, seed_all
 from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._metrics.sums import SumMetric
+from pretrain_eval._metrics.telling import Log
 from pretrain_eval._metrics.undisturbed import evaluating, gradients_on
 from pretrain_eval._metrics.validate import as_collection, validate
 from pretrain_eval._metrics.validation import Validation
@@ -39,6 +40,7 @@ __all__ = [
     "GradNormBeforeClipping",
     "GradParameterCosine",
     "LearningRate",
+    "Log",
     "Metric",
     "MetricCollection",
     "Metrics",

@@ -39,6 +39,7 @@ from pretrain_eval._metrics.metric import (
 from pretrain_eval._metrics.state import load_state, state_of
 from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._metrics.sync import fetch, fetch_counts, num_processes
+from pretrain_eval._metrics.telling import Log, Telling
 from pretrain_eval._steps import (
     Attachment,
     joined,
@@ -320,11 +321,7 @@ class MetricCollection:
         Returns:
             Nothing, where no step was measured since.
         """
-        metrics = {
-            key: metric
-            for key, metric in self._metrics.items()
-            if isinstance(metric, StepMetric)
-        }
+        metrics = self._steps_by_key()
         states = {key: metric.log.folds() for key, metric in metrics.items()}
         fetched = iter(fetch([t for tensors in states.values() for t in tensors]))
         values: dict[str, float] = {}
@@ -334,12 +331,20 @@ class MetricCollection:
             metric.reset()
         return values
 
+    def _steps_by_key(self) -> dict[str, StepMetric]:
+        return {
+            key: metric
+            for key, metric in self._metrics.items()
+            if isinstance(metric, StepMetric)
+        }
+
     def attach(
         self,
         optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
         model: nn.Module | None = None,
         *,
         every: int = 1,
+        log: Log | None = None,
     ) -> Attachment:
         """Watch the optimizer's steps until the handle is closed.
 
@@ -349,6 +354,9 @@ class MetricCollection:
             model: Gives the parameters their names, where a metric asks for them.
             every: Steps 1, 1 + every, 1 + 2·every, ... are measured, the others cost
                 nothing. Steps of the optimizer, not batches.
+            log: Called with the values of each measured step by key and its number, within
+                a second, such as `integrations.trackers.tensorboard(writer)`; where it
+                raises, it is called no more, and a warning says so.
 
         Returns:
             A context manager with `close`, and with a `clip_grad_norm_` that the
@@ -359,7 +367,8 @@ class MetricCollection:
                 step metric or is attached already, or `every` is not positive.
             TypeError: It is no optimizer and wraps none.
         """
-        return watch(optimizer, self.step_metrics, model, every=every)
+        tells = None if log is None else Telling(self._steps_by_key(), log)
+        return watch(optimizer, self.step_metrics, model, every=every, tells=tells)
 
     def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:
         """Measure the step that happens inside the block, where nothing can be hooked.

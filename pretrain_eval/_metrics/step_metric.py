@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics.metric import Metric, Value
 from pretrain_eval._metrics.sync import fetch
+from pretrain_eval._metrics.telling import Log, Telling
 from pretrain_eval._steps import (
     Attachment,
     Per,
@@ -164,6 +165,7 @@ class StepMetric(Metric):
         model: nn.Module | None = None,
         *,
         every: int = 1,
+        log: Log | None = None,
     ) -> Attachment:
         """Watch the optimizer's steps until the handle is closed.
 
@@ -173,6 +175,9 @@ class StepMetric(Metric):
             model: Gives the parameters their names, where the metric asks for them.
             every: Steps 1, 1 + every, 1 + 2·every, ... are measured, the others cost
                 nothing. Steps of the optimizer, not batches.
+            log: Called with the values of each measured step by key and its number, within
+                a second, such as `integrations.trackers.tensorboard(writer)`; where it
+                raises, it is called no more, and a warning says so.
 
         Returns:
             A context manager with `close`, and with a `clip_grad_norm_` that the
@@ -183,7 +188,8 @@ class StepMetric(Metric):
                 already, or `every` is not positive.
             TypeError: It is no optimizer and wraps none.
         """
-        return watch(optimizer, [self], model, every=every)
+        tells = None if log is None else Telling({self.key: self}, log)
+        return watch(optimizer, [self], model, every=every, tells=tells)
 
     @final
     def step(self, model: nn.Module | Iterable[Tensor]) -> AbstractContextManager[None]:

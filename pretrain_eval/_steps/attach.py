@@ -36,6 +36,16 @@ class StepEvents(Protocol):
         """The parameters are at θ_{t+1}."""
 
 
+class Tells(Protocol):
+    """Who hands on what was measured of a step."""
+
+    def after_step(self, step: Step) -> None:
+        """All watchers have measured it."""
+
+    def flush(self) -> None:
+        """Hand on what waits."""
+
+
 @final
 class Attachment:
     """Watches optimizers until it is closed; a context manager."""
@@ -46,8 +56,9 @@ class Attachment:
         watchers: Sequence[StepEvents],
         model: nn.Module | None,
         every: int,
+        tells: Tells | None = None,
     ) -> None:
-        self._optimizers = optimizers
+        self._optimizers, self._tells = optimizers, tells
         self._watchers = watchers
         self._every = every
         self._first = max(watcher.log.last_step for watcher in watchers)
@@ -84,6 +95,8 @@ class Attachment:
             self._step, self._plans = None, Plans(self._optimizers)
             for watcher in self._watchers:
                 watcher.log.attached = False
+            if self._tells is not None:
+                self._tells.flush()
 
     def __repr__(self) -> str:
         state = f"{self._number} steps seen" if self._handles else "closed"
@@ -251,6 +264,8 @@ class Attachment:
                 step.finish()
                 for watcher in self._watchers:
                     watcher.after_step(step)
+                if self._tells is not None:
+                    self._tells.after_step(step)
 
 
 def _is_clipped(total: Tensor, max_norm: float) -> Tensor:
@@ -270,8 +285,9 @@ def watch(
     model: nn.Module | None = None,
     *,
     every: int = 1,
+    tells: Tells | None = None,
 ) -> Attachment:
-    """Tell `watchers` of every `every`-th step, from the first."""
+    """Tell `watchers` of every `every`-th step, from the first, and then `tells`."""
     _check(watchers)
     if type(every) is not int or every < 1:
         raise ValueError(f"attach expects every to be an int >= 1, got {every!r}")
@@ -279,7 +295,7 @@ def watch(
     hooked = list({id(o): o for o in map(_hookable, several)}.values())
     if not any(group["params"] for o in hooked for group in o.param_groups):
         raise ValueError("attach expects an optimizer with parameters, got none")
-    return Attachment(hooked, watchers, model, every)
+    return Attachment(hooked, watchers, model, every, tells)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class StepLog:
     def __init__(self, *, counts_skipped: bool) -> None:
         self.last_step = 0
         self.attached = False
+        self.newest: Row | None = None  # of the step that was measured last
         self.has_warned = False  # that its values are not known
         self._counts_skipped = counts_skipped
         self._rows: list[Row] = []
@@ -46,7 +47,7 @@ class StepLog:
 
     def add(self, row: Row) -> None:
         """Keep one step's row."""
-        self.last_step = row.step
+        self.last_step, self.newest = row.step, row
         self._window.append(row)
         if len(self._window) >= _FOLD:
             self._fold()

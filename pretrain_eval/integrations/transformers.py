@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from pretrain_eval._metrics import MetricCollection
 from pretrain_eval.integrations.by_transformers import trainer
@@ -27,7 +27,7 @@ class StepMetricsCallback(TrainerCallback):
     `Trainer(..., callbacks=[StepMetricsCallback(metrics)])`. Each log of a training
     loss gets the metrics of the steps since the log before it, in
     `trainer.state.log_history` too. A Trainer hands logs to its reporting callbacks
-    first; to reach those, `trainer.callback_handler.callbacks.insert(0, callback)`.
+    first; `StepMetricsCallback(metrics).add_to(trainer)` reaches those as well.
     All that the metrics hold is saved in the Trainer's checkpoints, as
     `step_metrics.pt`, and continued where it resumes from one of them.
 
@@ -43,6 +43,11 @@ class StepMetricsCallback(TrainerCallback):
     ) -> None:
         self.metrics, self._every, self._prefix = metrics, every, prefix
         self._attached = ExitStack()
+
+    def add_to(self, trainer: Any) -> Self:
+        """Add it to a Trainer, before the callbacks that report to trackers."""
+        trainer.callback_handler.callbacks.insert(0, self)
+        return self
 
     def close(self) -> None:
         """Stop watching, where an exception ended the training."""
