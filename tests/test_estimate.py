@@ -1,6 +1,8 @@
 """Cheap evidence: what one pass of each model says, and whether it may be believed."""
 
+import gc
 import math
+import weakref
 from functools import partial
 
 import numpy as np
@@ -305,3 +307,41 @@ def test_a_model_that_does_not_fit_is_refused_before_the_first_is_read():
     model = Columns(range(4))
     with pytest.raises(ValueError, match="'wrong' does not fit"):
         estimated({"right": model, "wrong": Columns([9])}, three_classes())
+
+
+def test_of_two_hundred_models_one_or_two_live_at_a_time():
+    """Each is built, read and let go."""
+    alive, most = weakref.WeakSet(), 0
+
+    def build():
+        nonlocal most
+        gc.collect()
+        model = Columns([0, 3])
+        alive.add(model)
+        most = max(most, len(alive))
+        return model
+
+    models = {f"m{number}": build for number in range(200)}
+    found = estimated(models, three_classes(train=40), by=["logme"], pairs=0)
+    gc.collect()
+    assert len(found.of("logme")) == len(found.seconds) == 200
+    assert most <= 2
+    assert not alive
+
+
+def test_the_own_head_answers_for_drawn_samples_alone():
+    """Its answers to a million samples would not fit into memory."""
+    seen = []
+
+    class Counted(nn.Linear):
+        def forward(self, rows):
+            seen.append(len(rows))
+            return super().forward(rows)
+
+    model = Columns(range(4))
+    model.head = Counted(4, 5)
+    task = three_classes(train=300)
+    found = estimated({"m": model}, task, by=["leep"], num_samples=50, pairs=0)
+    assert not math.isnan(found.of("leep")[0].value)
+    assert max(seen) < 300
+    assert 50 in seen

@@ -234,7 +234,7 @@ def _estimated(
         elif seen.probabilities is None:
             yield name, Measured(note="not defined: no head of source classes")
         else:
-            chances = as_array(seen.probabilities[drawn])
+            chances = as_array(seen.probabilities(torch.from_numpy(drawn)))
             yield name, measured(name, formula, chances, targets[drawn], seed, pairs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from pretrain_eval._training.headed import Headed
 from pretrain_eval._training.prepare import built, first_batch, locate_head
 from pretrain_eval._training.prepared import Prepared
 
+# So many samples go through the head at a time.
+_BLOCK = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Glimpse:
@@ -23,8 +27,8 @@ class Glimpse:
     Attributes:
         features: `(num_samples, width)`; None where they were not asked for.
         targets: `(num_samples, ...)`.
-        probabilities: Of the classes of the model's own head, `(num_samples,
-            num_source_classes)`; None where it has no such head.
+        probabilities: Of the classes of the model's own head, by the indices of
+            samples, `(num_indices, num_source_classes)`; None where it has no such head.
         num_parameters: Of the model with the head that the task needs.
         macs: Multiply-accumulates of one sample, where they can be counted.
         seconds: What the pass took.
@@ -32,7 +36,7 @@ class Glimpse:
 
     features: Tensor | None
     targets: Tensor | None
-    probabilities: Tensor | None
+    probabilities: Callable[[Tensor], Tensor] | None
     num_parameters: int
     macs: int | None
     seconds: float
@@ -82,16 +86,28 @@ def _source(network: nn.Module, cell: Cell) -> tuple[nn.Module, Tensor] | None:
 
 def _probabilities(
     source: tuple[nn.Module, Tensor] | None, features: Tensor
-) -> Tensor | None:
-    """The head's answer to features, where it is all that follows the features."""
+) -> Callable[[Tensor], Tensor] | None:
+    """The head's answer to features, where it is all that follows the features.
+
+    Asked for by samples, since of all of them it may be larger than memory.
+    """
     if source is None:
         return None
     head, outputs = source
-    with evaluating(head), torch.no_grad():
-        logits: Tensor = head(features)
-    first = logits[: len(outputs)]
+
+    def logits(rows: Tensor) -> Tensor:
+        with evaluating(head), torch.no_grad():
+            found: Tensor = head(rows)
+        return found
+
+    first = logits(features[: len(outputs)])
     if first.shape != outputs.shape or not torch.allclose(
         first.float(), outputs.float(), rtol=1e-3, atol=1e-3
     ):
         return None
-    return logits.double().softmax(1)
+
+    def answers(indices: Tensor) -> Tensor:
+        blocks = [logits(features[each]) for each in torch.split(indices, _BLOCK)]
+        return torch.cat([each.double().softmax(1) for each in blocks])
+
+    return answers

@@ -70,10 +70,10 @@ def _spectrum(rows: Array, columns: Array) -> tuple[Array, Array, Array]:
         `(rank, num_columns)`; the squares of what no feature explains.
     """
     num_samples, width = rows.shape
-    largest = np.abs(rows).max()
+    largest = max(rows.max(), -rows.min())
     if largest == 0:
         return np.zeros(0), np.zeros((0, columns.shape[1])), (columns**2).sum(0)
-    rows = rows / largest
+    rows /= largest  # a copy of the caller's
     total = (columns**2).sum(0)
     if num_samples > width:
         values, right = _right(rows)

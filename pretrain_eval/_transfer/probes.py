@@ -57,31 +57,63 @@ def lda_accuracy(
     rows, labels = as_classes("lda_accuracy", features, targets)
     check_folds("lda_accuracy", num_folds, len(rows))
     rows = _narrow(rows - rows.mean(0))
-    fold, num_classes = folds(labels, num_folds, seed), int(labels.max()) + 1
+    fold = folds(labels, num_folds, seed)
     order = np.argsort(fold, kind="stable")
     ends = np.searchsorted(fold[order], np.arange(num_folds + 1))
     parts = [slice(*each) for each in itertools.pairwise(ends)]
     rows, labels = rows[order], labels[order]
-    sums = [sums_by_class(rows[p], labels[p], num_classes) for p in parts]
-    counts = [np.bincount(labels[p], minlength=num_classes) for p in parts]
-    gram, lengths = rows.T @ rows, (rows**2).sum(1)
+
     right = 0
-    for part, inside, count in zip(parts, sums, counts, strict=True):
-        known = sum(counts) - count
-        means = (sum(sums) - inside) / np.maximum(known, 1)[:, None]
-        scatter = gram - rows[part].T @ rows[part] - (means * known[:, None]).T @ means
-        along, squares = rows @ means.T, (means**2).sum(1)
-        own = along[np.arange(len(rows)), labels]
-        apart = np.delete(lengths - 2 * own + squares[labels], part)
-        covariance = shrunk(scatter, np.maximum(apart, 0))
-        covariance[np.diag_indices(len(covariance))] += lengths.mean() * 1e-12
-        weights = solved(covariance, means.T)
-        with np.errstate(divide="ignore"):  # a class that is unknown is never chosen
-            priors = np.log(known / known.sum())
-        bias = priors - (means.T * weights).sum(0) / 2
+    for part, weights, bias in _discriminants(rows, labels, parts):
         chosen = (rows[part] @ weights + bias).argmax(1)
         right += int((chosen == labels[part]).sum())
     return right / len(rows)
+
+
+def _discriminants(
+    rows: Array, labels: Array, parts: Sequence[slice]
+) -> Iterator[tuple[slice, Array, Array]]:
+    """By fold, the weights and biases of an analysis of the other folds.
+
+    Yields:
+        The fold, `(width, num_classes)` and `(num_classes,)`.
+    """
+    num_classes = int(labels.max()) + 1
+    sums = [sums_by_class(rows[p], labels[p], num_classes) for p in parts]
+    counts = [np.bincount(labels[p], minlength=num_classes) for p in parts]
+    lengths = np.einsum("ij,ij->i", rows, rows)
+
+    folded = zip(parts, sums, counts, _grams_without(rows, parts), strict=True)
+    for part, inside, count, gram in folded:
+        known = sum(counts) - count
+        means = (sum(sums) - inside) / np.maximum(known, 1)[:, None]
+        scatter = gram - (means * known[:, None]).T @ means
+
+        own = (rows @ means.T)[np.arange(len(rows)), labels]
+        apart = lengths - 2 * own + (means**2).sum(1)[labels]
+        covariance = shrunk(scatter, np.maximum(np.delete(apart, part), 0))
+        covariance[np.diag_indices(len(covariance))] += lengths.mean() * 1e-12
+
+        weights = solved(covariance, means.T)
+        with np.errstate(divide="ignore"):  # a class that is unknown is never chosen
+            priors = np.log(known / known.sum())
+        yield part, weights, priors - (means.T * weights).sum(0) / 2
+
+
+def _grams_without(rows: Array, parts: Sequence[slice]) -> Iterator[Array]:
+    """By fold, the Gram matrix of the other folds' rows.
+
+    Those of the folds are kept where together they are no larger than the rows, so that
+    each row is multiplied once; else each is computed again.
+    """
+    kept: list[Array] = []
+    if len(parts) * rows.shape[1] <= len(rows):
+        kept = [rows[part].T @ rows[part] for part in parts]
+        whole: Array = np.sum(kept, axis=0)
+    else:
+        whole = rows.T @ rows
+    for number, part in enumerate(parts):
+        yield whole - (kept[number] if kept else rows[part].T @ rows[part])
 
 
 def probe_accuracy(
