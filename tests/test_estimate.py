@@ -315,7 +315,6 @@ def test_of_two_hundred_models_one_or_two_live_at_a_time():
 
     def build():
         nonlocal most
-        gc.collect()
         model = Columns([0, 3])
         alive.add(model)
         most = max(most, len(alive))
