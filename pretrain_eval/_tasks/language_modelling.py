@@ -18,6 +18,7 @@ from pretrain_eval._tasks.kind import Network, TaskKind
 from pretrain_eval._tasks.reading import called
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Split, Splits
+from pretrain_eval._tasks.text_bytes import NUM_BYTES, byte_entropy, metrics_of_texts
 
 # The target of a position that is neither learned nor counted.
 IGNORED = -100
@@ -34,17 +35,23 @@ class LanguageModelling(TaskKind):
     that outputs at a position, `(N, T, V)`, are scored by the next token. The loss is
     the cross-entropy, the mean over tokens, as of transformers' causal models.
     Perplexity is reported first; lower is better. It is per token: models with
-    tokenizers of their own are not compared by it. Before training the model is scored
+    tokenizers of their own are compared by bits per byte, which `by_byte` reports
+    first. Then batches also say, under `num_bytes`, `(N,)`, how many UTF-8 bytes the
+    scored tokens of each text spell, as those of `zoo.transformers` do; a byte of the
+    first token, which nothing predicts, is not among them, nor is one that was cut off. Before training the model is scored
     as it is. Chance is a predictor that knows how often each token stands in the
-    reported split, and nothing else; unknown where samples are text.
+    reported split, and nothing else; where samples are text, of bits per byte one that
+    knows how often each byte stands there.
 
     Args:
         masked: Predict tokens where they stand, which `labels` name, as BERT does.
         bytes_per_token: UTF-8 bytes of the reported text by scored token, for bits per
-            byte, which is left out where it is not known.
+            byte, which is left out where it is not known. One number for all models,
+            so it is right for one tokenizer.
+        by_byte: Report bits per byte first, of the bytes that batches name.
 
     Raises:
-        ValueError: `bytes_per_token` is not positive.
+        ValueError: `bytes_per_token` is not positive, or is given beside `by_byte`.
 
     >>> list(LanguageModelling(bytes_per_token=4.2).metrics())
     ['perplexity', 'bits_per_byte', 'token_accuracy']
@@ -53,15 +60,23 @@ class LanguageModelling(TaskKind):
     _: KW_ONLY
     masked: bool = False
     bytes_per_token: float | None = None
+    by_byte: bool = False
     place = "token"
     before = "untrained"
 
     def __post_init__(self) -> None:
         if self.bytes_per_token is not None:
             BitsPerByte(bytes_per_token=self.bytes_per_token)  # which checks it
+            if self.by_byte:
+                raise ValueError(
+                    "LanguageModelling expects bytes_per_token, one number for all"
+                    " models, or by_byte=True, which reads them of batches; got both"
+                )
 
     @override
     def metrics(self) -> Metrics:
+        if self.by_byte:
+            return metrics_of_texts(IGNORED)
         metrics: dict[str, Metric] = {"perplexity": Perplexity(class_dim=-1)}
         if self.bytes_per_token is not None:
             metrics["bits_per_byte"] = BitsPerByte(bytes_per_token=self.bytes_per_token)
@@ -79,6 +94,19 @@ class LanguageModelling(TaskKind):
                 f" gives {tuple(outputs.shape)}"
             )
         return outputs, targets
+
+    @override
+    def forward(self, model: Network, batch: Any) -> tuple[Any, Tensor]:
+        outputs, targets = self.read(model, batch)
+        if not self.by_byte:
+            return outputs, targets
+        if not isinstance(batch, Mapping) or NUM_BYTES not in batch:
+            raise ValueError(
+                "by_byte needs batches that say under 'num_bytes' how many bytes of text"
+                " the scored tokens of each sample spell; zoo.transformers counts them"
+                " of samples that are texts, where its tokenizer is a fast one"
+            )
+        return {"scores": outputs, NUM_BYTES: batch[NUM_BYTES]}, targets
 
     @override
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -102,7 +130,9 @@ class LanguageModelling(TaskKind):
         """Perplexity exp(H), where H is the entropy of the reported split's tokens."""
         scored = self._scored(splits.reported)
         if scored is None:
-            return {}
+            texts = read_each(splits.reported, lambda sample: sample)
+            whole = self.by_byte and all(isinstance(each, str) for each in texts)
+            return {"bits_per_byte": byte_entropy(texts)} if whole else {}
         shares = scored.bincount().double() / len(scored)
         shares = shares[shares > 0]
         nats = float(-(shares * shares.log()).sum())
@@ -153,7 +183,8 @@ def _entries(batch: Any) -> tuple[Any, Any, Any, Any]:
     Of a batch or a sample.
     """
     if isinstance(batch, Mapping):
-        inputs = {name: part for name, part in batch.items() if name != "labels"}
+        apart = "labels", NUM_BYTES
+        inputs = {name: part for name, part in batch.items() if name not in apart}
         names = "input_ids", "attention_mask", "labels"
         ids, mask, labels = (batch.get(name) for name in names)
         return inputs, ids, mask, labels

@@ -21,7 +21,9 @@ class Tokenized:
     """Makes a batch by name of texts, each with its target.
 
     A sample is `(text, target)`, `((first, second), target)` for a pair of texts, or a
-    mapping from names to one text or two and to `labels` or `label`.
+    mapping from names to one text or two and to `labels` or `label`. Texts alone, for
+    language modelling, come with `num_bytes`: how many bytes of each, in UTF-8, are
+    spelled by the tokens after the first, which nothing predicts.
 
     Args:
         tokenizer: Of transformers, with a token to pad by.
@@ -37,19 +39,38 @@ class Tokenized:
 
     def __call__(self, samples: Sequence[Any]) -> dict[str, Tensor]:
         """Ids, attention mask, whatever the tokenizer gives more, and labels."""
+        if all(isinstance(sample, str) for sample in samples):
+            return self._alone(list(samples))
         read = [labelled(sample) for sample in samples]
         texts = [_texts(inputs) for inputs, _ in read]
         if len({len(each) for each in texts}) > 1:
             raise ValueError("a batch holds texts or pairs of texts, got both")
-        batch = self.tokenizer(
-            *map(list, zip(*texts, strict=True)),
-            padding=True,
-            truncation=self.max_length is not None,
-            max_length=self.max_length,
-            return_tensors="pt",
-            return_attention_mask=True,
-        )
+        batch = self._read(*map(list, zip(*texts, strict=True)))
         return {**batch, "labels": stacked([target for _, target in read])}
+
+    def _alone(self, texts: list[str]) -> dict[str, Tensor]:
+        """Ids and mask of texts, and how many bytes their scored tokens spell."""
+        if not self.tokenizer.is_fast:  # it does not know where its tokens stand
+            return self._read(texts)
+        batch = self._read(texts, return_offsets_mapping=True)
+        places = batch.pop("offset_mapping").tolist()
+        masks = batch["attention_mask"].tolist()
+        found = [_num_bytes(*each) for each in zip(texts, places, masks, strict=True)]
+        return {**batch, "num_bytes": torch.tensor(found)}
+
+    def _read(self, *texts: list[str], **options: Any) -> dict[str, Tensor]:
+        """A padded batch."""
+        return dict(
+            self.tokenizer(
+                *texts,
+                padding=True,
+                truncation=self.max_length is not None,
+                max_length=self.max_length,
+                return_tensors="pt",
+                return_attention_mask=True,
+                **options,
+            )
+        )
 
 
 @final
@@ -184,6 +205,19 @@ def _texts(inputs: Any) -> tuple[str, ...]:
             " of a table before it becomes a split"
         )
     return texts
+
+
+def _num_bytes(text: str, places: list[list[int]], mask: list[int]) -> int:
+    """How many bytes of a text are spelled by the tokens that are predicted.
+
+    From the end of what stands first in the batch, which nothing predicts, to the end
+    of the last token that was read. A character that the first token shares with the
+    next, as cuts between bytes leave it, is the first's.
+    """
+    begin = places[0][1] if mask[0] else 0
+    ends = (stop for (_, stop), kept in zip(places, mask, strict=True) if kept)
+    end = max(ends, default=0)
+    return len(text[begin:end].encode(errors="surrogatepass"))
 
 
 def _pair(sample: Any) -> tuple[Any, Any]:
