@@ -215,7 +215,7 @@ def test_a_probe_of_few_samples_and_a_class_of_one():
 
 
 def test_what_needs_no_training_says_for_which_tasks():
-    """Zero-shot needs a model's own head; a probe needs classes or numbers."""
+    """Zero-shot needs a model's own head; a probe a head of ours."""
     with pytest.raises(ValueError, match="needs a model whose own head answers"):
         pe.finetune(net(), three_classes(), pe.zero_shot())
     splits = three_classes().datasets["points"]
@@ -228,7 +228,7 @@ def test_what_needs_no_training_says_for_which_tasks():
     )
     run = pe.finetune(net(3), own, pe.zero_shot())
     assert run.scores == run.baseline
-    with pytest.raises(ValueError, match="is defined for num_classes and num_outputs"):
+    with pytest.raises(ValueError, match="own head; take it as it is by zero_shot"):
         pe.finetune(net(), own, pe.probe())
     with pytest.raises(ValueError, match="positive penalties"):
         pe.probe(penalties=[0.0])

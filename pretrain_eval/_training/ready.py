@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -12,9 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain_eval._runs import Run
-from pretrain_eval._tasks import Task, check_count
+from pretrain_eval._tasks import (
+    MultiLabel,
+    Segmentation,
+    Task,
+    TokenClassification,
+    check_count,
+)
+from pretrain_eval._training.linear import Fit, fit_classes, fit_labels, fit_numbers
 from pretrain_eval._training.strategy import Strategy
 from pretrain_eval._training.trial import Trial
+
+# Queries whose similarities to all that is known are held together.
+_MOST_AT_ONCE = 4096
 
 
 def probe(
@@ -22,8 +32,8 @@ def probe(
 ) -> Strategy:
     """A linear model on frozen features, fitted to the end: seconds, and no epochs.
 
-    For classes a logistic regression, for numbers a ridge regression, on standardised
-    features; the L2 penalty is the best of `penalties` by cross-validation of the
+    For classes, of samples or of tokens, a logistic regression, for each label of
+    several one, for numbers a ridge regression, on standardised features; the L2 penalty is the best of `penalties` by cross-validation of the
     training split. The penalty is that of the mean loss, λ/2 · ‖w‖².
 
     Args:
@@ -44,8 +54,8 @@ def probe(
 def nearest_neighbours(k: int = 20, name: str = "nearest neighbours") -> Strategy:
     """The vote of the k samples whose features are nearest by cosine.
 
-    For classes the share of the k votes, for numbers their mean; fewer samples than k
-    all vote.
+    For classes, of samples or of tokens, and for labels the share of the k votes, for
+    numbers their mean; fewer samples than k all vote.
 
     Args:
         k: How many vote, at least 1.
@@ -77,16 +87,15 @@ class _Probe:
     def __call__(
         self, model: nn.Module, task: Task, dataset: str, seed: int, trial: Trial
     ) -> Run:
-        _check_head(task, "a probe")
-        features, targets = trial.features("train")
+        fit = _fit_of(task)
+        features, targets = trial.rows("train")
         rows, device = _rows(features), features.device
-        fit = _fit_numbers if task.num_classes is None else _fit_classes
-        predict = fit(rows, targets.cpu().numpy(), self.penalties, trial.draw, task)
+        predict = fit(rows, targets.cpu().numpy(), self.penalties, trial.draw)
 
         def predictor(queries: Tensor) -> Tensor:
             return torch.as_tensor(predict(_rows(queries))).float().to(device)
 
-        return trial.report_on_features(predictor)
+        return trial.report_on_rows(predictor)
 
 
 @final
@@ -99,21 +108,24 @@ class _Neighbours:
     def __call__(
         self, model: nn.Module, task: Task, dataset: str, seed: int, trial: Trial
     ) -> Run:
-        _check_head(task, "a vote of neighbours")
-        features, targets = trial.features("train")
+        _fit_of(task)  # as a probe, so is a vote defined
+        features, targets = trial.rows("train")
         known = F.normalize(features.flatten(1).float())
-        votes = (
-            F.one_hot(targets, task.num_classes).float()
-            if task.num_classes is not None
-            else targets.reshape(len(targets), -1).float()
-        )
+        votes, kind = targets.reshape(len(targets), -1).float(), task.kind
+        if isinstance(kind, MultiLabel):
+            votes = votes - 0.5  # decided at logit 0, so by more than half of the votes
+        elif task.num_outputs is None:
+            votes = F.one_hot(targets, kind.num_outputs or 0).float()
         k = min(self.k, len(known))
 
         def predictor(queries: Tensor) -> Tensor:
-            alike = F.normalize(queries.flatten(1).float()) @ known.T
-            return votes[alike.topk(k, dim=1).indices].mean(1)
+            found = F.normalize(queries.flatten(1).float())
+            begins = range(0, len(found), _MOST_AT_ONCE)
+            alike = (found[i : i + _MOST_AT_ONCE] @ known.T for i in begins)
+            chosen = [part.topk(k, dim=1).indices for part in alike]
+            return votes[torch.cat(chosen)].mean(1)
 
-        return trial.report_on_features(predictor)
+        return trial.report_on_rows(predictor)
 
 
 def _zero_shot(
@@ -127,67 +139,33 @@ def _zero_shot(
     return trial.report(model)
 
 
-def _check_head(task: Task, what: str) -> None:
-    if not task.is_named:
-        raise ValueError(
-            f"{what} is defined for num_classes and num_outputs, not for {task.kind};"
-            " train a head, or give Strategy a train=... of your own"
+def _fit_of(task: Task) -> Fit:
+    """What a probe is for a kind of task.
+
+    Raises:
+        ValueError: It is nothing.
+    """
+    kind = task.kind
+    if task.is_named:
+        return (
+            fit_numbers if task.num_classes is None else fit_classes(task.num_classes)
         )
+    if isinstance(kind, MultiLabel):
+        return fit_labels
+    if isinstance(kind, TokenClassification):
+        return fit_classes(kind.num_classes)
+    why = "whose model keeps its own head; take it as it is by zero_shot()"
+    if isinstance(kind, Segmentation):
+        why = "whose features, one a pixel, are too many to keep; train the head"
+    elif kind.num_outputs is not None:
+        why = "of which it is not known what a linear fit is; train the head"
+    raise ValueError(
+        "a fit on frozen features is defined for classes and numbers of a sample, for"
+        f" MultiLabel and TokenClassification, not for {kind}, {why}, or give Strategy"
+        " a train=... of your own"
+    )
 
 
 def _rows(features: Tensor) -> np.ndarray:
     rows: np.ndarray = features.flatten(1).double().cpu().numpy()
     return rows
-
-
-def _fit_classes(
-    rows: np.ndarray,
-    targets: np.ndarray,
-    penalties: Sequence[float],
-    seed: int,
-    task: Task,
-) -> Any:
-    """Log-probabilities of all classes, as a function of rows."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    # scikit-learn weighs the summed loss, not the penalty of the mean one.
-    strengths = [1 / (penalty * len(rows)) for penalty in penalties]
-    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    smallest = int(np.unique(targets, return_counts=True)[1].min())
-    if smallest > 1 and len(penalties) > 1:
-        folds = StratifiedKFold(min(5, smallest), shuffle=True, random_state=seed)
-        grid = {"logisticregression__C": strengths}
-        fitted = GridSearchCV(linear, grid, cv=folds, scoring="neg_log_loss")
-    else:  # a class of one sample cannot be left out
-        middle = strengths[len(strengths) // 2]
-        fitted = linear.set_params(logisticregression__C=middle)
-    fitted.fit(rows, targets)
-    classes = np.asarray(fitted.classes_)
-
-    def predict(queries: np.ndarray) -> np.ndarray:
-        outputs = np.full((len(queries), task.num_classes or 0), -1e9)
-        outputs[:, classes] = fitted.predict_log_proba(queries)
-        return outputs
-
-    return predict
-
-
-def _fit_numbers(
-    rows: np.ndarray,
-    targets: np.ndarray,
-    penalties: Sequence[float],
-    seed: int,
-    task: Task,
-) -> Any:
-    """Numbers, as a function of rows."""
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    alphas = [penalty * len(rows) for penalty in penalties]
-    fitted = make_pipeline(StandardScaler(), RidgeCV(alphas=alphas))
-    fitted.fit(rows, targets.reshape(len(targets), -1))
-    return lambda queries: np.reshape(fitted.predict(queries), (len(queries), -1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Callable
@@ -76,6 +77,22 @@ class Trial:
         found = self._prepared.features(part)
         return found.inputs, found.targets
 
+    def rows(self, part: str) -> tuple[Tensor, Tensor]:
+        """Features as rows, each with its target: of a sample, or of a token.
+
+        Args:
+            part: "train", "valid" or "test".
+
+        Returns:
+            `(num_rows, width)` and `(num_rows, ...)`, on the device.
+        """
+        kind = self.cell.task.kind
+        if kind.place == "sample":
+            return self.features(part)
+        batches = self._prepared.batches(self._part(part))
+        rows, targets = zip(*(kind.rows(*batch) for batch in batches), strict=True)
+        return torch.cat(rows), torch.cat(targets)
+
     def loader(self, part: str, batch_size: int, *, shuffle: bool = False) -> Any:
         """Batches of a split, as the model reads them.
 
@@ -122,6 +139,19 @@ class Trial:
         settings = {**run.settings, "trainable": "head"}
         return dataclasses.replace(run, settings=settings)
 
+    def report_on_rows(self, predictor: Callable[[Tensor], Tensor]) -> Run:
+        """The record of a predictor from rows of features, as `rows` gives them.
+
+        Args:
+            predictor: Called with `(num_rows, width)`, gives outputs of each row.
+        """
+        if self.cell.task.kind.place == "sample":
+            return self.report_on_features(predictor)
+        network = copy.deepcopy(self._prepared.network)
+        network.set_submodule(self._prepared.path, _Called(_each_row(predictor)))
+        run = self.report(network)
+        return dataclasses.replace(run, settings={**run.settings, "trainable": "head"})
+
     def _part(self, part: str) -> Split:
         if part not in self.splits.parts:
             raise ValueError(f"the splits are {list(self.splits.parts)}, got {part!r}")
@@ -142,6 +172,16 @@ class Trial:
 
 def _module(model: Callable[..., Any]) -> nn.Module:
     return model if isinstance(model, nn.Module) else _Called(model)
+
+
+def _each_row(predictor: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A predictor of rows as one of features of any shape, `(..., width)`."""
+
+    def predict(features: Tensor) -> Tensor:
+        outputs = predictor(features.flatten(0, -2))
+        return outputs.reshape(*features.shape[:-1], -1)
+
+    return predict
 
 
 class _Called(nn.Module):
