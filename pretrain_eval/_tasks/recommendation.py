@@ -24,6 +24,7 @@ from pretrain_eval._metrics.predictions import (
 )
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Split, Splits
 
 PairLoss = Literal["bce", "bpr", "mse"]
@@ -278,7 +279,7 @@ def _pairs(split: Split, what: str = "a split") -> np.ndarray:
         if isinstance(split, DataLoader):
             split = split.dataset
         try:
-            samples = [_columns(split[i]) for i in range(len(split))]  # type: ignore[arg-type] # sized
+            samples = read_each(split, _columns)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{what}: {error}") from error
         columns = [torch.stack(column) for column in zip(*samples, strict=True)]

@@ -18,6 +18,7 @@ from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.kind import Network, TaskKind
 from pretrain_eval._tasks.reading import LABELS, called
 from pretrain_eval._tasks.splits import Splits
+from pretrain_eval._tasks.stream import Stream
 
 # What models of two towers call their embeddings.
 _NAMES = (("image_embeds", "text_embeds"), ("image_features", "text_features"))
@@ -103,7 +104,8 @@ class Retrieval(TaskKind):
         for part, split in splits.parts.items():
             if isinstance(split, DataLoader):
                 continue
-            sample = split[0]
+            # A stream has no places.
+            sample = next(iter(split)) if isinstance(split, Stream) else split[0]
             named = isinstance(sample, Mapping) and len(sample) > 1
             if not named and not (
                 isinstance(sample, tuple | list) and len(sample) == 2
