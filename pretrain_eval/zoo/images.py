@@ -82,18 +82,16 @@ def timm(name: str, *, pretrained: bool = True, **options: Any) -> Pretrained:
         ImportError: timm is not installed; says the line that installs it.
     """
     library = needs("timm")
-    from timm.data import create_transform, resolve_data_config
-
     drawn = library.create_model(name, pretrained=False, **options)
     asked = {}
     if "img_size" in options:
         size = options["img_size"]
         asked["input_size"] = (3, *(size if isinstance(size, tuple) else (size, size)))
-    read = resolve_data_config(asked, model=drawn)
+    read = library.data.resolve_data_config(asked, model=drawn)
     return Pretrained(
         Timm(name, pretrained, options),
         head="new" if options.get("features_only") else None,
-        transform=ReadImage(create_transform(**read, is_training=False)),
+        transform=ReadImage(library.data.create_transform(**read, is_training=False)),
         name=name if pretrained else f"{name} from scratch",
     )
 
