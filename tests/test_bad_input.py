@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import pretrain_eval as pe
 from pretrain_eval._training import fingerprint_splits
+from pretrain_eval._training.checkpoint import unfinished
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 FULL = pe.Strategy("full", optimizer=SGD, epochs=1)
@@ -130,11 +131,21 @@ def test_a_checkpoint_on_a_full_disk_names_the_file(tmp_path: Path) -> None:
     """Torch's own words come after the path, and nothing is left of the file."""
     if not Path("/dev/full").exists():
         pytest.skip("the system has no /dev/full")
-    path, partial_file = tmp_path / "c.pt", tmp_path / "c.pt.partial"
+    path, partial_file = tmp_path / "c.pt", unfinished(tmp_path / "c.pt")
     partial_file.symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"the checkpoint .*c\.pt could not be written"):
         pe.finetune(NET, three_classes(), FULL, checkpoint=path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_the_users_beside_a_checkpoint_is_kept(tmp_path: Path) -> None:
+    """Only a file of our own name is written over, and one left by a kill goes."""
+    path, theirs = tmp_path / "c.pt", tmp_path / "c.pt.partial"
+    theirs.write_text("thesis")
+    unfinished(path).write_text("left by a kill")
+    pe.finetune(NET, three_classes(), FULL, checkpoint=path)
+    assert theirs.read_text() == "thesis"
+    assert not unfinished(path).exists()
 
 
 class Noisy(torch.utils.data.Dataset[Any]):

@@ -8,6 +8,11 @@ from typing import Any, final
 import torch
 
 
+def unfinished(path: Path) -> Path:
+    """Where a file is written until it is whole, by a name that no user gives."""
+    return path.with_name(f".{path.name}.pretrain_eval-partial")
+
+
 @final
 class Checkpoint:
     """The state of one run after its last epoch.
@@ -26,7 +31,7 @@ class Checkpoint:
         Raises:
             OSError: It cannot be written, as where the disk is full; names the file.
         """
-        partial = self._path.with_name(f"{self._path.name}.partial")
+        partial = unfinished(self._path)
         try:
             torch.save({"name": self._identity, **state}, partial)
             partial.replace(self._path)
@@ -63,5 +68,6 @@ class Checkpoint:
         return state
 
     def remove(self) -> None:
-        """Delete the file, where there is one."""
+        """Delete the file, where there is one, and what a killed writing left."""
         self._path.unlink(missing_ok=True)
+        unfinished(self._path).unlink(missing_ok=True)

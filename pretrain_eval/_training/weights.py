@@ -13,6 +13,7 @@ from pretrain_eval._optional import needs
 from pretrain_eval._runs import Run
 from pretrain_eval._tasks import Place
 from pretrain_eval._training.cell import Cell
+from pretrain_eval._training.checkpoint import unfinished
 from pretrain_eval._training.head import set_head
 from pretrain_eval._training.headed import Headed
 from pretrain_eval._training.strategy import Strategy
@@ -50,7 +51,7 @@ def save_weights(
         **heads,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = unfinished(path)
     try:
         metadata = {"pretrain_eval": json.dumps(about), **_strings(cell.names)}
         safetensors.save_model(network, str(partial), metadata=metadata)
