@@ -15,6 +15,17 @@ from scoring import make_run
 import pretrain_eval as pe
 
 WHOLE = json.loads(make_run(seed=1).to_json())
+REPORT = pe.Report(
+    protocol="p",
+    model="a",
+    score=0.5,
+    parts={"one": 0.5},
+    interval=pe.Interval(low=0.4, high=0.6, confidence=0.9, over="seeds", method="t"),
+    bounds=(0.1, 0.9),
+    num_runs=3,
+    cost=pe.Cost(seconds=1.0),
+    notes=("A sentence.",),
+).to_dict()
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -70,6 +81,56 @@ def test_an_entry_of_any_value_is_right_or_refused(
     run = as_run(json.dumps({**WHOLE, part: entries}))
     if run is not None:
         assert pe.Run.from_json(run.to_json()).to_json() == run.to_json()
+
+
+def same_report(text: str) -> None:
+    """What is taken in is read again from its own JSON, and can be shown."""
+    try:
+        report = pe.Report.from_json(text)
+    except ValueError:
+        return
+    assert pe.Report.from_json(report.to_json()).to_json() == report.to_json()
+    assert report.rows()[0]["model"] == report.model
+    str(report.table())
+
+
+@given(text=st.text(max_size=60) | PLAIN.map(json.dumps))
+def test_any_text_is_a_report_or_a_clear_error(text: str) -> None:
+    """A ValueError, whatever stands in it, and nothing from inside."""
+    same_report(text)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(name=st.sampled_from(sorted(REPORT)), value=PLAIN)
+def test_a_field_of_a_report_is_right_or_refused(name: str, value: Any) -> None:
+    """Numbers, counts, names and intervals are checked as those of a run are."""
+    same_report(json.dumps({**REPORT, name: value}))
+
+
+@given(name=st.sampled_from(sorted(REPORT["interval"])), value=PLAIN)
+def test_a_field_of_an_interval_is_right_or_refused(name: str, value: Any) -> None:
+    """An interval inside a report is checked too."""
+    interval = {**REPORT["interval"], name: value}
+    same_report(json.dumps({**REPORT, "interval": interval}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("score", "high"),
+        ("model", ""),
+        ("num_runs", -1),
+        ("parts", {"one": "x"}),
+        ("bounds", [1.0]),
+        ("notes", "text"),
+        ("interval", 3),
+        ("cost", None),
+    ],
+)
+def test_a_wrong_field_of_a_report_is_named(name: str, value: Any) -> None:
+    """The message says which field, what is expected and what came."""
+    with pytest.raises(ValueError, match=rf"Report\.{name} must be .*, got "):
+        pe.Report.from_json(json.dumps({**REPORT, name: value}))
 
 
 @given(line=st.text(max_size=40) | PLAIN.map(json.dumps))

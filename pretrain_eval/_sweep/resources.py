@@ -52,6 +52,11 @@ class Resources:
         """One for each worker in turn, where there are several."""
         if self.device is None or isinstance(self.device, str | torch.device):
             return ()
+        if not isinstance(self.device, Sequence):
+            raise TypeError(
+                "sweep expects device to be one of torch's or a list of them, got"
+                f" {self.device!r}"
+            )
         return tuple(map(str, self.device))
 
     @property

@@ -167,6 +167,10 @@ def opened(store: RunStore | str | Path | None) -> AbstractContextManager[Keeper
     """Where runs are kept; a store that the caller opened is left open."""
     if isinstance(store, str | Path):
         return RunStore(store)
+    if store is not None and not hasattr(store, "add"):
+        raise TypeError(
+            f"sweep expects store to be a RunStore, a path or None, got {store!r}"
+        )
     return nullcontext(Memory() if store is None else store)
 
 

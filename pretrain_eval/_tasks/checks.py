@@ -1,8 +1,10 @@
 """What names and counts must be."""
 
+from pretrain_eval._runs import is_name
+
 
 def check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not name.strip():
+    if not is_name(name):
         raise ValueError(f"{what} expects a name, got {name!r}")
 
 

@@ -21,7 +21,7 @@ from pretrain_eval._training.checkpoint import Checkpoint
 from pretrain_eval._training.fingerprint import fingerprint, fingerprint_model
 from pretrain_eval._training.handed import hand_over
 from pretrain_eval._training.loop import Training
-from pretrain_eval._training.prepare import built
+from pretrain_eval._training.prepare import built, choose_device
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
 from pretrain_eval._training.strategy import Strategy
@@ -122,6 +122,7 @@ def finetune(
     check_draws(draws)
     name = model_name(model) if name is None else name
     check_name("finetune: the model", name)
+    choose_device(device)  # or an error before work
     cell = Cell(
         model_name=name,
         model=model,
@@ -199,6 +200,10 @@ def _told(on_epoch: Callable[..., None] | None) -> OnEpoch | None:
     """A function that is told the epoch, and the model where it takes it."""
     if on_epoch is None:
         return None
+    if not callable(on_epoch):
+        raise TypeError(
+            f"finetune expects on_epoch to be a function or None, got {on_epoch!r}"
+        )
     try:
         inspect.signature(on_epoch).bind(1, None)
     except TypeError:

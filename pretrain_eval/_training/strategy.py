@@ -142,7 +142,9 @@ class Strategy:
         clip = self.max_grad_norm
         if clip is not None and not (clip > 0 and math.isfinite(clip)):
             raise ValueError(f"{what}: max_grad_norm must be positive, got {clip!r}")
-        if self.ema is not None and not 0 < self.ema < 1:
+        if self.ema is not None and not (
+            isinstance(self.ema, int | float) and 0 < self.ema < 1
+        ):
             raise ValueError(
                 f"{what}: ema must lie between 0 and 1, for example 0.999, got"
                 f" {self.ema!r}"

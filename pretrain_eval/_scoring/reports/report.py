@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
-from pretrain_eval._runs import Cost, FrozenDict, Record
+from pretrain_eval._runs import Cost, FrozenDict, Record, is_name
 from pretrain_eval._scoring.reports.table import (
     Row,
     Table,
@@ -40,6 +41,10 @@ class Interval(Record):
     confidence: float
     over: str
     method: str
+
+    def __post_init__(self) -> None:
+        _check_values(self, "a name", is_name, ("over", "method"))
+        _check_values(self, "a number", _is_number, ("low", "high", "confidence"))
 
     def __str__(self) -> str:
         return f"[{number(self.low)}, {number(self.high)}]"
@@ -91,11 +96,24 @@ class Report(Tabular, Record):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check()
         for name in ("parts", "details"):
             object.__setattr__(self, name, FrozenDict(getattr(self, name)))
         for name in ("interval", "new_tasks", "examples"):
             object.__setattr__(self, name, restored(Interval, getattr(self, name)))
         object.__setattr__(self, "cost", restored(Cost, self.cost))
+        for kind, names in _NESTED.items():
+            what = f"{kind.__name__} or the fields of one"
+            _check_values(self, what, partial(_is_a, kind), names)
+
+    def _check(self) -> None:
+        _check_values(self, "a name", is_name, ("protocol", "model"))
+        _check_values(self, "a number or None", _is_number_or_none, ("score",))
+        _check_values(self, "numbers by name", _is_numbers, ("parts", "details"))
+        _check_values(self, "two numbers or None", _is_pair_or_none, ("bounds",))
+        _check_values(self, "a tuple of sentences", _is_texts, ("notes",))
+        counts = ("num_runs", "num_scored", "num_diverged", "num_missing")
+        _check_values(self, "a whole number of at least 0", _is_count, counts)
 
     @property
     def coverage(self) -> float:
@@ -157,6 +175,56 @@ class Report(Tabular, Record):
         if self.num_missing:
             words.append(f"{self.num_missing} missing")
         return ", ".join(words)
+
+
+_NESTED: dict[type[Record], tuple[str, ...]] = {
+    Interval: ("interval", "new_tasks", "examples"),
+    Cost: ("cost",),
+}
+
+
+def _check_values(
+    record: Record, what: str, right: Callable[[Any], bool], names: tuple[str, ...]
+) -> None:
+    """Refuse a record of which one of the named fields is not what is expected."""
+    for name in names:
+        value = getattr(record, name)
+        if not right(value):
+            raise ValueError(
+                f"{type(record).__name__}.{name} must be {what}, got {value!r:.80}"
+            )
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number, NaN and infinity among them; a bool is none."""
+    return hasattr(value, "__float__") and not isinstance(value, bool)
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and _is_number(each) for key, each in value.items()
+    )
+
+
+def _is_pair_or_none(value: object) -> bool:
+    pair = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
+    return value is None or pair
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_a(kind: type[Record], value: object) -> bool:
+    return isinstance(value, kind) or (value is None and kind is Interval)
 
 
 def report_row(report: Report) -> Row:
