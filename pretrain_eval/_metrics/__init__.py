@@ -3,7 +3,13 @@
 from pretrain_eval._metrics.collection import MetricCollection, Metrics
 from pretrain_eval._metrics.counter import Counter
 from pretrain_eval._metrics.foreign import declared
-from pretrain_eval._metrics.forward import Forward, device_of, logits, moved
+from pretrain_eval._metrics.forward import (
+    Forward,
+    device_of,
+    logits,
+    moved,
+    named_device,
+)
 from pretrain_eval._metrics.metric import (
     CountedMetric,
     Metric,
@@ -62,6 +68,7 @@ __all__ = [
     "loader_generators",
     "logits",
     "moved",
+    "named_device",
     "preserved_rng",
     "seed_all",
     "validate",

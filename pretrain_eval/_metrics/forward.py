@@ -37,6 +37,27 @@ def forward_batch(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
     return logits(model(inputs)), targets
 
 
+def named_device(device: torch.device | str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: torch knows none of this name, or it is not there.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be one of torch's, such as 'cpu' or 'cuda:0', got {device!r}"
+        ) from error
+    num_devices = torch.cuda.device_count()
+    if found.type == "cuda" and (found.index or 0) >= num_devices:
+        raise ValueError(
+            f"device must be one that is there, got {str(device)!r}; torch sees"
+            f" {num_devices} CUDA devices"
+        )
+    return found
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's first parameter is; the CPU where it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))

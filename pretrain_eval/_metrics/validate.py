@@ -16,6 +16,7 @@ from pretrain_eval._metrics.forward import (
     device_of,
     forward_batch,
     moved,
+    named_device,
     num_own_samples,
 )
 from pretrain_eval._metrics.metric import Value
@@ -73,7 +74,7 @@ def validate(
     collection = as_collection(metrics)
     collection.reset()
     forward = forward or forward_batch
-    device = torch.device(device) if device is not None else device_of(model)
+    device = named_device(device) if device is not None else device_of(model)
     empty = True
     with ExitStack() as stack:
         stack.enter_context(preserved_rng(*loader_generators(loader)))

@@ -43,7 +43,9 @@ class Scale(Record):
         for name in ("low", "high"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise ValueError(f"Scale expects {name} to be finite or None")
+                raise ValueError(
+                    f"Scale expects {name} to be finite or None, got {value!r}"
+                )
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(
                 f"Scale expects low below high, got {self.low} and {self.high}"

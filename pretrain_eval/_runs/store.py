@@ -69,12 +69,17 @@ class RunStore(AbstractContextManager["RunStore"]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        if "://" in str(path):
+            raise ValueError(
+                f"a run store is a file of this machine, got the URL {str(path)!r}; give"
+                " its path, such as 'runs.db'"
+            )
         if str(path) == ":memory:":
             raise ValueError(
                 "RunStore expects a file, got ':memory:'; sweep(store=None) keeps runs in"
                 " memory"
             )
+        self.path = Path(path)
         self._database = Database(self.path)
         self._claims = Claims()
         self._rescue: Rescue | None = None

@@ -28,4 +28,9 @@ def compare(runs: AnyRuns, evaluator: Evaluator | None = None) -> Comparison:
     >>> compare(runs).best
     'b'
     """
+    if evaluator is not None and not isinstance(evaluator, Evaluator):
+        raise TypeError(
+            "compare expects an evaluator such as PersistenceEvaluator(), got"
+            f" {evaluator!r}"
+        )
     return (PersistenceEvaluator() if evaluator is None else evaluator).compare(runs)

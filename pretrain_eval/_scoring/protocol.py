@@ -80,20 +80,26 @@ class Protocol(ABC):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1:
+        if not (_is_number(self.confidence) and 0 < self.confidence < 1):
             raise ValueError(
-                f"confidence must lie between 0 and 1, got {self.confidence}"
+                f"confidence must lie between 0 and 1, got {self.confidence!r}"
             )
-        if not 0 <= self.rope < math.inf:
+        if not (_is_number(self.rope) and 0 <= self.rope < math.inf):
             raise ValueError(
                 "rope must be a difference of scores of at least 0, below which none"
-                f" matters, got {self.rope}"
+                f" matters, got {self.rope!r}"
             )
         if self.diverged not in ("chance", "drop", "raise"):
             raise ValueError(
                 f"diverged must be 'chance', 'drop' or 'raise', got {self.diverged!r}"
             )
-        if not self.over or not set(self.over) <= set(get_args(Source)):
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(f"seed must be an int of at least 0, got {self.seed!r}")
+        if (
+            isinstance(self.over, str)
+            or not self.over
+            or not set(self.over) <= set(get_args(Source))
+        ):
             raise ValueError(
                 f"over must name some of {list(get_args(Source))}, got {self.over!r}"
             )
@@ -278,3 +284,7 @@ class Protocol(ABC):
         if isinstance(self.scratch, Mapping):
             return self.scratch.get(model)
         return None if self.scratch == model else self.scratch
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -92,7 +92,7 @@ class Rules:
             raise ValueError(f"tolerance must be at least 0, got {self.tolerance!r}")
         if not 0 < self.budget <= 1:
             raise ValueError(
-                f"budget is a share of the grid, above 0 and at most 1, got"
+                f"budget must be a share of the grid, above 0 and at most 1, got"
                 f" {self.budget!r}"
             )
 

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from pretrain_eval._runs import SCALES, Run
+from pretrain_eval._runs import SCALES, Run, Runs
 from pretrain_eval._selection.choice import Choice, choice_of
 from pretrain_eval._selection.race import Measured, Race, Rules
 from pretrain_eval._sweep import cut_short
@@ -55,7 +55,7 @@ def replay(
         short=short,
         keep=keep,
     )
-    field = Recorded.of(tuple(runs), seeds, metric, rules.short)
+    field = Recorded.of(Runs(runs), seeds, metric, rules.short)
     race = Race(field, rules)
     race.run()
     return choice_of(race, field.runs)

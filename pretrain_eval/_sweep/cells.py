@@ -25,6 +25,16 @@ def grid_cells(
         ValueError: Something is missing or given twice, or is no seed.
     """
     check_draws(draws)
+    if isinstance(models, str) or not isinstance(models, Mapping | Sequence):
+        raise TypeError(
+            "sweep expects models as a mapping from names, or a list of torchvision's"
+            f" names, got {models!r}"
+        )
+    for what, given in (("tasks", tasks), ("strategies", strategies), ("seeds", seeds)):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(f"sweep expects {what} as a list, got {given!r:.200}")
+    if not isinstance(heads, Mapping):
+        raise TypeError(f"sweep expects heads as a mapping from models, got {heads!r}")
     seeds = list(seeds)
     _check_members("models", list(models))
     by_name = models if isinstance(models, Mapping) else {m: m for m in models}

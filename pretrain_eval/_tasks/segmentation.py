@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, final
@@ -61,6 +62,9 @@ class Segmentation(TaskKind):
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes, 2)
+        weight = self.aux_weight
+        if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+            raise ValueError(f"aux_weight must be a number from 0, got {weight!r}")
         if 0 <= self.ignore_index < self.num_classes:
             raise ValueError(
                 f"ignore_index must be none of the classes 0..{self.num_classes - 1},"

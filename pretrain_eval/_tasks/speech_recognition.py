@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import CharErrorRate, WordErrorRate
+from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.samples import read_each
@@ -67,6 +68,12 @@ class SpeechRecognition(TaskKind):
     place = "token"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.vocabulary, Sequence):
+            raise TypeError(
+                "vocabulary is expected to be a sequence of characters, got"
+                f" {self.vocabulary!r}"
+            )
+        check_count("blank", self.blank, 0)
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
         size = len(self.vocabulary)
         if size < 2 or not 0 <= self.blank < size:

@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain_eval._metrics import device_of, moved, preserved_rng, seed_all
+from pretrain_eval._metrics import (
+    device_of,
+    moved,
+    named_device,
+    preserved_rng,
+    seed_all,
+)
 from pretrain_eval._tasks import Place, as_loader, cut
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.head import check_last, find_head, replace_head
@@ -24,24 +30,8 @@ NEW = "new"
 def choose_device(device: torch.device | str | None) -> torch.device:
     """The device itself; by default CUDA if there is one, otherwise the CPU."""
     if device is not None:
-        return _there(device)
+        return named_device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _there(device: torch.device | str) -> torch.device:
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device expects one of torch's, such as 'cpu' or 'cuda:0', got {device!r}"
-        ) from error
-    num_devices = torch.cuda.device_count()
-    if found.type == "cuda" and (found.index or 0) >= num_devices:
-        raise ValueError(
-            f"device expects one that is there, got {str(device)!r}; torch sees"
-            f" {num_devices} CUDA devices"
-        )
-    return found
 
 
 def built(cell: Cell, device: torch.device | str | None) -> nn.Module:

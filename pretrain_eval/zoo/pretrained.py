@@ -55,6 +55,13 @@ class Pretrained:
                 " that builds one, or the name or weights of a torchvision model, got"
                 f" {self.build!r}"
             )
+        if self.build == "":
+            raise ValueError("Pretrained expects a model's name, got ''")
+        if self.head is not None and (not isinstance(self.head, str) or not self.head):
+            raise ValueError(
+                "Pretrained expects head as the dotted path of a layer, 'new' or None,"
+                f" got {self.head!r}"
+            )
         for name in ("transform", "collate"):
             value = getattr(self, name)
             if not (value is None or callable(value)):

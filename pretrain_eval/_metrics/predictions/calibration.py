@@ -99,8 +99,8 @@ class CalibrationError(CountedMetric):
         if task not in ("multiclass", "binary"):
             raise ValueError(f"{self.key} needs one class a sample, got {task!r}")
         check_scores(scores, needed=True)
-        if num_bins < 1:
-            raise ValueError(f"num_bins must be positive, got {num_bins}")
+        if type(num_bins) is not int or num_bins < 1:
+            raise ValueError(f"num_bins must be an int of at least 1, got {num_bins!r}")
         reader = ScoreRows(task, scores, ignore_index, class_dim)
         self._confidence = ConfidenceCounter(reader, num_bins)
         super().__init__(self._confidence)

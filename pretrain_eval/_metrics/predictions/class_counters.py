@@ -380,7 +380,7 @@ def class_counter(
     check_scores(scores)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold is a probability in [0, 1], got {threshold}")
-    if num_classes is not None and num_classes < 1:
+    if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
         raise ValueError(f"num_classes must be positive, got {num_classes}")
     if task == "multiclass":
         if scores is not None or threshold != 0.5:

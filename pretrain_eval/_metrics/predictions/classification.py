@@ -64,9 +64,9 @@ class Accuracy(CountedMetric):
         ignore_index: int | None = None,
         class_dim: int | None = None,
     ) -> None:
-        if top_k < 1 or (top_k > 1 and task != "multiclass"):
+        if type(top_k) is not int or top_k < 1 or (top_k > 1 and task != "multiclass"):
             raise ValueError(
-                f"top_k is 1, or more for task='multiclass', got {top_k} for {task!r}"
+                f"top_k must be 1, or more for task='multiclass', got {top_k} for {task!r}"
             )
         if per_label and task != "multilabel":
             raise ValueError(f"per_label is for task='multilabel', got {task!r}")
@@ -121,8 +121,10 @@ class TopKAccuracy(CountedMetric):
         ignore_index: int | None = None,
         class_dim: int | None = None,
     ) -> None:
-        if k < 1:
-            raise ValueError(f"k is how many classes are looked at, from 1, got {k}")
+        if type(k) is not int or k < 1:
+            raise ValueError(
+                f"k must be an int of at least 1, the classes looked at, got {k!r}"
+            )
         super().__init__(TopKCounter(k, num_classes, ignore_index, class_dim))
 
     @override

@@ -167,7 +167,9 @@ class FunctionMetric(CountedMetric):
                 f"expected a function of targets and outputs, got {function!r}"
             )
         if better not in ("higher", "lower", None):
-            raise ValueError(f"better is 'higher', 'lower' or None, got {better!r}")
+            raise ValueError(
+                f"better must be 'higher', 'lower' or None, got {better!r}"
+            )
         low, high = bounds
         if not low < high:
             raise ValueError(f"bounds are (lowest, highest), got {bounds}")

@@ -308,6 +308,11 @@ class Loss(MeanOfSamples):
     def __init__(
         self, criterion: Callable[[Tensor, Tensor], Tensor], *, key: str = "loss"
     ) -> None:
+        if not callable(criterion):
+            raise TypeError(
+                "Loss expects a criterion of outputs and targets, such as"
+                f" torch.nn.MSELoss(), got {criterion!r}"
+            )
         if getattr(criterion, "reduction", "mean") == "sum":
             raise ValueError("expected a criterion that averages, got reduction='sum'")
         self.key = key

@@ -240,8 +240,8 @@ def _check_ranking(task: str, average: str, absent: str, num_bins: int | None) -
         raise ValueError(f"average must be macro, weighted or none, got {average!r}")
     if absent not in ("count", "drop"):
         raise ValueError(f"absent must be 'count' or 'drop', got {absent!r}")
-    if num_bins is not None and num_bins < 2:
-        raise ValueError(f"num_bins must be at least 2, got {num_bins}")
+    if num_bins is not None and (type(num_bins) is not int or num_bins < 2):
+        raise ValueError(f"num_bins must be an int of at least 2, got {num_bins!r}")
 
 
 def _curve(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Curve:

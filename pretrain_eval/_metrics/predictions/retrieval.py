@@ -321,7 +321,9 @@ K = TypeVar("K", int, "int | None")
 def checked_k(k: K) -> K:
     """How many items are looked at is a positive number."""
     if k is not None and (not isinstance(k, int) or k < 1):
-        raise ValueError(f"k is how many items are looked at, from 1, got {k!r}")
+        raise ValueError(
+            f"k must be an int of at least 1, the items looked at, got {k!r}"
+        )
     return k
 
 
