@@ -164,8 +164,8 @@ def test_the_error_of_paired_differences_by_hand():
         ({"keep": 1.5}, "keep must lie"),
         ({"tolerance": -0.1}, "tolerance must be at least 0"),
         ({"tolerance": math.nan}, "tolerance must be at least 0"),
-        ({"budget": 0.0}, "budget is a share"),
-        ({"budget": 2.0}, "budget is a share"),
+        ({"budget": 0.0}, "budget must be a share"),
+        ({"budget": 2.0}, "budget must be a share"),
     ],
 )
 def test_numbers_out_of_range_are_refused(rules, message):

@@ -45,5 +45,5 @@ def test_bad_batches(outputs: Tensor, targets: Tensor, message: str) -> None:
     """What is no ranking raises."""
     with pytest.raises(ValueError, match=message):
         pe.HitRate(k=1).update(outputs, targets)
-    with pytest.raises(ValueError, match="from 1"):
+    with pytest.raises(ValueError, match="at least 1"):
         pe.HitRate(k=0)

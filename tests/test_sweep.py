@@ -414,7 +414,7 @@ def test_a_killed_worker_costs_one_try_of_its_own_run(tmp_path, caplog):
         ({"retry": "oom"}, "retry to be some of"),
         ({"retry": ["completed"]}, "retry to be some of"),
         ({"timeout": 0}, "a positive timeout, got 0"),
-        ({"device": ["cuda:99"]}, "devices that are there, got 'cuda:99'"),
+        ({"device": ["cuda:99"]}, "one that is there, got 'cuda:99'"),
         ({"retry": ["oom", "timeout"], "timeout": 100.0, "device": "cpu"}, None),
     ],
 )

@@ -241,7 +241,13 @@ class OneRowCounter(RowCounter):
 
 
 def require_one_device(outputs: Tensor, targets: Tensor) -> None:
-    """Nothing is moved between devices behind the user's back."""
+    """Nothing is moved between devices behind the user's back, or made a tensor."""
+    for name, given in (("outputs", outputs), ("targets", targets)):
+        if not isinstance(given, Tensor):
+            raise TypeError(
+                f"{name} must be a tensor, got {type(given).__name__};"
+                " torch.as_tensor(...) makes one"
+            )
     if outputs.device != targets.device:
         raise ValueError(
             f"outputs are on {outputs.device}, targets on {targets.device}; move one"

@@ -71,6 +71,15 @@ def validate(
     >>> validate(nn.Identity(), batches, Accuracy())
     {'accuracy': 0.5}
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"validate expects a torch module, got {model!r:.200}")
+    if not isinstance(loader, Iterable) or isinstance(loader, str):
+        raise TypeError(f"validate expects an iterable of batches, got {loader!r:.200}")
+    if forward is not None and not callable(forward):
+        raise TypeError(
+            "validate expects forward as a function of model and batch that gives outputs"
+            f" and targets, got {forward!r}"
+        )
     collection = as_collection(metrics)
     collection.reset()
     forward = forward or forward_batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from pretrain_eval._runs.record import FrozenDict, Record
@@ -42,7 +43,9 @@ class Scale(Record):
             )
         for name in ("low", "high"):
             value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+            if value is not None and not (
+                isinstance(value, Real) and math.isfinite(value)
+            ):
                 raise ValueError(
                     f"Scale expects {name} to be finite or None, got {value!r}"
                 )

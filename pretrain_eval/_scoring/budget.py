@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from operator import attrgetter
 
 import numpy as np
@@ -52,11 +53,12 @@ class Budget(Record):
             ends = getattr(self, field.name)
             if ends is None:
                 continue
-            ends = tuple(ends)
-            if len(ends) != 2 or not 0 < ends[0] < ends[1] < math.inf:
+            ends = tuple(ends) if isinstance(ends, Sequence) else (ends,)
+            known = all(isinstance(end, Real) for end in ends)
+            if len(ends) != 2 or not known or not 0 < ends[0] < ends[1] < math.inf:
                 raise ValueError(
                     f"Budget expects {field.name} as (target, limit) with 0 < target"
-                    f" < limit, got {ends}"
+                    f" < limit, got {getattr(self, field.name)!r}"
                 )
             object.__setattr__(self, field.name, ends)
 

@@ -116,6 +116,11 @@ def choose(
     seeds = list(seeds)
     cells = grid_cells(models, tasks, strategies, seeds, heads or {}, draws)
     _check(cells, seeds)
+    if budget * len(cells) < 1:
+        raise ValueError(
+            f"choose expects a budget of one run at least, {1 / len(cells):.3g} of this"
+            f" grid, got {budget!r}"
+        )
     resources = Resources(
         device=device, workers=workers, executor=executor, timeout=timeout
     )

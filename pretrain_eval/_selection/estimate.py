@@ -133,7 +133,7 @@ def _formulas(task: Task, by: Sequence[str] | None) -> dict[str, Formula]:
     """The formulas that are asked for, which the task allows."""
     if not isinstance(task, Task):
         raise TypeError(f"estimate expects a Task, got {type(task).__name__}")
-    if isinstance(by, str):
+    if isinstance(by, str) or not (by is None or isinstance(by, Iterable)):
         raise TypeError(f"estimate expects by as a list of names, got {by!r}")
     reads = task.kind.before == "frozen" and task.kind.place == "sample"
     known: dict[str, Formula] = {}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -86,11 +87,11 @@ class Rules:
     def __post_init__(self) -> None:
         for name in ("confidence", "short", "keep"):
             value = getattr(self, name)
-            if not 0 < value < 1:
+            if not (_is_number(value) and 0 < value < 1):
                 raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
-        if not (0 <= self.tolerance < math.inf):
+        if not (_is_number(self.tolerance) and 0 <= self.tolerance < math.inf):
             raise ValueError(f"tolerance must be at least 0, got {self.tolerance!r}")
-        if not 0 < self.budget <= 1:
+        if not (_is_number(self.budget) and 0 < self.budget <= 1):
             raise ValueError(
                 f"budget must be a share of the grid, above 0 and at most 1, got"
                 f" {self.budget!r}"
@@ -345,3 +346,7 @@ def _mean(values: Array) -> float:
 
 def _known(mean: float) -> float:
     return -math.inf if math.isnan(mean) else mean
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
+
+from pretrain_eval._metrics import named_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +41,9 @@ class Resources:
                 f" {type(self.executor).__name__}"
             )
         for name in self.devices:
-            device, num_devices = torch.device(name), torch.cuda.device_count()
-            if device.type == "cuda" and (device.index or 0) >= num_devices:
-                raise ValueError(
-                    f"sweep expects devices that are there, got {name!r}; torch sees"
-                    f" {num_devices} CUDA devices"
-                )
-        if self.timeout is not None and not self.timeout > 0:
+            named_device(name)
+        limit = self.timeout
+        if limit is not None and not (isinstance(limit, Real) and limit > 0):
             raise ValueError(f"sweep expects a positive timeout, got {self.timeout!r}")
 
     @property

@@ -158,8 +158,8 @@ def sweep(
 
 def _check_retry(retry: Collection[Status]) -> None:
     allowed = [status for status in get_args(Status) if status != "completed"]
-    wrong = [status for status in retry if status not in allowed]
-    if isinstance(retry, str) or wrong:
+    known = isinstance(retry, Collection) and not isinstance(retry, str)
+    if not known or any(status not in allowed for status in retry):
         raise ValueError(f"sweep expects retry to be some of {allowed}, got {retry!r}")
 
 

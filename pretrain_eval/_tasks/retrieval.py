@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any, final
 
 import torch
@@ -55,9 +56,12 @@ class Retrieval(TaskKind):
     outcomes_of = "split"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.k, Sequence) or isinstance(self.k, str):
+            raise TypeError(f"Retrieval expects k as several ints, got {self.k!r}")
         for k in self.k:
             check_count("k", k, 1)
-        if not self.k or not self.temperature > 0:
+        warmth = self.temperature
+        if not self.k or not (isinstance(warmth, Real) and warmth > 0):
             raise ValueError(
                 "Retrieval expects at least one k and a positive temperature, got"
                 f" {self.k!r} and {self.temperature!r}"

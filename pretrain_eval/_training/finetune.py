@@ -120,6 +120,14 @@ def finetune(
     """
     check_seed("finetune expects seed", seed)
     check_draws(draws)
+    if not isinstance(task, Task):
+        raise TypeError(f"finetune expects a Task, got {task!r:.200}")
+    if not isinstance(strategy, Strategy):
+        raise TypeError(f"finetune expects a Strategy, got {strategy!r:.200}")
+    if head is not None and not isinstance(head, str):
+        raise TypeError(f"finetune expects head as a layer's path, got {head!r}")
+    if on_end is not None and not callable(on_end):
+        raise TypeError(f"finetune expects on_end to be callable, got {on_end!r}")
     name = model_name(model) if name is None else name
     check_name("finetune: the model", name)
     choose_device(device)  # or an error before work

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -140,10 +141,12 @@ class Strategy:
             check_count(f"{what}: patience", self.patience, 1)
         object.__setattr__(self, "trainable", _checked(what, self.trainable))
         clip = self.max_grad_norm
-        if clip is not None and not (clip > 0 and math.isfinite(clip)):
+        if clip is not None and not (
+            isinstance(clip, Real) and clip > 0 and math.isfinite(clip)
+        ):
             raise ValueError(f"{what}: max_grad_norm must be positive, got {clip!r}")
         if self.ema is not None and not (
-            isinstance(self.ema, int | float) and 0 < self.ema < 1
+            isinstance(self.ema, Real) and 0 < self.ema < 1
         ):
             raise ValueError(
                 f"{what}: ema must lie between 0 and 1, for example 0.999, got"

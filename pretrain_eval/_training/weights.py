@@ -76,6 +76,8 @@ def load(
             another one.
         FileNotFoundError: The file is no longer there.
     """
+    if not isinstance(run, Run):
+        raise TypeError(f"load expects a Run of a sweep with save=..., got {run!r}")
     if not run.weights:
         raise ValueError(f"{run.name}: its weights were not kept; sweep with save=...")
     path = Path(run.weights)

@@ -58,6 +58,7 @@ def scores(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     Conclude: a dark blue model is the best, told from all others; of those in light
     blue any may be. Where a protocol asks for a trait and no merit, none is coloured.
     """
+    _check(comparison, Comparison, "scores")
     ax = axes_for(ax, width=7.6, height=1.6 + 0.3 * len(comparison.reports))
     models = [report.model for report in comparison.reports]
     _score_rows(ax, comparison, models)
@@ -73,6 +74,7 @@ def scorecard(card: Scorecard) -> Figure:
     Conclude: which model to use, where it is strong or weak, what it costs, and (light
     blue) which models these runs cannot tell from it.
     """
+    _check(card, Scorecard, "scorecard")
     first = card[card.decided_by]
     panels = [first, *(c for c in card.comparisons if c.protocol != first.protocol)]
     columns, rows = len(panels) + 1, len(card.models)
@@ -115,6 +117,7 @@ def cost(
         against: "parameters", "macs", "peak_memory" or "seconds".
         ax: Where to draw; None makes a figure.
     """
+    _check(comparison, Comparison, "cost")
     kept = [r for r in comparison.reports if against in r.details]
     if not kept or "performance" not in kept[0].parts:
         raise ValueError(
@@ -160,6 +163,7 @@ def ranks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         comparison: One whose protocol has weights, such as usability with a budget.
         ax: Where to draw; None makes a figure.
     """
+    _check(comparison, Comparison, "ranks")
     if not comparison.acceptability:
         raise ValueError(f"{comparison.protocol} has no weights here to be drawn anew")
     shares = comparison.acceptability
@@ -196,6 +200,7 @@ def tasks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: The comparison knows no task's score.
     """
+    _check(comparison, Comparison, "tasks")
     names = list(
         dict.fromkeys(task for own in comparison.tasks.values() for task in own)
     )
@@ -229,6 +234,7 @@ def differences(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: There is one model, or no cell is common.
     """
+    _check(comparison, Comparison, "differences")
     best = comparison.best or ""
     gaps = [
         (each.model, comparison.difference(best, each.model))
@@ -272,6 +278,7 @@ def critical_difference(comparison: Comparison, *, ax: Axes | None = None) -> Ax
     Raises:
         ValueError: There are fewer than two models or two tasks that all have.
     """
+    _check(comparison, Comparison, "critical_difference")
     found = {
         str(row["model"]): float(row["mean_rank"] or 0.0)
         for row in comparison.ranks().rows()
@@ -396,3 +403,11 @@ def _interval_words(comparison: Comparison) -> str:
 def _count(reports: Sequence[Report]) -> str:
     runs = counted(sum(each.num_runs for each in reports), "run")
     return f"{runs} of {counted(len(reports), 'model')}"
+
+
+def _check(given: object, kind: type, name: str) -> None:
+    if not isinstance(given, kind):
+        raise TypeError(
+            f"plot.{name} draws a {kind.__name__}, got {type(given).__name__}; make one"
+            " by compare(runs) or scorecard(runs)"
+        )

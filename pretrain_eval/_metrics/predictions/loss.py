@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import NamedTuple, final
 
 import numpy as np
@@ -231,8 +232,11 @@ class BitsPerByte(CountedMetric):
     def __init__(
         self, *, bytes_per_token: float, ignore_index: int | None = -100
     ) -> None:
-        if not 0 < bytes_per_token < math.inf:
-            raise ValueError(f"bytes_per_token must be positive, got {bytes_per_token}")
+        known = isinstance(bytes_per_token, Real)
+        if not known or not 0 < bytes_per_token < math.inf:
+            raise ValueError(
+                f"bytes_per_token must be a positive number, got {bytes_per_token!r}"
+            )
         super().__init__(likelihoods("multiclass", "logits", ignore_index, -1))
         self._bytes_per_token = bytes_per_token
 
