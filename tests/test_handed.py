@@ -176,6 +176,20 @@ def test_a_probe_is_the_logistic_regression_of_scikit_learn():
     assert chosen.scores["accuracy"] >= run.scores["accuracy"] - 0.05
 
 
+def test_a_probe_that_is_certain_has_no_infinite_outputs():
+    """A class whose probability rounds to 0 is out of the question, and no NaN."""
+    near, far = torch.tensor([[-1.0], [1.0]] * 8), torch.tensor([[-1e9], [1e9]] * 4)
+    labels = torch.tensor([0, 1])
+    splits = pe.Splits(
+        TensorDataset(near + torch.arange(16.0)[:, None] / 100, labels.repeat(8)),
+        TensorDataset(far + torch.arange(8.0)[:, None] * 1e6, labels.repeat(4)),
+    )
+    task = pe.Task("far", datasets={"d": splits}, num_classes=2)
+    run = pe.finetune(pe.Pretrained(torch.nn.Flatten(), head="new"), task, pe.probe())
+    assert run.status == "completed", run.message
+    assert run.scores["accuracy"] == 1.0
+
+
 def test_a_probe_of_numbers_is_ridge_regression():
     """α = λn, as the docstring says."""
     train, valid = points(100, 1), points(80, 2)

@@ -46,7 +46,10 @@ def _fit_classes(
 
     def predict(queries: np.ndarray) -> np.ndarray:
         outputs = np.full((len(queries), num_classes), -1e9)
-        outputs[:, classes] = fitted.predict_log_proba(queries)
+        with np.errstate(divide="ignore"):
+            found = fitted.predict_log_proba(queries)
+        # Of a class that is out of the question it is the logarithm of 0.
+        outputs[:, classes] = np.maximum(found, -1e9)
         return outputs
 
     return predict
