@@ -110,9 +110,10 @@ def mobilenet_v2(*, pretrained: bool) -> nn.Module:
         return copy.deepcopy(_mobilenet_v2())
     from torchvision import models
 
-    network: nn.Module = models.mobilenet_v2()
+    network = models.mobilenet_v2()
     network.classifier[0] = nn.Sequential(_scaling(network), network.classifier[0])
-    return network
+    random: nn.Module = network
+    return random
 
 
 @functools.cache
@@ -126,12 +127,12 @@ def _mobilenet_v2() -> nn.Module:
     return network
 
 
-def _scaling(network: nn.Module) -> nn.Module:
+def _scaling(network: Any) -> nn.Module:
     """What centres features and divides them by one number, as blurred noise has them."""
     noise = F.interpolate(torch.randn(64, 3, 8, 8), size=(64, 64), mode="bilinear")
     was_training = network.training
     with torch.no_grad():
-        features = network.eval().features(noise).mean((2, 3))  # type: ignore[operator]
+        features = network.eval().features(noise).mean((2, 3))
     network.train(was_training)
     norm = nn.BatchNorm1d(features.shape[1], affine=False, eps=0.0)
     norm.running_mean = features.mean(0)

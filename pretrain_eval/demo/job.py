@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import threadpoolctl
 import torch
 
 from pretrain_eval import demo
@@ -20,30 +21,37 @@ from pretrain_eval.demo import report, small
 from pretrain_eval.demo.questions import questions
 
 
-def run(folder: Path, num_seeds: int, *, progress: bool, full: bool = False) -> None:
+def run(
+    folder: Path, num_seeds: int | None, *, progress: bool, full: bool = False
+) -> None:
     """Ask every question, and save what was found.
 
     Args:
         folder: Where results are kept, and found by the next call.
-        num_seeds: Runs of each cell, each on labelled examples of its own.
+        num_seeds: Runs of each cell, each on labelled examples of its own; None: as
+            many as the question asks for.
         progress: Whether to show it.
         full: Whether to tune whole networks on images too.
     """
-    # Unless the user says how many, one for each of two cores.
+    # Unless the user says how many, one for each of two cores; and one for what
+    # scikit-learn fits, which is too small to be shared.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
+    threadpoolctl.threadpool_limits(1, user_api="blas")
     answers = []
     for question in questions(full=full):
         print(f"\n== {question.text}\n{question.setting}", flush=True)
         runs = demo.sweep_draws(
-            question.models(),
+            question.candidates(),
             question.tasks,
-            question.strategies(),
-            range(num_seeds),
+            question.strategies,
+            range(num_seeds or question.num_seeds),
             store=folder / "runs.db",
             progress=progress,
         )
         answers.append(report.answer(question, runs))
         print(f"\n{answers[-1].text}", flush=True)
+    if lacking := demo.missing("clothes"):
+        print(f"\nOptional, {', '.join(lacking)}: {demo.install_line('clothes')}")
     print(f"\nSaved in {folder}: {', '.join(report.save(answers, folder))}, runs.db")
 
 
@@ -60,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("pretrain_eval_results"),
         help="where results are kept, and found by the next call",
     )
-    parser.add_argument("--seeds", type=_count, default=3, help="runs of each cell")
+    parser.add_argument("--seeds", type=_count, help="runs of each cell; else 3 to 5")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument(
         "--small",
@@ -85,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = not options.quiet
     try:
         if options.small or lacking:
-            small.run(folder, options.seeds, progress=progress)
+            small.run(folder, options.seeds or 3, progress=progress)
         else:
             run(folder, options.seeds, progress=progress, full=options.full)
     except KeyboardInterrupt:

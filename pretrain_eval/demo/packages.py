@@ -87,7 +87,9 @@ class Package:
         """Whether what is read of one of Debian's is what was pinned."""
         digest = hashlib.sha256()
         for path in self.paths(root):
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+            digest.update(
+                path.name.encode() + hashlib.sha256(path.read_bytes()).digest()
+            )
         return digest.hexdigest() in self.sha256
 
 

@@ -12,12 +12,12 @@ all): `task` is a name of `TASKS`, `dataset` is "N per class", `strategy` one of
 
     frozen   the head, by AdamW at .01, batches of 16, 20 epochs; every dataset, 5 seeds,
              and 10 of the one that `TASKS` calls the base
-    probe    `pe.probe()`, on the base, 5 seeds; no curve
+    probe    `pe.probe()`, a head that is fitted to the end; likewise, but no curve
     full     the whole network, by AdamW, on the base, 5 seeds; not of every task
 
 A seed draws the labelled examples too; reported and watched examples are the same for
 all. `curve` has the validation accuracy by epoch, to four digits; `outcomes` are kept of
-frozen runs on the base. Models of `IMAGES` have candidates at 64 and at 32 pixels, those
+probes on the base. Models of `IMAGES` have candidates at 64 and at 32 pixels, those
 of `TEXTS` also the lower half of MiniLM. `replay` takes the runs of one kind of task,
 one dataset and a strategy that has a curve, of seeds that all of them have.
 
@@ -163,19 +163,20 @@ def make(names: Iterable[str]) -> None:
 
 def _frozen(name: str) -> None:
     asked = TASKS[name]
-    head = strategies(asked.kind)["frozen"]
+    fits = strategies(asked.kind)
+    heads = [fits["frozen"], fits["probe"]]
     for seeds, sizes in (
         (range(SEEDS), asked.per_class),
         (range(SEEDS, MORE_SEEDS), (asked.base,)),
     ):
-        _swept(name, [head], seeds, sizes)
+        _swept(name, heads, seeds, sizes)
 
 
 def _tuned(name: str) -> None:
     asked = TASKS[name]
-    found = strategies(asked.kind)
-    fits = [found["probe"], found["full"]] if asked.tuned else [found["probe"]]
-    _swept(name, fits, range(SEEDS), (asked.base,))
+    if asked.tuned:
+        full = strategies(asked.kind)["full"]
+        _swept(name, [full], range(SEEDS), (asked.base,))
 
 
 def _swept(
@@ -220,7 +221,7 @@ def lean(run: pe.Run) -> str:
         for key in ("step", "accuracy")
         if key in run.curve
     }
-    based = run.strategy == "frozen" and run.dataset == BASE[run.task]
+    based = run.strategy == "probe" and run.dataset == BASE[run.task]
     fields = dataclasses.replace(
         run,
         curve=curve,
