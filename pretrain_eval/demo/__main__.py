@@ -12,6 +12,7 @@ from pathlib import Path
 from pretrain_eval.demo.packages import (
     EXTRA,
     MAIN,
+    OPTIONAL,
     Package,
     archives,
     install_line,
@@ -26,11 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "parts",
         nargs="*",
-        choices=[[], *EXTRA],
-        help="what to install; by default images and texts, and clothes where apt is",
+        help=f"of {', '.join(EXTRA)}; by default what the main job asks about, of which"
+        " clothes may lack",
     )
-    parts = parser.parse_args(arguments).parts or [*MAIN, "clothes"]
-    optional = set() if arguments or len(sys.argv) > 1 else {"clothes"}
+    named = parser.parse_args(arguments).parts
+    if unknown := [part for part in named if part not in EXTRA]:
+        parser.error(f"expects parts of {', '.join(EXTRA)}, got {unknown}")
+    parts, optional = named or [*MAIN, *OPTIONAL], set() if named else set(OPTIONAL)
     archives().mkdir(parents=True, exist_ok=True)
     wanted = needed(parts)
     if status := _by_pip([each for each in wanted if each.source != "debian"]):

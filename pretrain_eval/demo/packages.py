@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# What the main job needs; it asks about clothes where those are there, too.
-MAIN = ("images", "texts")
+# What the main job needs, and what it asks about only where it is there.
+MAIN, OPTIONAL = ("images", "texts"), ("clothes",)
 # Modules that the extra "demo" brings, by what reads them.
 EXTRA = {
     "images": ("skimage",),

@@ -83,7 +83,7 @@ TASKS = {
             partial(demo.sentences, domain),
             150,
             80,
-            TEXTS,
+            TEXTS if domain in ("tweets", "editorials") else (10, 40),
             40,
             tuned=domain == "tweets",
         )
