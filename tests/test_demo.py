@@ -410,6 +410,18 @@ def test_the_random_twin_has_features_that_a_head_can_learn_from() -> None:
     assert 0.1 < scaled.std() < 10
 
 
+def test_the_random_twin_can_be_tuned_as_a_whole() -> None:
+    """In training its scale is that of the batch, and gradients reach its first layer."""
+    torch.manual_seed(0)
+    network = demo.image_model("random twin").build().train()
+    outputs = network(torch.randn(4, 3, 64, 64))
+    outputs.square().mean().backward()
+    first = next(network.parameters()).grad
+    assert outputs.isfinite().all()
+    assert first is not None
+    assert 0 < first.norm() < 1e6
+
+
 @pytest.mark.parametrize("name", ["images", "texts", "speech"])
 def test_an_example_of_real_models_is_short_and_ends_with_a_race(name: str) -> None:
     """At most 60 lines, from raw samples, by a sweep and then by `choose`."""

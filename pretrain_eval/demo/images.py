@@ -134,7 +134,8 @@ def _scaling(network: Any) -> nn.Module:
     with torch.no_grad():
         features = network.eval().features(noise).mean((2, 3))
     network.train(was_training)
-    norm = nn.BatchNorm1d(features.shape[1], affine=False, eps=0.0)
+    # Its own small number would be far above a variance of 1e-20.
+    norm = nn.BatchNorm1d(features.shape[1], affine=False, eps=1e-30)
     norm.running_mean = features.mean(0)
     norm.running_var = features.var(0).mean().expand(features.shape[1]).clone()
     return norm

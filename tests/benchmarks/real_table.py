@@ -75,7 +75,6 @@ IMAGES, TEXTS, SPEECH = (2, 4, 8, 16), (10, 20, 40), (1, 2, 4, 8)
 TASKS = {
     "textures": Asked("images", demo.textures, 75, 45, IMAGES, 8),
     "faces": Asked("images", demo.face_images, 80, 40, IMAGES, 8),
-    "digits": Asked("images", demo.digit_images, 150, 50, IMAGES, 8, tuned=False),
     "clothes": Asked("images", demo.clothes, 150, 50, IMAGES, 8, tuned=False),
     **{
         domain: Asked(
