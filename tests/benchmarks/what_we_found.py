@@ -334,10 +334,10 @@ def written(text: str) -> str:
     """The page with the tables of its sections as the file gives them now."""
     for name, section in SECTIONS.items():
         command = f"`python tests/benchmarks/what_we_found.py {name}`"
-        pattern = rf"({re.escape(command)}[^\n]*\n\n)(?:\|[^\n]*\n)*"
+        pattern = rf"({re.escape(command)}[^\n]*\n\n)(?:\|[^\n]*\n)*\n*"
         body = section()
-        text = re.sub(pattern, lambda m, body=body: m[1] + body + "\n", text)
-    return text
+        text = re.sub(pattern, lambda m, body=body: m[1] + body + "\n\n", text)
+    return text.rstrip() + "\n"
 
 
 def draw(file: str) -> None:
