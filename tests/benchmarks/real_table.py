@@ -13,7 +13,7 @@ all): `task` is a name of `TASKS`, `dataset` is "N per class", `strategy` one of
     frozen   the head, by AdamW at .01, batches of 16, 20 epochs; every dataset, 5 seeds,
              and 10 of the one that `TASKS` calls the base
     probe    `pe.probe()`, a head that is fitted to the end; likewise, but no curve
-    full     the whole network, by AdamW, on the base, 5 seeds; not of every task
+    full     the whole network, by AdamW, on the base, 5 seeds; textures and speaker
 
 A seed draws the labelled examples too; reported and watched examples are the same for
 all. `curve` has the validation accuracy by epoch, to four digits; `outcomes` are kept of
@@ -74,7 +74,7 @@ class Asked:
 IMAGES, TEXTS, SPEECH = (2, 4, 8, 16), (10, 20, 40), (1, 2, 4, 8)
 TASKS = {
     "textures": Asked("images", demo.textures, 75, 45, IMAGES, 8),
-    "faces": Asked("images", demo.face_images, 80, 40, IMAGES, 8),
+    "faces": Asked("images", demo.face_images, 80, 40, IMAGES, 8, tuned=False),
     "clothes": Asked("images", demo.clothes, 150, 50, IMAGES, 8, tuned=False),
     **{
         domain: Asked(
@@ -84,12 +84,20 @@ TASKS = {
             80,
             TEXTS if domain in ("tweets", "editorials") else (10, 40),
             40,
-            tuned=domain == "tweets",
+            tuned=False,
         )
         for domain in demo.DOMAINS
     },
     "speaker": Asked("speech", partial(demo.prompts, "speaker"), 100, 48, SPEECH, 4),
-    "language": Asked("speech", partial(demo.prompts, "language"), 100, 50, SPEECH, 4),
+    "language": Asked(
+        "speech",
+        partial(demo.prompts, "language"),
+        100,
+        50,
+        SPEECH,
+        4,
+        tuned=False,
+    ),
 }
 BASE = {name: f"{asked.base} per class" for name, asked in TASKS.items()}
 

@@ -285,44 +285,33 @@ def _agreement(tasks: Sequence[str], strategy: str) -> dict[str, tuple[float, fl
 def tuning() -> str:
     """What full tuning costs against a probe: the same labels and seeds."""
     rows = []
-    for task, asked in TASKS.items():
-        if not asked.tuned:
-            continue
-        for model in sorted({run.model for run in runs_of(task, "full", range(5))}):
-            if "px" in model:
-                continue
-            pair = [
-                [run for run in runs_of(task, strategy, range(5)) if run.model == model]
-                for strategy in ("probe", "full")
-            ]
-            accuracy = [
-                [run.scores.get("accuracy", np.nan) for run in runs] for runs in pair
-            ]
-            gaps = np.subtract(accuracy[1], accuracy[0])
-            seconds = [
-                np.mean([run.cost.seconds or 0 for run in runs]) for runs in pair
-            ]
+    for task in (name for name, asked in TASKS.items() if asked.tuned):
+        whole = runs_of(task, "full", range(5))
+        seeds_of_all = sorted({run.seed for run in whole})
+        heads = runs_of(task, "probe", seeds_of_all)
+        for model in sorted({run.model for run in whole if "px" not in run.model}):
+            pair = [[r for r in runs if r.model == model] for runs in (heads, whole)]
+            accuracy = np.array([[r.scores["accuracy"] for r in runs] for runs in pair])
+            gaps = accuracy[1] - accuracy[0]
             width = _half_width(gaps)
-            word = (
-                "worse"
-                if gaps.mean() < -width
-                else "better"
-                if gaps.mean() > width
-                else "="
-            )
+            seconds = [np.mean([r.cost.seconds or 0.0 for r in runs]) for runs in pair]
             rows.append(
                 (
                     task,
                     model,
-                    f"{np.mean(accuracy[0]):.3f}",
-                    f"{np.mean(accuracy[1]):.3f}",
-                    f"{gaps.mean():+.3f} ± {width:.3f} {word}",
-                    f"{seconds[0]:.1f} s",
-                    f"{seconds[1]:.1f} s",
+                    str(len(seeds_of_all)),
+                    *(f"{mean:.3f}" for mean in accuracy.mean(1)),
+                    f"{gaps.mean():+.3f} ± {width:.3f}",
+                    _word(gaps.mean(), width),
+                    *(f"{each:.1f} s" for each in seconds),
                 )
             )
-    heading = ("task", "model", "probe", "full", "difference", "probe", "full")
+    heading = ("task", "model", "seeds", "probe", "full", "difference", "", "probe", "full")  # fmt: skip
     return table(heading, rows)
+
+
+def _word(gap: float, width: float) -> str:
+    return "not separable" if abs(gap) <= width else "better" if gap > 0 else "worse"
 
 
 SECTIONS = {
@@ -345,7 +334,7 @@ def draw(file: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, panels = plt.subplots(2, 5, figsize=(14, 5), sharey=True)
-    for panel, (task, asked) in zip(panels.flat, TASKS.items(), strict=True):
+    for panel, (task, asked) in zip(panels.flat, TASKS.items(), strict=False):
         cells = [scores()[task, f"{n} per class", "probe"] for n in asked.per_class]
         for model in (m for m in cells[0] if "px" not in m):
             line = [np.mean([c[model][s] for s in range(5)]) for c in cells]
@@ -356,7 +345,7 @@ def draw(file: str) -> None:
             asked.per_class, [str(n) for n in asked.per_class], minor=False
         )
         panel.minorticks_off()
-    for panel in panels.flat[[3, 7, 9]]:
+    for panel in panels.flat[[0, 3, 7]]:
         panel.legend(fontsize=6)
     panels[0, 0].set_ylabel("accuracy")
     figure.tight_layout()
