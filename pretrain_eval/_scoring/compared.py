@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_eval._scoring.dominant import dominant_run
 from pretrain_eval._scoring.formulas.intervals import percentiles
 from pretrain_eval._scoring.formulas.power import shares
 from pretrain_eval._scoring.formulas.ranking import share_first, standing
@@ -45,7 +47,7 @@ def compared(protocol: Protocol, models: Models) -> Comparison:
     over = sources_of(protocol, [each.noise for each in field])
     runs = [run for own in models.values() for run in own.runs]
     stands = _standing(protocol, field, over)
-    return Comparison(
+    comparison = Comparison(
         protocol=protocol.protocol,
         reports=reports,
         differences=tuple(_Pairs(protocol, asked, twins, ranked, over).differences()),
@@ -61,6 +63,13 @@ def compared(protocol: Protocol, models: Models) -> Comparison:
         ),
         **stands,
         **undecided(protocol, models, ranked, stands.get("not_separable", ())),
+    )
+    limit = comparison.new_task_limit
+    if "tasks" not in over or limit is None or comparison.regret_limit is None:
+        return comparison
+    # Who asks about new tasks has one of them before him, not the mean of all.
+    return dataclasses.replace(
+        comparison, regret_limit=max(comparison.regret_limit, limit)
     )
 
 
@@ -352,6 +361,14 @@ def _notes(
         counts = listing([f"{each.num_missing} of {each.model}" for each in partial])
         how = "it is ranked by its lower bound and held against others by its upper one"
         notes.append(f"Missing runs: {counts}; {how}.")
+    for each in field[:2]:  # whose interval the decision hangs on
+        found = dominant_run(each.grid)
+        if found is not None:
+            run, share = found
+            notes.append(
+                f"{share:.0%} of the variance over seeds of {each.report.model} is one"
+                f" run's: {run.name}; see whether it is as it should be."
+            )
     constant = [
         each.report.model
         for each in field

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
+import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._runs import Cost, FrozenDict, Record
+from pretrain_eval._scoring.formulas.new_task import limit_on_a_new_task
 from pretrain_eval._scoring.reports import papers, settling
 from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.page import Section
@@ -48,7 +50,8 @@ class Comparison(Tabular, Record):
             Together with it they hold the truly best with at least `confidence`.
         differences: Every pair, the better-ranked first.
         regret: Expected distance of the pick from the truly best; None where unknown.
-        regret_limit: The distance that is not exceeded with `confidence`.
+        regret_limit: The distance that is not exceeded with `confidence`; where `over`
+            names tasks, on one new task, as `new_task_limit`.
         confidence: For example 0.95.
         rope: Differences up to this do not matter.
         over: What the probabilities and limits would see drawn anew: "seeds",
@@ -167,6 +170,24 @@ class Comparison(Tabular, Record):
         gap, needed = self.difference(self.best, rival), self.needed(rival)
         growth = None if gap is None else self._growth(gap)
         return settling.what_settles(gap, needed, growth, self.reports)
+
+    @property
+    def new_task_limit(self) -> float | None:
+        """How much worse than the best it may be on one more task of the same kind.
+
+        A prediction limit that is not exceeded with `confidence`, over the tasks that
+        all models have; None with fewer than three of them, or one model.
+        """
+        if self.best is None or self.best not in self.tasks:
+            return None
+        common = set.intersection(*(set(own) for own in self.tasks.values()))
+        rows = {
+            model: np.array([own[task] for task in sorted(common)])
+            for model, own in self.tasks.items()
+        }
+        pick = rows.pop(self.best)
+        others = np.array(list(rows.values())).reshape(len(rows), len(common))
+        return limit_on_a_new_task(pick, others, self.confidence)
 
     @property
     def cheapest(self) -> str | None:
@@ -377,6 +398,8 @@ class Comparison(Tabular, Record):
         ]
         if self.verdict == "inconclusive" and len(self.reports) > 1:
             notes = (notes[0], self.settle, *notes[1:])
+        if self.new_task_limit is not None and "tasks" not in self.over:
+            notes = (*notes, self._on_a_new_task(self.new_task_limit))
         if self.practically_equal:
             notes = (*notes, self._equality())
         if self.not_separable:
@@ -384,6 +407,13 @@ class Comparison(Tabular, Record):
         title = f"{self.protocol}, best first"
         best = (0,) if self.verdict == "use" and len(self.reports) > 1 else ()
         return Table(title, (*header, *shown), tuple(rows), notes, best)
+
+    def _on_a_new_task(self, limit: float) -> str:
+        percent = f"{100 * self.confidence:g} %"
+        return (
+            f"On one more task of this kind {self.best} is at most {quantity(limit)} worse"
+            f" than the best of these models there, at {percent}."
+        )
 
     def _without_scores(self, notes: tuple[str, ...]) -> Table:
         known = [{**each.parts, **each.details} for each in self.reports]
