@@ -201,7 +201,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
 def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """The folder, and what the job printed the first and the second time."""
     folder = tmp_path_factory.mktemp("demo") / "results"
-    command = [sys.executable, "-m", "pretrain_eval", "--folder", str(folder)]
+    command = [sys.executable, "-m", "pretrain_eval", "demo", "--folder", str(folder)]
     command += ["--seeds", "1", "--quiet"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     printed = [
@@ -237,7 +237,7 @@ def test_all_that_is_printed_is_made_of_the_stored_runs(
             "Against the random twin, for new seeds (with their labels) and examples:"
         )
         parts.append(f"\n== {question.text}\n{question.setting}\n\n{card}\n\n{heading}")
-        parts.append("\n".join(gains(runs)) + "\n")
+        parts.append("\n".join(gains(runs)))
     assert "\n".join(parts).strip() == printed.split("\nSaved in")[0].strip()
 
 

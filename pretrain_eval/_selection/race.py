@@ -139,8 +139,8 @@ class Round:
 
 
 def shown(value: float) -> str:
-    """A regret, in three digits."""
-    return f"{value:.3f}" if value >= 0.0005 or value == 0 else "< 0.0005"
+    """A limit, in three digits; what is smaller is no certainty."""
+    return f"{value:.3f}" if value >= 0.0005 else "0.0005"
 
 
 @dataclass

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path("pretrain_eval_results"),
         help="where results are kept, and found by the next call",
     )
-    parser.add_argument("--seeds", type=_count, help="runs of each cell; else 3 to 5")
+    parser.add_argument("--seeds", type=_count, help="runs of each cell; else 3 or 4")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument(
         "--small",
