@@ -35,7 +35,7 @@ def what_settles(
     ]
     together = [name for name in needed if name != "tasks"]
     if growth and len(together) > 1 and not any(needed[name] for name in together):
-        enough.insert(0, f"{growth:.2g} × as many {' and '.join(together)} at once")
+        enough.insert(0, f"{_times(growth)} × as many {' and '.join(together)} at once")
     without = [name for name, more in needed.items() if more is None]
     never = f"No number of {_either(without)} alone will" if without else ""
     if "seeds" in without and not gap.errors["seeds"]:
@@ -142,3 +142,14 @@ def _by_worth(spreads: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, int
     ]
     for _, place, rival in sorted(worth):
         yield rival, place
+
+
+def _times(growth: float) -> str:
+    """A factor to read: two digits, and no power of ten.
+
+    >>> _times(1.25), _times(283.0)
+    ('1.2', '280')
+    """
+    if growth < 10:
+        return f"{growth:.2g}"
+    return f"{float(f'{growth:.2g}'):,.0f}"
