@@ -160,3 +160,17 @@ def test_a_tracker_knows_the_direction(make, better: bool) -> None:
     best, step = tracker.best_metric(return_step=True)
     assert best == pytest.approx(max(values) if better else min(values))
     assert values[step] == pytest.approx(best)
+
+
+@pytest.mark.parametrize("metric", [pe.F1Score, pe.Precision, pe.Recall, pe.MeanIoU])
+def test_no_average_is_a_value_a_class(metric) -> None:
+    """None means per class, as in scikit-learn; the default stays the mean."""
+    outputs, targets = next(batches())
+    none, word, default = (
+        metric(**given) for given in ({"average": None}, {"average": "none"}, {})
+    )
+    for each in (none, word, default):
+        each.update(outputs, targets)
+    assert none.compute() == word.compute()
+    assert len(none.compute()) == 3
+    assert default.compute() == pytest.approx(sum(none.compute()) / 3)

@@ -60,8 +60,8 @@ def precision(outputs: Tensor, targets: Tensor) -> Value:
             predicted classes of the targets' shape; `task` says what else.
         targets: Classes `(num_samples,)`, with the outputs' further dimensions.
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -96,8 +96,8 @@ def recall(outputs: Tensor, targets: Tensor) -> Value:
             predicted classes of the targets' shape; `task` says what else.
         targets: Classes `(num_samples,)`, with the outputs' further dimensions.
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -132,8 +132,8 @@ def f1_score(outputs: Tensor, targets: Tensor) -> Value:
             predicted classes of the targets' shape; `task` says what else.
         targets: Classes `(num_samples,)`, with the outputs' further dimensions.
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -279,8 +279,8 @@ def dice_score(outputs: Tensor, targets: Tensor) -> Value:
             `(num_samples, height, width)`.
         targets: Classes `(num_samples, height, width)`.
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -318,8 +318,8 @@ def mean_iou(outputs: Tensor, targets: Tensor) -> Value:
             `(num_samples, height, width)`.
         targets: Classes `(num_samples, height, width)`.
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.

@@ -20,7 +20,7 @@ from pretrain_eval._metrics.predictions.class_counters import (
 from pretrain_eval._metrics.predictions.formulas import average_of, divide
 from pretrain_eval._metrics.predictions.shapes import Kind, Scores
 
-Average = Literal["micro", "macro", "weighted", "none", "samples", "binary"]
+Average = Literal["default", "micro", "macro", "weighted", "none", "samples", "binary"]
 Absent = Literal["count", "drop"]
 
 
@@ -29,8 +29,8 @@ class ClassRatio(CountedMetric):
 
     Args:
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -53,7 +53,7 @@ class ClassRatio(CountedMetric):
     def __init__(
         self,
         *,
-        average: Average | None = None,
+        average: Average | None = "default",
         task: Kind = "multiclass",
         num_classes: int | None = None,
         labels: Sequence[int] | None = None,
@@ -64,7 +64,9 @@ class ClassRatio(CountedMetric):
         ignore_index: int | None = None,
         class_dim: int | None = None,
     ) -> None:
-        if average is None:
+        if average is None:  # as in scikit-learn
+            average = "none"
+        if average == "default":
             average = "binary" if task == "binary" else "macro"
         _check_averaging(average, task, labels, absent, zero_division)
         self._classes = class_counter(
@@ -144,8 +146,8 @@ class Precision(ClassRatio):
 
     Args:
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -181,8 +183,8 @@ class Recall(ClassRatio):
 
     Args:
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -218,8 +220,8 @@ class F1Score(ClassRatio):
 
     Args:
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.

@@ -18,8 +18,8 @@ class MeanIoU(ClassRatio):
 
     Args:
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
@@ -58,8 +58,8 @@ class DiceScore(ClassRatio):
 
     Args:
         average: "macro", the mean over classes; "weighted", weighted by targets;
-            "micro", counts summed first; "none", one value a class; "samples", the
-            mean over the samples of a multilabel task; "binary", class 1 alone. By
+            "micro", counts summed first; "none" or None, one value a class; "samples",
+            the mean over the samples of a multilabel task; "binary", class 1 alone. By
             default "binary" for a binary task, otherwise "macro".
         task: "multiclass": scores with a class dimension, or class indices. "binary":
             one score a sample. "multilabel": `(num_samples, num_labels)`.
