@@ -60,6 +60,15 @@ def read_scales(what: str, scales: Mapping[str, Any]) -> dict[str, Scale]:
     return read
 
 
+def check_local(path: object) -> None:
+    """Refuse a URL where a store's path is asked for."""
+    if "://" in str(path):
+        raise ValueError(
+            f"a run store is a file of this machine, got the URL {str(path)!r}; give its"
+            " path, such as 'runs.db'"
+        )
+
+
 def check_ranges(
     what: str, scores: Mapping[str, float], scales: Mapping[str, Scale]
 ) -> None:

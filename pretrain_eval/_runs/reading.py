@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pretrain_eval._runs.checks import check_local
 from pretrain_eval._runs.runs import Runs
 from pretrain_eval._runs.store import RunStore
 
@@ -16,11 +17,7 @@ def stored(path: str | os.PathLike[str]) -> Runs:
         ValueError: The path is a URL, or the file is no run store.
         FileNotFoundError: There is no file.
     """
-    if "://" in str(path):
-        raise ValueError(
-            f"a run store is a file of this machine, got the URL {str(path)!r}; give its"
-            " path, such as 'runs.db'"
-        )
+    check_local(path)
     if not Path(path).exists():
         raise FileNotFoundError(
             f"{path}: there is no such run store; sweep(store=...) makes one"

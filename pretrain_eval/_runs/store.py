@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from pretrain_eval._optional import needs
+from pretrain_eval._runs.checks import check_local
 from pretrain_eval._runs.claims import Claims
 from pretrain_eval._runs.coding import decoded, encoded
 from pretrain_eval._runs.conflicts import conflict
@@ -69,11 +70,7 @@ class RunStore(AbstractContextManager["RunStore"]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if "://" in str(path):
-            raise ValueError(
-                f"a run store is a file of this machine, got the URL {str(path)!r}; give"
-                " its path, such as 'runs.db'"
-            )
+        check_local(path)
         if str(path) == ":memory:":
             raise ValueError(
                 "RunStore expects a file, got ':memory:'; sweep(store=None) keeps runs in"
