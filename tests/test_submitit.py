@@ -1,6 +1,7 @@
 """Tests of the submitit adapter on submitit's own executor of this machine."""
 
 import os
+import signal
 import sys
 import time
 from concurrent.futures import BrokenExecutor
@@ -18,8 +19,14 @@ from pretrain_eval.integrations.submitit import SubmititExecutor
 
 @pytest.fixture
 def executor(tmp_path):
-    """One job a process of this machine."""
-    return SubmititExecutor(submitit.LocalExecutor(tmp_path / "%j"))
+    """One job a process of this machine, which SIGINT ends.
+
+    Whoever runs the tests in the background of a shell has it ignored, and processes
+    that are started inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield SubmititExecutor(submitit.LocalExecutor(tmp_path / "%j"))
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
