@@ -168,12 +168,12 @@ def test_the_detection_script_of_torchvision_becomes_a_sweep():
     runs = ran(NAMES[1], given)
     assert evaluated == [2, 2]
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1e-3)
-    schedule, rates = given["lr_scheduler"](optimizer, 4), []
-    for _ in range(4):  # the milestone is after the first epoch's two steps
+    schedule, rates = given["schedule"](optimizer, 4), []
+    for _ in range(4):  # one step of warm-up; the milestone is after the first epoch
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    assert rates == pytest.approx([1e-6, 1e-3, 1e-4, 1e-4])
     assert {"map", "map_50"} <= runs[0].scores.keys()
 
 
@@ -215,6 +215,7 @@ def test_the_script_of_timm_becomes_a_sweep():
     from timm.data import create_loader, resolve_data_config
     from timm.loss import LabelSmoothingCrossEntropy
     from timm.optim import create_optimizer_v2
+    from timm.scheduler import create_scheduler_v2
     from timm.utils import ModelEmaV3, NativeScaler
 
     class Pictures(torch.utils.data.Dataset):
@@ -249,6 +250,7 @@ def test_the_script_of_timm_becomes_a_sweep():
         "create_loader": create_loader,
         "create_model": create_model,
         "create_optimizer_v2": create_optimizer_v2,
+        "create_scheduler_v2": create_scheduler_v2,
         "dataset_eval": Pictures(6, 1),
         "dataset_train": Pictures(12, 0),
         "resolve_data_config": resolve_data_config,

@@ -30,6 +30,7 @@ from pretrain_eval._training.prepare import (
     first_batch,
     prepare,
 )
+from pretrain_eval._training.schedules import make_schedule
 
 
 @gradients_on()
@@ -98,13 +99,7 @@ def _rehearse(network: nn.Module, cell: Cell) -> None:
     check_stopping(cell)
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = make_optimizer(strategy, network, parameters)
-    if strategy.schedule is not None:
-        schedule = strategy.schedule(optimizer, 1)
-        if not callable(getattr(schedule, "step", None)):
-            raise TypeError(
-                "schedule must return a scheduler with step(), got"
-                f" {type(schedule).__name__}"
-            )
+    make_schedule(strategy, optimizer, total_steps=1)
     loss = strategy.loss or kind.loss
     value = loss(*learn_for(cell)(network, first_batch(cell, 2)))
     if not isinstance(value, Tensor) or value.numel() != 1:

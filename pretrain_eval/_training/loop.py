@@ -26,6 +26,7 @@ from pretrain_eval._training.course import Course, first_scale
 from pretrain_eval._training.measure import learn_for
 from pretrain_eval._training.optimizers import make_optimizer
 from pretrain_eval._training.precision import compiled, loss_scaler
+from pretrain_eval._training.schedules import make_schedule
 from pretrain_eval._training.trainable import select_trainable, union_trainable
 
 # Below it, gradients of float16 overflow at any scale; torch's first is 2**16.
@@ -69,11 +70,8 @@ class Training:
         self._optimizer = make_optimizer(strategy, network, self._course.parameters)
         if self._staged:
             select_trainable(network, path, strategy)
-        self._schedule = (
-            strategy.schedule(self._optimizer, self._course.total_steps)
-            if strategy.schedule
-            else None
-        )
+        steps = self._course.total_steps
+        self._schedule = make_schedule(strategy, self._optimizer, steps)
         self._loss = strategy.loss or cell.task.kind.loss
         self._learn = learn_for(cell)
         self._device = device_of(network)

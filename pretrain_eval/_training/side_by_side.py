@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
 from pretrain_eval._metrics import (
@@ -33,6 +32,7 @@ from pretrain_eval._training.optimizers import make_optimizer, takes
 from pretrain_eval._training.prepare import built, locate_head
 from pretrain_eval._training.prepared import Prepared
 from pretrain_eval._training.record import record
+from pretrain_eval._training.schedules import Schedule, make_schedule
 from pretrain_eval._training.strategy import Strategy
 
 # Numbers that all heads of a stack hold at most. Larger heads keep a processor busy one
@@ -132,7 +132,7 @@ class _Together(Optimizer):
     def __init__(self, heads: Sequence[Course]) -> None:
         super().__init__([p for head in heads for p in head.parameters], {})
         self._optimizers: list[Optimizer] = []
-        self._schedules: list[LRScheduler] = []
+        self._schedules: list[Schedule] = []
         by_strategy: dict[str, list[Course]] = {}
         for head in heads:
             by_strategy.setdefault(head.cell.strategy.name, []).append(head)
@@ -141,8 +141,8 @@ class _Together(Optimizer):
             parameters = [head.parameters for head in alike]
             optimizer = _stacked_optimizer(strategy, parameters)
             self._optimizers.append(optimizer)
-            if strategy.schedule is not None:
-                schedule = strategy.schedule(optimizer, alike[0].total_steps)
+            schedule = make_schedule(strategy, optimizer, alike[0].total_steps)
+            if schedule is not None:
                 self._schedules.append(schedule)
 
     @override

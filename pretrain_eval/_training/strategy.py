@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from pretrain_eval._runs import FrozenDict, Plain
 from pretrain_eval._tasks import check_count, check_name
@@ -62,7 +61,9 @@ class Strategy:
             stages.
         schedule: Called with the optimizer and the number of steps of the whole
             training, for example `torch.optim.lr_scheduler.CosineAnnealingLR`; stepped
-            after every optimizer step.
+            after every optimizer step. One of timm's must count steps
+            (`step_on_epochs=False`); without one, layer decay of timm's is refused,
+            since nothing else applies it.
         loss: Called with outputs and targets; by default that of the task's kind.
         max_grad_norm: Clip the gradient to this norm before every step.
         amp: Compute in "bfloat16" or "float16" where torch's autocast allows it, in
@@ -114,7 +115,7 @@ class Strategy:
     epochs: int | None = None
     batch_size: int = 32
     trainable: Trainable = "all"
-    schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    schedule: Callable[[Optimizer, int], Any] | None = None
     loss: Callable[[Any, Any], Tensor] | None = None
     max_grad_norm: float | None = None
     amp: Precision | None = None
