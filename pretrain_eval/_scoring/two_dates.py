@@ -17,7 +17,7 @@ from pretrain_eval._scoring.formulas.statistics import Array, Cell, Index
 from pretrain_eval._scoring.grid import Grid, effective_examples
 from pretrain_eval._scoring.model_runs import ModelRuns, by_model
 from pretrain_eval._scoring.protocol import Protocol
-from pretrain_eval._scoring.reports.comparison import Change
+from pretrain_eval._scoring.reports.change import Change
 from pretrain_eval._scoring.reports.report import Interval
 from pretrain_eval._scoring.reports.table import counted
 from pretrain_eval._scoring.scored import ONE_SEED, scored

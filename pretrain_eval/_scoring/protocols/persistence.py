@@ -21,7 +21,7 @@ from pretrain_eval._scoring.formulas.statistics import (
 )
 from pretrain_eval._scoring.grid import Cells, Grid, effective_examples
 from pretrain_eval._scoring.new_examples import MACRO, moves_over_examples
-from pretrain_eval._scoring.reports.comparison import Change
+from pretrain_eval._scoring.reports.change import Change
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.table import listing
 from pretrain_eval._scoring.two_dates import change

@@ -1,6 +1,7 @@
 """What a score is told as: reports, comparisons, scorecards and their tables."""
 
-from pretrain_eval._scoring.reports.comparison import Change, Comparison
+from pretrain_eval._scoring.reports.change import Change
+from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.page import Picture, Section, draws
 from pretrain_eval._scoring.reports.report import Interval, Report

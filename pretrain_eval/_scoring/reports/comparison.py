@@ -1,8 +1,8 @@
-"""Several models ranked, and one model at two dates."""
+"""Several models ranked, and what cannot be told apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
@@ -11,12 +11,11 @@ from typing_extensions import override
 
 from pretrain_eval._runs import Cost, FrozenDict, Record
 from pretrain_eval._scoring.formulas.new_task import limit_on_a_new_task
-from pretrain_eval._scoring.reports import papers, settling
+from pretrain_eval._scoring.reports import papers, sentence, settling
 from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.page import Section
-from pretrain_eval._scoring.reports.pareto import cheapest, differ_in_size, front
+from pretrain_eval._scoring.reports.pareto import cheapest, front
 from pretrain_eval._scoring.reports.report import (
-    Interval,
     Report,
     in_table,
     report_row,
@@ -192,8 +191,7 @@ class Comparison(Tabular, Record):
     @property
     def cheapest(self) -> str | None:
         """The smallest of the best and those practically equal, in parameters, MACs."""
-        equal = (self.best, *self.practically_equal)
-        return cheapest([each for each in self.reports if each.model in equal])
+        return cheapest(self._equal_reports)
 
     @property
     def pareto(self) -> Mapping[str, tuple[str, ...]]:
@@ -280,52 +278,35 @@ class Comparison(Tabular, Record):
         """The recommendation in one sentence, with its uncertainty and its cost."""
         if self.best is None:
             return f"No model is recommended: {self.protocol} makes no score here."
-        parts = [self._recommendation(), *self._probability()]
-        if self.verdict == "equal":
+        equal, percent = self.verdict == "equal", f"{100 * self.confidence:g} %"
+        known = (self.p_best.get(self.best), self.p_best_range.get(self.best))
+        about = self.best if equal else ""
+        parts = [
+            sentence.recommendation(self.verdict, self._equal_reports, self.cheapest),
+            *sentence.probability(*known, self.over, about),
+        ]
+        if equal:
             parts.append(
                 f"not separable from {self.best}, within {quantity(self.rope)} of it at"
-                f" {100 * self.confidence:g} %: {listing(self.not_separable)}"
+                f" {percent}: {listing(self.not_separable)}"
             )
         elif self.regret_limit is not None:
-            limit = (
-                "0.0005" if self.regret_limit < 0.0005 else f"{self.regret_limit:.3f}"
-            )
-            parts.append(
-                f"at most {limit} worse than the best at {100 * self.confidence:g} %"
-            )
+            parts.append(sentence.at_most(self.regret_limit, percent))
         elif len(self.reports) > 1:
             parts.append("how sure that is cannot be said with one seed a cell")
         if self.cost.total_seconds is not None:
             spent = duration(self.cost.total_seconds)
             parts.append(f"the whole decision cost {spent}")
-        if self.not_separable and self.verdict != "equal":
-            parts.append(_alternatives(self.reports, self.not_separable))
+        if self.not_separable and not equal:
+            rivals = [each for each in self.reports if each.model in self.not_separable]
+            parts.append(sentence.alternatives(self.reports[0], rivals))
         return "; ".join(parts) + "."
 
-    def _recommendation(self) -> str:
-        if self.verdict == "use":
-            return f"Use {self.best}"
-        if self.verdict == "inconclusive":
-            return f"Use {self.best} for now, inconclusive"
-        equal = [self.reports[0].model, *self.practically_equal]
-        rest = listing([each for each in equal if each != self.cheapest])
-        sizes = [r for r in self.reports if r.model in equal]
-        cheap = any(differ_in_size(sizes[0], each) for each in sizes[1:])
-        words = ", the cheapest" if cheap else ""
-        return f"Use {self.cheapest}{words}, practically equal to {rest}"
-
-    def _probability(self) -> list[str]:
-        anew = f" for new {' and '.join(self.over)}" if self.over else ""
-        best = self.best or ""
-        whose = "P(best)" if self.verdict != "equal" else f"P(best) of {best}"
-        if best in self.p_best:
-            return [f"{whose} = {self.p_best[best]:.2f}{anew}"]
-        if best in self.p_best_range:
-            low, high = self.p_best_range[best]
-            return [
-                f"{whose} lies between {low:.2f} and {high:.2f}{anew}, by what is missing"
-            ]
-        return []
+    @property
+    def _equal_reports(self) -> list[Report]:
+        """The best, then what is practically equal to it."""
+        equal = (self.best, *self.practically_equal)
+        return [each for each in self.reports if each.model in equal]
 
     def difference(self, first: str, second: str) -> Difference | None:
         """The pair, in the order of the ranking; None where no cell is common."""
@@ -469,114 +450,3 @@ class Comparison(Tabular, Record):
             }
             for rank, each in enumerate(self.reports, 1)
         ]
-
-
-@dataclass(frozen=True)
-class Change(Tabular, Record):
-    """One model's score at two dates, and whether it has dropped.
-
-    Attributes:
-        protocol: Name of the protocol.
-        model: Name of the model.
-        before: The report at the first date, on the cells that both dates have.
-        after: The report at the second date, on the same cells.
-        difference: After minus before.
-        interval: Of the difference, for new seeds; None with one seed a cell.
-        examples: Of the difference, for new examples; None where their number or their
-            metric is unknown.
-        cells: After minus before in each cell, "task/dataset/strategy".
-        notes: What a reader has to know, in sentences.
-    """
-
-    _: KW_ONLY
-    protocol: str
-    model: str
-    before: Report
-    after: Report
-    difference: float
-    interval: Interval | None = None
-    examples: Interval | None = None
-    cells: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, kind in {"before": Report, "after": Report}.items():
-            object.__setattr__(self, name, restored(kind, getattr(self, name)))
-        for name in ("interval", "examples"):
-            object.__setattr__(self, name, restored(Interval, getattr(self, name)))
-        object.__setattr__(self, "cells", FrozenDict(self.cells))
-
-    @property
-    def dropped(self) -> bool | None:
-        """Whether every known interval lies below 0; None where none is known."""
-        known = [each for each in (self.interval, self.examples) if each is not None]
-        return all(each.high < 0 for each in known) if known else None
-
-    @property
-    def verdict(self) -> str:
-        """Whether the model has dropped, in one sentence."""
-        known = [each for each in (self.interval, self.examples) if each is not None]
-        ranges = " and ".join(f"{each} for new {each.over}" for each in known)
-        change = signed(self.difference)
-        if not known:
-            return (
-                f"{self.model} changed by {change}; with one seed a cell and an unknown"
-                " number of examples nothing can be said of chance."
-            )
-        percent = f"{100 * known[0].confidence:g} %"
-        if self.dropped:
-            return f"{self.model} has dropped by {change}, {percent}: {ranges}."
-        if all(each.low > 0 for each in known):
-            return f"{self.model} has risen by {change}, {percent}: {ranges}."
-        return f"{self.model} changed by {change}, within chance, {percent}: {ranges}."
-
-    def table(self) -> Table:
-        """Before, after and their difference, then the cells, largest drop first."""
-        rows = [
-            ("before", number(self.before.score)),
-            ("after", number(self.after.score)),
-            ("difference", signed(self.difference)),
-        ]
-        cells = sorted(self.cells.items(), key=lambda item: (item[1], item[0]))
-        rows += [(f"  {name}", signed(value)) for name, value in cells]
-        title = f"{self.protocol} of {self.model}, two dates"
-        return Table(title, ("", ""), tuple(rows), (self.verdict, *self.notes))
-
-    def rows(self) -> list[Row]:
-        """The change of each cell as rows of plain values."""
-        return [
-            {"model": self.model, "cell": name, "difference": value}
-            for name, value in self.cells.items()
-        ]
-
-
-def _alternatives(reports: Sequence[Report], not_separable: tuple[str, ...]) -> str:
-    # The cheapest of those that cannot be told from the best, if it is cheaper.
-    best = reports[0]
-    rivals = [each for each in reports if each.model in not_separable]
-    for name, (words, cheaper) in _CHEAPER.items():
-        own = getattr(best.cost, name)
-        known = [each for each in rivals if getattr(each.cost, name) is not None]
-        if name == "seconds":
-            # Between models of one size the machine's load would speak.
-            known = [each for each in known if differ_in_size(each, best)]
-        if not own or not known:
-            continue
-        rival = min(known, key=lambda each: (getattr(each.cost, name), each.model))
-        share = getattr(rival.cost, name) / own
-        if share < cheaper:
-            others = [each.model for each in rivals if each is not rival]
-            verb = "is" if len(others) == 1 else "are"
-            also = f" (nor {verb} {listing(others)})" if others else ""
-            what = words.format(share)
-            return f"{rival.model} {what} and is not separable from it{also}"
-    verb = "is" if len(rivals) == 1 else "are"
-    return f"{listing([each.model for each in rivals])} {verb} not separable from it"
-
-
-# What to say of a cost, and below which share. Times vary from one call to the next.
-_CHEAPER = {
-    "num_parameters": ("has {:.2g}× the parameters", 0.95),
-    "macs": ("needs {:.2g}× the multiply-accumulates", 0.95),
-    "seconds": ("took {:.2g}× the time", 0.75),
-}
