@@ -1,3 +1,8 @@
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
 import pretrain_eval
 
 project = "pretrain_eval"
@@ -8,14 +13,23 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "names",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "pretrain_eval"
+default_role = "code"  # of docstrings; names among them become links
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["ignite", "lightning", "transformers"]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 exclude_patterns = ["_build"]
 napoleon_use_ivar = True  # attributes stand once, in the class description
+
+# Every public name must be found. Those of other libraries would need their inventories
+# from the network, on which a build must not depend, and what is private is named where
+# an annotation that stands for several types is written out.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!pretrain_eval\.[^_]).*")]

@@ -247,7 +247,7 @@ class Run(Record):
 
     @property
     def name(self) -> str:
-        """How messages name the run: model on task/dataset, strategy, seed.
+        """How messages name the run, "model on task/dataset, strategy, seed".
 
         >>> Run(model="a", task="t", dataset="d", strategy="full", seed=0).name
         'a on t/d, full, seed 0'

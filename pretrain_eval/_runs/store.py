@@ -288,7 +288,7 @@ class RunStore(AbstractContextManager["RunStore"]):
                 stored yet, `attempts(key)` for a failed one that is tried again.
 
         Returns:
-            Whether this store now holds the claim: False where another live one does,
+            Whether this store now holds the claim; False where another live one does,
             or where another result has come in since.
         """
         with self._writing() as connection:

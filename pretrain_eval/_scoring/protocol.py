@@ -168,7 +168,7 @@ class Protocol(ABC):
 
     @property
     def limits(self) -> Mapping[str, tuple[float, float]]:
-        """The columns that the score is made of: the worst and the best of a run.
+        """The columns that the score is made of, with the worst and the best of a run.
 
         A run that holds none of them is missing, and what it could have measured gives
         the bounds.

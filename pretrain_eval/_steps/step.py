@@ -159,7 +159,7 @@ class Step:
         """Everybody has said what to keep.
 
         Returns:
-            Whether it could be read: weights may have moved before anybody knew.
+            Whether it could be read; weights may have moved before anybody knew.
         """
         part, self._current = self._current, None
         if part is None:

@@ -46,7 +46,7 @@ class Trial:
 
     @property
     def draw(self) -> int:
-        """What the run's draws come from: seed with it what draws by itself.
+        """What the run's draws come from; seed with it what draws by itself.
 
         The global generators of Python, numpy and torch start from it already. The
         seed alone would give all tasks and strategies the same draws.

@@ -132,7 +132,7 @@ class Comparison(Tabular, Record):
 
     @property
     def exit_code(self) -> int:
-        """The verdict for scripts: 0 use, 1 practically equal, 2 inconclusive."""
+        """The verdict for scripts, 0 use, 1 practically equal, 2 inconclusive."""
         return ("use", "equal", "inconclusive").index(self.verdict)
 
     @property

@@ -129,7 +129,7 @@ class Report(Tabular, Record):
 
     @property
     def floor(self) -> float:
-        """The score with what is missing at its worst: where the model is ranked."""
+        """The score with what is missing at its worst, by which the model is ranked."""
         if self.score is None:
             return 0.0
         return self.score if self.bounds is None else self.bounds[0]
