@@ -13,12 +13,16 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "formulas",
     "names",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "pretrain_eval"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_math_renderer = "mathml"
 default_role = "code"  # of docstrings; names among them become links
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
