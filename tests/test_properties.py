@@ -94,7 +94,7 @@ def test_another_model_changes_no_score_and_no_difference(
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(runs=grids())
 def test_the_unit_of_a_metric_changes_no_ranking(runs: list[pe.Run]) -> None:
-    """Accuracy, its percent and its error rank models alike once they are declared."""
+    """Accuracy, its percent, its error and ten times that rank models alike."""
     percent = {"accuracy": pe.Scale(better="higher", low=0.0, high=100.0)}
     wrong = pe.Scale(better="lower", low=0.0, high=1.0)
 
@@ -120,4 +120,12 @@ def test_the_unit_of_a_metric_changes_no_ranking(runs: list[pe.Run]) -> None:
         for r in runs
     ]
     assert set(ranked(in_percent)) == set(plain)
+    loss = pe.Scale(better="lower", low=0.0, high=None)
+    tenfold = [
+        scored(
+            r, scores={"loss": 10 - 10 * r.scores["accuracy"]}, scales={"loss": loss}
+        )
+        for r in runs
+    ]
     assert set(ranked(errors, metric="error")) == set(plain)
+    assert set(ranked(tenfold, metric="loss")) == set(plain)

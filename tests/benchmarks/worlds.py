@@ -2,7 +2,7 @@
 
 Worlds of three models on some tasks: seeds that act on all tasks alike, seeds that
 models share, tasks equally hard, few examples, runs that collapse, a missing cell, new
-tasks. Run it with `python tests/benchmarks/worlds.py [simulations]`.
+tasks. Run it with `python tests/benchmarks/worlds.py [simulations] [words of a line]`.
 """
 
 from __future__ import annotations
@@ -188,6 +188,7 @@ def new_tasks(rng: Generator, seeds: int, tasks: int) -> tuple[list[pe.Run], dic
 def main() -> None:
     """Every world at three sizes, one line each."""
     simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     print(f"{simulations} simulations a line, three models, nominal 0.95")
     plain, declared = pe.PersistenceEvaluator(), pe.PersistenceEvaluator(seeds="common")
     for size in ((3, 4), (3, 10), (5, 10)):
@@ -224,7 +225,9 @@ def main() -> None:
                 pe.ReusabilityEvaluator(),
             ),
         ):
-            simulate(f"{words}: {name}", make, evaluator, simulations)
+            line = f"{words}: {name}"
+            if wanted in line:
+                simulate(line, make, evaluator, simulations)
 
 
 if __name__ == "__main__":

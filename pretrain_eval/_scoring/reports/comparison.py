@@ -407,9 +407,10 @@ class Comparison(Tabular, Record):
         return f"{100 * self.confidence:g} % interval"
 
     def _num_tasks(self) -> int:
-        if any(name != "tasks" for name in self.over) or not self.over:
-            return max((len(own) for own in self.tasks.values()), default=0)
-        return 0  # the interval is of new tasks already
+        over = {each.interval.over for each in self.reports if each.interval}
+        if over == {"tasks"}:
+            return 0  # the interval is of new tasks already
+        return max((len(own) for own in self.tasks.values()), default=0)
 
     def _equality(self) -> str:
         better = [m for m in self.practically_equal if m not in self.not_separable]
