@@ -312,11 +312,7 @@ def recover(options: argparse.Namespace) -> int:
 
 
 def _stored(path: Path) -> pe.Runs:
-    """The runs at a path, which is never made by reading it."""
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: there is no such run store; sweep(store=...) makes one"
-        )
+    """The runs at a path, without their histories."""
     with pe.RunStore(path) as store:
         return pe.Runs(store.filter(history=False))
 

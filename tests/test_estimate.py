@@ -288,7 +288,7 @@ def test_estimates_print_and_export():
         ({"num_samples": 2}, ValueError, "num_samples of at least 4"),
         ({"pairs": -1}, ValueError, "pairs of at least 0"),
         ({"seed": -1}, ValueError, "seed as an int of at least 0"),
-        ({"runs": "no/such.db"}, ValueError, "a store that exists"),
+        ({"runs": "no/such.db"}, FileNotFoundError, "no does not exist"),
         ({"heads": {"other": "x"}}, ValueError, "heads names models"),
     ],
 )

@@ -153,6 +153,7 @@ def test_a_rescue_overwrites_nothing(tmp_path):
     """A file of that name stays, and the runs go beside it."""
     (tmp_path / "runs.db.rescued.jsonl").write_text("mine")
     with pe.RunStore(tmp_path / "runs.db") as store:
+        store.claim("a")
         (tmp_path / "runs.db").unlink()
         with pytest.raises(pe.StoreLostError) as caught:
             store.add("a", make_run(0))
@@ -339,7 +340,8 @@ def test_a_store_is_made_though_somebody_cleans(tmp_path, monkeypatch):
         return folder
 
     monkeypatch.setattr(creation.tempfile, "mkdtemp", mkdtemp)
-    pe.RunStore(tmp_path / "runs.db").close()
+    with pe.RunStore(tmp_path / "runs.db") as store:
+        store.claim("k")
     assert len(made) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
 

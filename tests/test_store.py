@@ -111,6 +111,7 @@ def test_the_store_imports_neither_torch_nor_pandas():
 
 def test_the_schema_has_the_columns_that_are_written(store):
     """The names of a run's columns, which its fields declare, are those of the file."""
+    store.add("k", make_run())
     query = "SELECT name FROM pragma_table_info('runs')"
     names = [name for (name,) in store._database.connection.execute(query)]
     assert names == ["id", *_store_file.COLUMNS]
@@ -235,16 +236,118 @@ def test_add_checks_its_arguments(store, key, seed, message):
         return
     with pytest.raises(ValueError, match=message):
         store.add(key, make_run(seed))
-    assert len(store) == 0
+    assert store.statuses() == {}
 
 
-def test_a_closed_store_says_so(tmp_path):
+@pytest.mark.parametrize("num_runs", [0, 1])
+def test_a_closed_store_says_so(tmp_path, num_runs):
     """After close every use raises one clear error; closing again is harmless."""
     store = RunStore(tmp_path / "runs.db")
+    for index in range(num_runs):
+        store.add(f"k{index}", make_run(index))
     store.close()
     store.close()
+    for use in (len, list, RunStore.statuses, RunStore.heartbeat):
+        with pytest.raises(ValueError, match=r"runs\.db: the store is closed"):
+            use(store)
     with pytest.raises(ValueError, match=r"runs\.db: the store is closed"):
+        store.add("k", make_run())
+    assert len(list(tmp_path.iterdir())) == num_runs
+
+
+# --- the file comes with the first write
+
+LISTS = {
+    "len": len,
+    "list": list,
+    "runs": RunStore.runs,
+    "filter": RunStore.filter,
+    "items": RunStore.items,
+    "to_pandas": RunStore.to_pandas,
+    "write_csv": lambda store: store.write_csv(store.path.with_name("o.csv")),
+    "write_jsonl": lambda store: store.write_jsonl(store.path.with_name("o.jsonl")),
+    "backup": lambda store: store.backup(store.path.with_name("copy.db")),
+    "merge": lambda store: RunStore(store.path.with_name("new.db")).merge(store.path),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_to_list_what_is_not_there_is_an_error_and_makes_nothing(tmp_path, name):
+    """A typo is no empty store: the error names the files that may be meant."""
+    make_store(tmp_path / "runs.db", num_runs=1)
+    with (
+        RunStore(tmp_path / "typo_runs.db") as store,
+        pytest.raises(
+            FileNotFoundError, match=r"typo_runs\.db: there is no .* mean runs\.db\? sw"
+        ),
+    ):
+        LISTS[name](store)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ([], ""),
+        (["thesis.txt", "run.db-wal", "other.db"], " mean other.db?"),
+        (
+            ["run.db", "runs2.db", "ruins.db", "z.db"],
+            " runs2.db or ruins.db or run.db?",
+        ),
+        ([f"{x}{x}.db" for x in "vwxyz"], " mean vv.db or ww.db or xx.db?"),
+    ],
+)
+def test_the_error_names_what_may_be_meant(tmp_path, files, named):
+    """Names like it first, or else files that end alike, three at most."""
+    for name in files:
+        (tmp_path / name).touch()
+    with RunStore(tmp_path / "runs.db") as store, pytest.raises(FileNotFoundError) as e:
         len(store)
+    assert named in str(e.value)
+    assert ("Did you mean" in str(e.value)) == bool(named)
+
+
+def test_what_a_writer_asks_first_has_an_answer(tmp_path):
+    """Under no key is anything yet, no claim is held, and asking makes no file."""
+    with RunStore(tmp_path / "runs.db") as store:
+        assert (store.get("k"), "k" in store, store.statuses()) == (None, False, {})
+        assert (store.attempts("k"), store.in_use()) == (0, False)
+        store.heartbeat()
+        store.release()
+        assert not list(tmp_path.iterdir())
+        assert store.claim("k")
+        assert (tmp_path / "runs.db").exists()
+        assert len(store) == 0
+
+
+def test_a_file_that_another_one_makes_meanwhile_is_seen(tmp_path):
+    """Opened before the first run of all, a store shows what others add."""
+    with RunStore(tmp_path / "runs.db") as early, RunStore(early.path) as other:
+        assert early.statuses() == {}
+        other.add("k", make_run(0))
+        assert early.get("k") == make_run(0)
+        assert early.add("l", make_run(1))
+        assert len(other) == 2
+
+
+def test_a_foreign_file_that_comes_meanwhile_is_refused(tmp_path):
+    """Nothing is written over what somebody puts at the path."""
+    with RunStore(tmp_path / "runs.db") as store:
+        store.path.write_bytes(PNG)
+        for use in (len, RunStore.statuses, lambda s: s.add("k", make_run())):
+            with pytest.raises(ValueError, match=r"runs\.db is not a run store"):
+                use(store)
+        assert store.path.read_bytes() == PNG
+
+
+def test_a_file_of_lines_that_is_not_there_makes_no_store(tmp_path):
+    """What cannot be read is told before anything is written."""
+    with RunStore(tmp_path / "runs.db") as store:
+        with pytest.raises(FileNotFoundError, match=r"typo\.jsonl"):
+            store.read_jsonl(tmp_path / "typo.jsonl")
+        with pytest.raises(FileNotFoundError, match=r"typo\.db"):
+            store.merge(tmp_path / "typo.db")
+    assert not list(tmp_path.iterdir())
 
 
 # --- exchange
@@ -491,7 +594,7 @@ def test_a_writer_killed_at_any_time_loses_no_stored_run(tmp_path):
         def work():
             acknowledged = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             with RunStore(path) as store:
-                for index in range(len(store), 100_000):
+                for index in range(len(store.statuses()), 100_000):
                     history = {"step": range(1, 300), "grad_norm": [0.5] * 299}
                     store.add(f"k{index:06d}", make_run(index, history=history))
                     os.write(acknowledged, b"%d\\n" % index)
@@ -553,7 +656,7 @@ def test_a_foreign_file_is_refused_and_kept(tmp_path):
 
 def test_a_newer_schema_is_refused(tmp_path):
     """A store of a later version raises and names both versions."""
-    RunStore(tmp_path / "runs.db").close()
+    make_store(tmp_path / "runs.db", num_runs=1)
     with sqlite3.connect(tmp_path / "runs.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()

@@ -32,8 +32,7 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> bool:
     Raises:
         OSError: The folder does not exist, or cannot be written.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    check_folder_of(path)
     tries = 0
     while True:
         tries += 1
@@ -44,6 +43,12 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> bool:
             # Who cleans up may have taken a folder that did not tell its owner yet.
             if tries == _NUM_TRIES:
                 raise
+
+
+def check_folder_of(path: Path) -> None:
+    """Raise FileNotFoundError where the folder of a file does not exist."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
 
 
 def _made(

@@ -9,7 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
 
-from pretrain_eval._runs.errors import MovedError, damaged, readable_errors
+from pretrain_eval._runs.errors import (
+    MovedError,
+    closed_store,
+    damaged,
+    no_store,
+    readable_errors,
+)
 from pretrain_eval._runs.file import (
     COLUMNS,
     added,
@@ -18,7 +24,9 @@ from pretrain_eval._runs.file import (
     copied,
     identity,
     log_of,
+    made,
     opened,
+    tidied,
 )
 
 _COLUMNS = ", ".join(COLUMNS)
@@ -31,23 +39,45 @@ def _marks(number: int) -> str:
 
 @final
 class Database:
-    """An open file of runs, which threads may share.
+    """A file of runs, which threads may share.
 
     Args:
-        path: The file; it is made where none exists.
+        path: The file; where none exists, the first write makes it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock, self._is_closed = threading.RLock(), True
+        self._lock, self._is_closed = threading.RLock(), False
+        self._connection: sqlite3.Connection | None = None
         with readable_errors(path):
-            self._open()
+            if tidied(path):
+                self._open()
 
     def _open(self) -> None:
-        self.connection, self._file = opened(self.path)
+        self._connection, self._file = opened(self.path)
         self._is_closed = False
         # A file that is only read has none.
         self._log = identity(log_of(self.path))
+
+    def exists(self) -> bool:
+        """Whether there is a file: of this process, or made by another one since."""
+        with self._lock, readable_errors(self.path):
+            if self._connection is None and self._is_closed:
+                raise closed_store(self.path)
+            if self._connection is None and self.path.exists():
+                self._open()
+            return self._connection is not None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open file.
+
+        Raises:
+            FileNotFoundError: There is none yet.
+        """
+        if not self.exists() or self._connection is None:
+            raise no_store(self.path)
+        return self._connection
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -63,6 +93,8 @@ class Database:
             MovedError: What is or was written is not in the file at the path.
         """
         with self._lock, readable_errors(self.path):
+            if not self.exists():
+                made(self.path)
             if self.connection.in_transaction:  # one write of several
                 yield self.connection
                 return
@@ -192,4 +224,5 @@ class Database:
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
-                closed(self.connection, self._file)
+                if self._connection is not None:
+                    closed(self._connection, self._file)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -53,6 +54,26 @@ class MovedError(Exception):
     """The file under an open connection is no longer the one at its path."""
 
 
+def no_store(path: Path) -> FileNotFoundError:
+    """There is nothing to read, said with the files that may be meant."""
+    names = list[str]()
+    with suppress(OSError):
+        names = sorted(each.name for each in path.parent.iterdir() if each.is_file())
+    names = [name for name in names if not name.endswith(("-wal", "-shm"))]
+    near = get_close_matches(path.name, names)
+    near = near or [name for name in names if path.suffix == Path(name).suffix != ""]
+    meant = f" Did you mean {' or '.join(near[:3])}?" if near else ""
+    return FileNotFoundError(
+        f"{path}: there is no such run store.{meant} sweep(store=...),"
+        " choose(store=...) and RunStore.add make one"
+    )
+
+
+def closed_store(path: Path) -> ValueError:
+    """The store was closed by whoever opened it."""
+    return ValueError(f"{path}: the store is closed; open it again")
+
+
 def not_a_store(path: Path, reason: str) -> ValueError:
     """The file is something else."""
     return ValueError(
@@ -81,7 +102,7 @@ def readable_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError as error:
         if "closed" in str(error):
-            raise ValueError(f"{path}: the store is closed; open it again") from error
+            raise closed_store(path) from error
         raise
     except sqlite3.DatabaseError as error:
         for words, kind, reason in _REASONS:

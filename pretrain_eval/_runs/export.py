@@ -28,7 +28,16 @@ def write_lines(path: Path, items: Iterable[tuple[str, Run]]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, Run]]:
-    """The items that `write_lines` wrote."""
+    """The items that `write_lines` wrote, read one by one.
+
+    Raises:
+        OSError: At once, where the file cannot be read.
+    """
+    path.open("rb").close()
+    return _read_lines(path)
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, Run]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:

@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from pretrain_eval._runs.creation import clean, create
+from pretrain_eval._runs.creation import check_folder_of, clean, create
 from pretrain_eval._runs.errors import damaged, not_a_store
 from pretrain_eval._runs.run import fields_of
 
@@ -76,14 +76,26 @@ def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
+def tidied(path: Path) -> bool:
+    """Whether there is a store, after what the dead left beside it was removed.
+
+    Raises:
+        OSError: There is none and none can be made, as its folder does not exist, or
+            a log lies there that SQLite would write into it.
+    """
+    clean(path)
+    if path.exists():
+        return True
+    check_folder_of(path)
+    _check_no_log(path)
+    return False
+
+
 def opened(path: Path) -> tuple[sqlite3.Connection, Identity]:
-    """A connection to the verified store at `path`, which is made where none exists.
+    """A connection to the verified store at `path`.
 
     It is given back by `closed`, with the identity of the file.
     """
-    clean(path)
-    if not path.exists():
-        _create(path)
     had_log = log_of(path).exists()
     with _OPENING:
         _check_header(path)
@@ -166,8 +178,17 @@ def added(total: str, new: str, old: str) -> str:
     return f"{(int(total, 16) + int(new, 16) - int(old, 16)) % 2**128:032x}"
 
 
-def _create(path: Path) -> None:
-    """Make an empty store."""
+def made(path: Path) -> None:
+    """Make an empty store where none exists."""
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.executescript(_SCHEMA)
+
+    if not tidied(path):
+        create(path, fill)
+
+
+def _check_no_log(path: Path) -> None:
     left = log_of(path)
     if left.exists() and left.stat().st_size:
         # SQLite would write its content into the new store.
@@ -176,11 +197,6 @@ def _create(path: Path) -> None:
             f' or RunStore.recover("{path}", into="recovered.db") saves the runs that'
             " are whole in the log, which may then be deleted"
         )
-
-    def fill(connection: sqlite3.Connection) -> None:
-        connection.executescript(_SCHEMA)
-
-    create(path, fill)
 
 
 def is_open(path: Path) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from pretrain_eval._runs.checks import check_local
 from pretrain_eval._runs.runs import Runs
 from pretrain_eval._runs.store import RunStore
 
@@ -17,10 +15,5 @@ def stored(path: str | os.PathLike[str]) -> Runs:
         ValueError: The path is a URL, or the file is no run store.
         FileNotFoundError: There is no file.
     """
-    check_local(path)
-    if not Path(path).exists():
-        raise FileNotFoundError(
-            f"{path}: there is no such run store; sweep(store=...) makes one"
-        )
     with RunStore(path) as store:
         return Runs(store)

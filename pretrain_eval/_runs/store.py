@@ -50,10 +50,12 @@ class RunStore(AbstractContextManager["RunStore"]):
     task, dataset, strategy, seed and key, whatever the order in which they came.
 
     Args:
-        path: The file. It is made where none exists, in a folder that does.
+        path: The file. Where none exists, the first run or claim makes it, in a folder
+            that does; until then there is nothing under any key.
 
     Raises:
         ValueError: The file is no run store, is of a newer version, or is damaged.
+        FileNotFoundError: When listing runs: there is no file yet, nor is one made.
         OSError: The file cannot be opened, is locked for long, or the disk is full.
         StoreLostError: When writing, an OSError: the file was deleted, moved or replaced
             while it was open; the error holds its runs, and names a file that does.
@@ -105,12 +107,16 @@ class RunStore(AbstractContextManager["RunStore"]):
         return self.filter()
 
     def __contains__(self, key: object) -> bool:
+        if not self._database.exists():
+            return False
         with self._database.reading() as connection:
             query = "SELECT 1 FROM runs WHERE key = ?"
             return connection.execute(query, (key,)).fetchone() is not None
 
     def get(self, key: str) -> Run | None:
         """The complete run under `key`, or None where there is none."""
+        if key not in self:
+            return None
         return next((run for _, run in self._load([key])), None)
 
     def runs(self) -> Runs:
@@ -125,6 +131,8 @@ class RunStore(AbstractContextManager["RunStore"]):
 
     def statuses(self) -> dict[str, Status]:
         """The status of every run by key: all that planning a resume needs."""
+        if not self._database.exists():
+            return {}
         with self._database.reading() as connection:
             query = "SELECT key, status FROM runs ORDER BY key"
             return dict(connection.execute(query).fetchall())
@@ -204,8 +212,6 @@ class RunStore(AbstractContextManager["RunStore"]):
             The number of runs that this store did not hold before as they are.
         """
         if not isinstance(other, RunStore):
-            if not Path(other).exists():
-                raise FileNotFoundError(f"{other}: there is no such run store")
             with RunStore(other) as opened:
                 return self.merge(opened)
         return self._take_all(other.items())
@@ -299,11 +305,13 @@ class RunStore(AbstractContextManager["RunStore"]):
 
     def attempts(self, key: str) -> int:
         """How many results were added under `key`, failed ones included."""
-        row = self._database.row(key)
+        row = self._database.row(key) if key in self else None
         return 0 if row is None else int(row["attempts"])
 
     def heartbeat(self) -> None:
         """Say that the holder of this store's claims is alive."""
+        if not self._database.exists():
+            return  # nothing was claimed yet
         with self._writing() as connection:
             self._claims.refresh(connection)
         self._database.settle()
@@ -312,12 +320,16 @@ class RunStore(AbstractContextManager["RunStore"]):
         """Give up this store's claim on `key`, or all of its claims."""
         if self._rescue is not None:
             return  # it has told that they are gone with the file
+        if not self._database.exists():
+            return
         with self._writing() as connection:
             self._claims.remove(connection, key, own=True)
         self._database.settle()
 
     def in_use(self) -> bool:
         """Whether another live process holds a claim."""
+        if not self._database.exists():
+            return False
         with self._database.reading() as connection:
             return self._claims.others_live(connection)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from pretrain_eval._runs import Run, RunStore
+from pretrain_eval._runs import Run, RunStore, stored
 from pretrain_eval._selection.estimates import Estimate, Estimates
 from pretrain_eval._selection.estimators import (
     ASKED,
@@ -182,10 +182,7 @@ def _cells(
 
 def _known(runs: Iterable[Run] | RunStore | str | Path) -> tuple[Run, ...]:
     if isinstance(runs, str | Path):
-        if not Path(runs).exists():
-            raise ValueError(f"estimate expects a store that exists, got {runs}")
-        with RunStore(runs) as store:
-            return tuple(store)
+        return stored(runs)
     return tuple(runs)
 
 

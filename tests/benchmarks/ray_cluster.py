@@ -63,11 +63,10 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder, "runs.db")
-        pe.RunStore(store).close()
 
         def kill() -> None:
             with pe.RunStore(store) as opened:
-                while len(opened) < 4:
+                while len(opened.statuses()) < 4:
                     time.sleep(0.05)
                 done = len(opened)
             cluster.remove_node(nodes[0], allow_graceful=False)
