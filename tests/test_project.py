@@ -17,6 +17,7 @@ SCRIPT = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 FILES = [
     ".ci/oldest",
+    ".ci/pythons",
     ".github/CONTRIBUTING.md",
     ".github/ISSUE_TEMPLATE/bug.yml",
     ".github/ISSUE_TEMPLATE/idea.yml",
@@ -73,6 +74,14 @@ def test_ci_runs_what_a_contributor_runs() -> None:
     assert commands == {"everything": ["bash .ci/run"], "oldest": ["bash .ci/oldest"]}
     for script in ("run", "oldest"):
         subprocess.run(["bash", "-n", ROOT / ".ci" / script], check=True)
+
+
+def test_an_interpreter_that_is_not_there_is_skipped_with_a_reason() -> None:
+    """The tests on every Python of a machine say which they left out, and why."""
+    command = ["bash", ROOT / ".ci" / "pythons", "3.99"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    last = said.splitlines()[-1]
+    assert last == "3.99: skipped, as this machine has no python3.99"
 
 
 def test_hooks_call_the_tools_of_ci() -> None:

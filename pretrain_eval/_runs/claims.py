@@ -17,19 +17,25 @@ STALE_SECONDS = 60.0
 
 @final
 class Claims:
-    """The claims of one open store, in the table `claims`."""
+    """The claims of one open store, in the table `claims`.
+
+    A claim is dated at every heartbeat, and dates are only compared with themselves: a
+    clock that is set, or a machine that sleeps, makes no claim old.
+    """
 
     def __init__(self) -> None:
         self.owner = uuid.uuid4().hex
         self._host = _host()
         self._process = _process(os.getpid())
         self.taken = False
+        # By key, the claim of another as it was read, and since when it has been so.
+        self._seen: dict[str, tuple[tuple[str, float], float]] = {}
 
     def take(self, connection: sqlite3.Connection, key: str) -> bool:
         """Hold the claim on `key` unless another live owner does."""
         query = "SELECT owner, host, process, heartbeat FROM claims WHERE key = ?"
         row = connection.execute(query, (key,)).fetchone()
-        if row is not None and row[0] != self.owner and self._lives(*row[1:]):
+        if row is not None and row[0] != self.owner and self._lives(key, *row):
             return False
         self.taken = True
         connection.execute(
@@ -40,7 +46,9 @@ class Claims:
 
     def others_live(self, connection: sqlite3.Connection) -> bool:
         """Whether another live owner holds a claim."""
-        query = "SELECT host, process, heartbeat FROM claims WHERE owner != ?"
+        query = (
+            "SELECT key, owner, host, process, heartbeat FROM claims WHERE owner != ?"
+        )
         rows = connection.execute(query, (self.owner,)).fetchall()
         return any(self._lives(*row) for row in rows)
 
@@ -59,11 +67,18 @@ class Claims:
             (key, key, own, self.owner),
         )
 
-    def _lives(self, host: str, process: str, heartbeat: float) -> bool:
-        if time.time() - heartbeat > STALE_SECONDS:
+    def _lives(
+        self, key: str, owner: str, host: str, process: str, heartbeat: float
+    ) -> bool:
+        """Whether the owner may be at work: it runs, and its date changed of late."""
+        if host == self._host and not _runs(process):
             return False
-        # Elsewhere only the heartbeat can tell.
-        return host != self._host or _runs(process)
+        now = time.monotonic()
+        seen, since = self._seen.get(key, (None, now))
+        if seen != (owner, heartbeat):
+            self._seen[key] = (owner, heartbeat), now
+            return True
+        return now - since <= STALE_SECONDS
 
 
 def this_process() -> str:
@@ -71,13 +86,13 @@ def this_process() -> str:
     return "-".join([_digest(_host()), *_process(os.getpid()).split()])
 
 
-def has_died(name: str) -> bool:
-    """Whether a process that `this_process` named is known to be no more."""
+def still_runs(name: str) -> bool | None:
+    """Whether a process that `this_process` named runs; None where it cannot be told."""
     host, _, process = name.partition("-")
     if host != _digest(_host()) or not process[:1].isdigit():
-        return False
+        return None
     pid, _, start = process.partition("-")
-    return not _runs(f"{pid} {start}")
+    return _runs(f"{pid} {start}")
 
 
 def _digest(text: str) -> str:

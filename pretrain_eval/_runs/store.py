@@ -285,8 +285,8 @@ class RunStore(AbstractContextManager["RunStore"]):
     def claim(self, key: str, *, attempts: int = 0) -> bool:
         """Reserve a run that is still to do, so that no other process does it too.
 
-        A claim of a process that died, or that gave no heartbeat for a minute, is
-        taken over.
+        A claim of a process that died, or that this store has seen without a heartbeat
+        for a minute, whatever the clocks say, is taken over.
 
         Args:
             key: The run's key.
