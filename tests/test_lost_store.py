@@ -218,6 +218,35 @@ def test_a_copy_without_its_log_is_told(tmp_path, caplog):
     assert "copy.db was in use when it was last written, and its log" in caplog.text
 
 
+def test_a_killed_sweep_is_no_copy_without_its_log(tmp_path, caplog):
+    """Who looks into the store first takes the log away, and alarms nobody after."""
+    script = """
+        store = RunStore(sys.argv[1])
+        store.add("k", make_run(0))
+        store.claim("l")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run_script(script, tmp_path / "runs.db")
+    assert (tmp_path / "runs.db-wal").exists()
+    for _ in range(2):
+        assert count(tmp_path / "runs.db") == 1
+        pe.RunStore(tmp_path / "runs.db").close()
+    assert not (tmp_path / "runs.db-wal").exists()
+    assert caplog.text == ""
+
+
+def test_a_log_that_was_taken_from_the_living_is_no_alarm(tmp_path, caplog):
+    """A store that opens its file again, while it holds a claim, misses nothing."""
+    path = tmp_path / "runs.db"
+    with pe.RunStore(path) as store:
+        assert store.claim("k")
+        shutil.copy(path, tmp_path / "copy.db")
+        assert count(path) == 0  # which takes the log away
+        store.add("k", make_run(0))
+        assert count(path) == 1
+    assert caplog.text == ""
+
+
 def test_a_second_store_of_this_process_keeps_the_locks_of_the_first(tmp_path):
     """Opening a store again, or exporting onto it, costs no run of the first one.
 

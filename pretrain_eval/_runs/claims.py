@@ -81,6 +81,15 @@ class Claims:
         return now - since <= STALE_SECONDS
 
 
+def forget_dead(connection: sqlite3.Connection) -> None:
+    """Drop the claims of this machine's processes that are known to be no more."""
+    query = "SELECT key, owner, process FROM claims WHERE host = ?"
+    for key, owner, process in connection.execute(query, (_host(),)).fetchall():
+        if not _runs(process):
+            drop = "DELETE FROM claims WHERE key = ? AND owner = ?"
+            connection.execute(drop, (key, owner))
+
+
 def this_process() -> str:
     """Names the running process in few letters that may stand in the name of a file."""
     return "-".join([_digest(_host()), *_process(os.getpid()).split()])

@@ -53,8 +53,8 @@ class Database:
             if tidied(path):
                 self._open()
 
-    def _open(self) -> None:
-        self._connection, self._file = opened(self.path)
+    def _open(self, *, again: bool = False) -> None:
+        self._connection, self._file = opened(self.path, again=again)
         self._is_closed = False
         # A file that is only read has none.
         self._log = identity(log_of(self.path))
@@ -119,7 +119,7 @@ class Database:
             # the file; with another log the file is whole.
             before = self._file
             self.close()
-            self._open()
+            self._open(again=True)
             if self._file != before:
                 raise MovedError
 

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+from pretrain_eval._runs.claims import forget_dead
 from pretrain_eval._runs.creation import check_folder_of, clean, create
 from pretrain_eval._runs.errors import damaged, not_a_store
 from pretrain_eval._runs.run import fields_of
@@ -91,10 +92,14 @@ def tidied(path: Path) -> bool:
     return False
 
 
-def opened(path: Path) -> tuple[sqlite3.Connection, Identity]:
+def opened(path: Path, *, again: bool = False) -> tuple[sqlite3.Connection, Identity]:
     """A connection to the verified store at `path`.
 
     It is given back by `closed`, with the identity of the file.
+
+    Args:
+        path: The file.
+        again: Whether it was open here until now, so that it is known to be whole.
     """
     had_log = log_of(path).exists()
     with _OPENING:
@@ -110,8 +115,14 @@ def opened(path: Path) -> tuple[sqlite3.Connection, Identity]:
         _check_kind(path, connection)
         connection.execute("BEGIN")  # one moment of a store that others may write
         _check_content(path, connection)
-        _check_log(path, connection, had_log)
+        if not again:
+            _check_log(path, connection, had_log)
         connection.execute("COMMIT")
+        if had_log:
+            # Nothing is missing, so that the next one to look, when the log is gone,
+            # need not be told of a store that nobody closed.
+            with suppress(sqlite3.Error):  # it may only be read
+                forget_dead(connection)
     except BaseException:
         closed(connection, file)
         raise
