@@ -103,4 +103,4 @@ def test_a_clock_that_jumps_removes_no_folder_in_use(tmp_path, jump):
         os.utime(folder, (changed, changed))
     pe.RunStore(tmp_path / "runs.db").close()
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"runs.db", ".runs.db-abcdefgh"}
+    assert left == {".runs.db-abcdefgh"}
