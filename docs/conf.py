@@ -9,7 +9,7 @@ project = "pretrain_eval"
 author = "the pretrain_eval authors"
 release = version = pretrain_eval.__version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -18,6 +18,11 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+nb_execution_mode = "cache"  # what has not changed is not run again
+nb_execution_cache_path = str(Path(__file__).parent / "_build" / ".jupyter_cache")
+nb_execution_in_temp = True  # stores and pictures of a page do not stay
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120  # seconds a cell
 html_theme = "furo"
 html_title = "pretrain_eval"
 html_static_path = ["_static"]
@@ -29,7 +34,7 @@ autodoc_member_order = "bysource"
 autodoc_mock_imports = ["ignite", "lightning", "transformers"]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 napoleon_use_ivar = True  # attributes stand once, in the class description
 
 # Every public name must be found. Those of other libraries would need their inventories

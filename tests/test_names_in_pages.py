@@ -46,7 +46,16 @@ def test_a_member_of_what_bears_the_name_of_its_class_is_found() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["trainable=2", "pip install", "docs/keys.md", "-W", "a + b", "", "f(x) + 1"],
+    [
+        "trainable=2",
+        "pip install",
+        "docs/keys.md",
+        "runs.db",
+        "-W",
+        "a + b",
+        "",
+        "f(x) + 1",
+    ],
 )
 def test_what_is_no_name_has_no_candidate(text: str) -> None:
     """Arguments, commands, paths and formulas stay as they are."""

@@ -17,13 +17,16 @@ NAME = re.compile(
     r"(?:(?:pe|pretrain_eval)\.)?([A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?", re.S
 )
 
+FILE = re.compile(r".*\.(?:py|db|md|html|csv|jsonl?|png|parquet)")
+
 
 def candidates(text: str) -> Iterator[str]:
     """The full names that a literal may mean, the most exact first.
 
     An attribute is described with its class, and `choice.report` is one of a `Choice`.
     """
-    if not (match := NAME.fullmatch(text)):
+    match = NAME.fullmatch(text)
+    if match is None or FILE.fullmatch(text):
         return
     name = match[1]
     yield name
