@@ -356,6 +356,14 @@ def _notes(
     if diverged:
         counts = listing([f"{each.num_diverged} of {each.model}" for each in diverged])
         notes.append(f"Diverged runs: {counts}.")
+    without = [each for each in field if each.grid.collapsed]
+    if without:
+        counts = listing(
+            [f"{len(each.grid.collapsed)} of {each.report.model}" for each in without]
+        )
+        notes.append(
+            f"Collapsed runs left out: {counts}; the scores are of the others."
+        )
     partial = [report for report in reports if report.num_missing]
     if partial:
         counts = listing([f"{each.num_missing} of {each.model}" for each in partial])

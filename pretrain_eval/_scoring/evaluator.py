@@ -50,6 +50,10 @@ class Evaluator(Protocol):
             measured; or a mapping from each model to its twin.
         diverged: A diverged run counts as "chance", is left out as missing ("drop"),
             or is an error ("raise"). It is counted in any case.
+        collapsed: "drop" asks how good a model is where its training does not
+            collapse: runs that lie farther below the best seed of their cell than
+            chance allows are left out, and named. By default they count, since a
+            training that can collapse is worse for it.
         strict: Whether a missing run is an error.
         confidence: Of every interval.
         rope: Differences of scores up to this do not matter: models that lie so near

@@ -180,6 +180,7 @@ class Grid:
         columns: One value a usable run, by name; NaN where it is not measured.
         lost: Runs without a usable result, by cell of `full`.
         diverged: Number of diverged runs.
+        collapsed: Runs that were left out because they collapsed.
     """
 
     full: Cells
@@ -188,6 +189,7 @@ class Grid:
     columns: Mapping[str, Array]
     lost: Index
     diverged: int
+    collapsed: tuple[Run, ...] = ()
 
     @cached_property
     def seeds(self) -> Index:

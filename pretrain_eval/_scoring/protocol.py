@@ -73,6 +73,7 @@ class Protocol(ABC):
     ceiling: Ceiling = None
     scratch: str | Mapping[str, str] | None = None
     diverged: Literal["chance", "drop", "raise"] = "chance"
+    collapsed: Literal["keep", "drop"] = "keep"
     strict: bool = False
     confidence: float = 0.95
     rope: float = 0.0
@@ -93,6 +94,10 @@ class Protocol(ABC):
         if self.diverged not in ("chance", "drop", "raise"):
             raise ValueError(
                 f"diverged must be 'chance', 'drop' or 'raise', got {self.diverged!r}"
+            )
+        if self.collapsed not in ("keep", "drop"):
+            raise ValueError(
+                f"collapsed must be 'keep' or 'drop', got {self.collapsed!r}"
             )
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(f"seed must be an int of at least 0, got {self.seed!r}")

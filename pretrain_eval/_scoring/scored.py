@@ -7,8 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretrain_eval._runs import Run
+from pretrain_eval._scoring.collapsed import collapsed
 from pretrain_eval._scoring.formulas.intervals import (
     percentiles,
     stretch,
@@ -29,7 +31,7 @@ from pretrain_eval._scoring.noise import (
 from pretrain_eval._scoring.noise import over_tasks as tasks_drawn
 from pretrain_eval._scoring.protocol import Protocol, Scored
 from pretrain_eval._scoring.reports.report import Interval, Report
-from pretrain_eval._scoring.reports.table import counted
+from pretrain_eval._scoring.reports.table import counted, listing
 
 ONE_SEED = ("One seed a cell: nothing can be said of new seeds.",)
 
@@ -114,6 +116,9 @@ def grid_of(
             f"{own.model} has missing runs in {names}; strict=False scores"
             " what exists and shows the bounds"
         )
+    low = _collapsed(protocol, columns, cell[rows])
+    left_out, rows = rows[low], rows[~low]
+    columns = {name: values[~low] for name, values in columns.items()}
     grid = Grid(
         full=full,
         cell=cell[rows],
@@ -121,9 +126,20 @@ def grid_of(
         columns=columns,
         lost=lost,
         diverged=own.num_diverged,
+        collapsed=tuple(own.runs[i] for i in left_out.tolist()),
     )
     further = protocol.against(grid, grid if twin is None else grid_of(protocol, twin))
     return dataclasses.replace(grid, columns={**columns, **further})
+
+
+def _collapsed(
+    protocol: Protocol, columns: Mapping[str, Array], cell: Index
+) -> NDArray[np.bool_]:
+    """Which rows are left out, by the column that the score is made of first."""
+    if protocol.collapsed == "keep":
+        return np.zeros(cell.size, dtype=np.bool_)
+    main = next(name for name in protocol.limits if name in columns)
+    return collapsed(columns[main], cell)
 
 
 def _columns(protocol: Protocol, own: ModelRuns) -> tuple[Index, dict[str, Array]]:
@@ -422,6 +438,13 @@ def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:
         how = {"chance": "count as chance", "drop": "are left out"}[protocol.diverged]
         notes.append(
             f"{grid.diverged} of {counted(num_runs, 'run')} diverged and {how}."
+        )
+    if grid.collapsed:
+        names = listing([run.name for run in grid.collapsed[:3]])
+        more = ", for example" if len(grid.collapsed) > 3 else ""
+        notes.append(
+            f"{len(grid.collapsed)} of {counted(num_runs, 'run')} collapsed and left"
+            f" out{more}: {names}."
         )
     missing = int(grid.lost.sum())
     if missing:
