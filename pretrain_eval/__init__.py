@@ -1,6 +1,9 @@
 """Which pretrained model should you use, what will it cost, how sure can you be?"""
 
+from typing import TYPE_CHECKING
+
 from pretrain_eval import functional, plot, zoo
+from pretrain_eval._habits import no_such_name
 from pretrain_eval._metrics import (
     Clipped,
     GradNorm,
@@ -270,3 +273,8 @@ __all__ = [
     "zero_shot",
     "zoo",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        raise no_such_name(name)

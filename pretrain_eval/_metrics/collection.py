@@ -14,12 +14,13 @@ from collections.abc import (
     ValuesView,
 )
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias, Union, final
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, final
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from pretrain_eval._habits import WORDS, refusal
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.foreign import (
     Other,
@@ -127,9 +128,18 @@ class MetricCollection:
         self.update(outputs, targets, **named)
         return values
 
-    def clone(self) -> Self:
-        """A copy that counts by itself, with what was counted so far."""
-        return copy.deepcopy(self)
+    def clone(self, *, prefix: str = "", postfix: str = "") -> Self:
+        """A copy that counts by itself, with what was counted so far.
+
+        Args:
+            prefix: Before each key of the copy.
+            postfix: Behind each key of the copy.
+        """
+        named = {f"{prefix}{key}{postfix}": m for key, m in self.items()}
+        return copy.deepcopy(type(self)(named))
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("collection")
 
     def keys(self) -> KeysView[str]:
         """The keys of the members, in their order."""
@@ -153,6 +163,8 @@ class MetricCollection:
         return len(self._metrics)
 
     def __getitem__(self, key: str) -> Metric | SupportsUpdate:
+        if key not in self._metrics:
+            raise KeyError(f"no {key!r} here; the keys are {list(self)}")
         return self._metrics[key]
 
     @property
@@ -405,6 +417,10 @@ def _members(given: object, key: str = "") -> Iterator[tuple[str, Any]]:
                 yield _joined(key, name), member
     else:
         what = f" for {key!r}" if key else ""
+        if key in WORDS["collection"]:
+            raise TypeError(
+                f"MetricCollection takes no {key}=: {WORDS['collection'][key]}"
+            )
         raise TypeError(
             "MetricCollection expects objects with update, compute and reset, such as"
             f" pretrain_eval.Accuracy(), got {given!r}{what}"

@@ -7,13 +7,21 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from inspect import signature
-from typing import Any, Protocol, TypeAlias, final, runtime_checkable
+from inspect import Parameter, signature
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Protocol,
+    TypeAlias,
+    final,
+    runtime_checkable,
+)
 
 import numpy as np
 from torch import Tensor
 from typing_extensions import Self, override
 
+from pretrain_eval._habits import refusal, unknown_arguments
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.forward import unwrapped
 from pretrain_eval._metrics.sync import fetch_counts
@@ -102,8 +110,29 @@ class Metric(ABC):
         """A copy that counts by itself, with what was counted so far."""
         return copy.deepcopy(self)
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments that make another one, as scikit-learn's `clone` does.
+
+        Args:
+            deep: Means nothing: no argument is an estimator.
+        """
+        args, named = self.given
+        if type(self).__init__ is object.__init__:
+            return dict(named)
+        taken = signature(self.__init__)  # type: ignore[misc] # its own
+        bound = taken.bind(*args, **named)
+        bound.apply_defaults()
+        for each in taken.parameters.values():
+            if each.kind is each.VAR_KEYWORD:
+                bound.arguments |= bound.arguments.pop(each.name)
+        return dict(bound.arguments)
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("metric")
+
     def __new__(cls, *args: Any, **named: Any) -> Self:
         """What was given is kept to be printed."""
+        _check_arguments(cls, args, named)
         made = super().__new__(cls)
         made.given = (args, named)
         return made
@@ -119,6 +148,23 @@ class Metric(ABC):
         By what follows the key: `"_50"` is `map_50` of a metric called `map`.
         """
         return {}
+
+
+def _check_arguments(
+    cls: type[Metric], args: Sequence[object], named: Mapping[str, object]
+) -> None:
+    if not (args or named):  # a copy is made of none
+        return
+    parameters = list(signature(cls.__init__).parameters.values())[1:]
+    if cls.__init__ is object.__init__:
+        parameters = []
+    kinds = {each.kind for each in parameters}
+    known = [each.name for each in parameters if each.kind is not each.VAR_POSITIONAL]
+    placed = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    too_many = len(args) > len(placed) and Parameter.VAR_POSITIONAL not in kinds
+    strange = not named.keys() <= set(known) and Parameter.VAR_KEYWORD not in kinds
+    if too_many or strange:
+        raise unknown_arguments(cls.__name__, known, args, named)
 
 
 def value_of(metric: Metric | SupportsUpdate, *, sync: bool) -> Value:

@@ -2,6 +2,7 @@
 
 from pretrain_eval._runs.chance import chance_levels, majority_levels
 from pretrain_eval._runs.checks import Plain, is_name
+from pretrain_eval._runs.creation import check_room
 from pretrain_eval._runs.errors import StoreLostError
 from pretrain_eval._runs.outcomes import Outcomes
 from pretrain_eval._runs.reading import stored
@@ -15,7 +16,7 @@ from pretrain_eval._runs.run import (
 )
 from pretrain_eval._runs.runs import Compares, Runs
 from pretrain_eval._runs.scale import SCALES, SHARE, Better, Scale
-from pretrain_eval._runs.store import RunStore, check_room
+from pretrain_eval._runs.store import RunStore
 
 __all__ = [
     "MAX_SEED",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def check_folder_of(path: Path) -> None:
     """Raise FileNotFoundError where the folder of a file does not exist."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+
+
+def check_room(path: Path, num_steps: Sequence[int]) -> None:
+    """Raise OSError where the disk of a store has no room for runs of so many steps."""
+    # A run takes about 4 kB, and each step three numbers of 20 characters.
+    needed = sum(4096 + 64 * steps for steps in num_steps)
+    free = shutil.disk_usage(path.absolute().parent).free
+    if needed > free:
+        raise OSError(
+            f"{path}: the disk has {free / 1e6:.0f} MB left, the runs to come"
+            f" need about {needed / 1e6:.0f} MB"
+        )
 
 
 def _made(

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from typing_extensions import Self, override
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._runs.checks import (
     Plain,
     check_name,
@@ -239,6 +240,9 @@ class Run(Record):
             raise ValueError(
                 f"{self.name}: num_examples must be an int >= 1 or None, got {number!r}"
             )
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("run")
 
     def __repr__(self) -> str:
         # The fields themselves, curves and histories with them, are in to_dict().

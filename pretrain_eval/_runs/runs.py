@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeVar, overloa
 
 from typing_extensions import override
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._optional import needs
 from pretrain_eval._runs.export import flat_rows
 from pretrain_eval._runs.run import Run, Status
@@ -56,12 +57,20 @@ class Runs(tuple[Run, ...]):
                 raise TypeError(f"Runs are made of Run records, got {each!r:.80}")
         return made
 
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("runs")
+
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> Run: ...
     @overload
     def __getitem__(self, index: slice, /) -> Runs: ...
     @override
     def __getitem__(self, index: SupportsIndex | slice, /) -> Run | Runs:
+        if not isinstance(index, SupportsIndex | slice):
+            raise TypeError(
+                f"runs[0] is a run, runs[:5] are several, got [{index!r:.40}]:"
+                " runs.filter(model=...) keeps some, runs.to_pandas() has columns"
+            )
         found = super().__getitem__(index)
         return found if isinstance(found, Run) else Runs(found)
 

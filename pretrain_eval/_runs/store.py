@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._optional import needs
 from pretrain_eval._runs.checks import check_local
 from pretrain_eval._runs.claims import Claims
@@ -92,6 +92,9 @@ class RunStore(AbstractContextManager["RunStore"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("store")
 
     def __repr__(self) -> str:
         return f"RunStore({str(self.path)!r})"
@@ -391,15 +394,3 @@ class RunStore(AbstractContextManager["RunStore"]):
                 if key in rows:
                     record, text = rows[key]["record"], histories.get(key, "")
                     yield key, decoded(self.path, key, record, text)
-
-
-def check_room(path: Path, num_steps: Sequence[int]) -> None:
-    """Raise OSError where the disk of a store has no room for runs of so many steps."""
-    # A run takes about 4 kB, and each step three numbers of 20 characters.
-    needed = sum(4096 + 64 * steps for steps in num_steps)
-    free = shutil.disk_usage(path.absolute().parent).free
-    if needed > free:
-        raise OSError(
-            f"{path}: the disk has {free / 1e6:.0f} MB left, the runs to come"
-            f" need about {needed / 1e6:.0f} MB"
-        )

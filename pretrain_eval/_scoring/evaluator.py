@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 from typing_extensions import Self
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring.compared import compared, one_model, twins_of
 from pretrain_eval._scoring.grid import Grid
@@ -118,6 +119,20 @@ class Evaluator(Protocol):
         models, left = self._within(by_model(runs))
         found = compared(self._asked_of(models), models)
         return dataclasses.replace(found, notes=(*found.notes, *left))
+
+    @final
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The fields that make another one, as scikit-learn's `clone` does.
+
+        Args:
+            deep: Means nothing: no field is an estimator.
+        """
+        return {
+            each.name: getattr(self, each.name) for each in dataclasses.fields(self)
+        }
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("evaluator")
 
     @final
     def grids(self, runs: AnyRuns) -> dict[str, Grid]:

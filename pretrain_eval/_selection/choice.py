@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._runs import Run
 from pretrain_eval._selection.race import Race, Round, shown
 
@@ -43,6 +44,9 @@ class Choice:
     stopped: str
     rounds: tuple[Round, ...]
     runs: tuple[Run, ...] = ()
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("choice")
 
     def __str__(self) -> str:
         limit = f"at most {shown(self.regret_limit)} worse than the best"

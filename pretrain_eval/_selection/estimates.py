@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, final
 
@@ -73,6 +73,13 @@ class Estimates:
     _: KW_ONLY
     estimates: tuple[Estimate, ...]
     seconds: dict[str, float]
+
+    def __iter__(self) -> Iterator[Estimate]:
+        """One a model, dataset and estimator."""
+        return iter(self.estimates)
+
+    def __len__(self) -> int:
+        return len(self.estimates)
 
     def of(self, name: str) -> tuple[Estimate, ...]:
         """Those of one estimator.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from typing_extensions import override
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._runs import Cost, FrozenDict, Record
 from pretrain_eval._scoring.formulas.new_task import limit_on_a_new_task
 from pretrain_eval._scoring.reports import papers, sentence, settling
@@ -337,13 +338,17 @@ class Comparison(Tabular, Record):
             own.append(Section(f"What makes the score of {each.model}", body, True))
         return own
 
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("comparison")
+
     def __getitem__(self, model: str) -> Report:
         """The report of a model."""
         for each in self.reports:
             if each.model == model:
                 return each
         raise KeyError(
-            f"no {model!r} here; the models are {[each.model for each in self.reports]}"
+            f"no {model!r} here; the models are {[each.model for each in self.reports]},"
+            " and reports[0] is the best one's"
         )
 
     def __iter__(self) -> Iterator[Report]:
@@ -352,6 +357,10 @@ class Comparison(Tabular, Record):
 
     def __len__(self) -> int:
         return len(self.reports)
+
+    def __contains__(self, model: object) -> bool:
+        """Whether a model, or its report, is ranked here."""
+        return any(model in (each.model, each) for each in self.reports)
 
     def table(self) -> Table:
         """The ranking, one model a row, with the decision below."""

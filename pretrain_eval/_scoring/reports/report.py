@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._runs import Cost, FrozenDict, Record, is_name
 from pretrain_eval._scoring.reports.table import (
     Row,
@@ -114,6 +115,9 @@ class Report(Tabular, Record):
         _check_values(self, "a tuple of sentences", _is_texts, ("notes",))
         counts = ("num_runs", "num_scored", "num_diverged", "num_missing")
         _check_values(self, "a whole number of at least 0", _is_count, counts)
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("report")
 
     @property
     def coverage(self) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from pretrain_eval._habits import refusal
 from pretrain_eval._runs import FrozenDict, Record
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.page import Section
@@ -64,6 +66,9 @@ class Scorecard(Tabular, Record):
         """The models, best first."""
         return tuple(report.model for report in self[self.decided_by].reports)
 
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("scorecard")
+
     def __getitem__(self, protocol: str) -> Comparison:
         """The comparison under a protocol."""
         for comparison in self.comparisons:
@@ -72,6 +77,17 @@ class Scorecard(Tabular, Record):
         raise KeyError(
             f"no {protocol!r} here: {self.absent.get(protocol, 'no such protocol')}"
         )
+
+    def __iter__(self) -> Iterator[Comparison]:
+        """The comparisons, one a protocol that the runs allow."""
+        return iter(self.comparisons)
+
+    def __len__(self) -> int:
+        return len(self.comparisons)
+
+    def __contains__(self, protocol: object) -> bool:
+        """Whether the runs allow a protocol, or a comparison stands here."""
+        return any(protocol in (each.protocol, each) for each in self.comparisons)
 
     def report(self, protocol: str, model: str) -> Report | None:
         """One report; None where the protocol is absent."""
