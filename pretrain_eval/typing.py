@@ -37,6 +37,7 @@ from pretrain_eval._scoring.formulas import Aggregate, Array
 from pretrain_eval._scoring.reports import Row, Section, Table
 from pretrain_eval._steps import (
     Attachment,
+    Formula,
     Partition,
     Per,
     Quantity,
@@ -79,6 +80,7 @@ __all__ = [
     "Decode",
     "Direction",
     "Empty",
+    "Formula",
     "Forward",
     "Grid",
     "Kind",

@@ -5,10 +5,23 @@ from __future__ import annotations
 from typing import final
 
 import torch
+from torch import Tensor
 from typing_extensions import override
 
 from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._steps import Step, warn
+
+
+def _ratio(moved: Tensor, were: Tensor) -> Tensor:
+    return (moved / were).sqrt()
+
+
+def _cosine(products: Tensor, gradients: Tensor, parameters: Tensor) -> Tensor:
+    return (products / gradients.sqrt() / parameters.sqrt()).clamp(-1, 1)
+
+
+def _zero_share(nonzero: Tensor, entries: Tensor) -> Tensor:
+    return (entries - nonzero) / entries
 
 
 @final
@@ -43,8 +56,7 @@ class GradNorm(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        split = step.split(self.per)
-        self.record(step, split.sums(step.gradient_squares).sqrt(), split.names)
+        self.record_sums(step, torch.sqrt, step.gradient_squares)
 
 
 @final
@@ -79,11 +91,10 @@ class ZeroGradShare(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        split = step.split(self.per)
         counts = step.nonzero_counts
         sizes = torch.tensor([p.numel() for p in step.parameters], dtype=counts.dtype)
-        entries = split.sums(sizes.to(counts.device, non_blocking=True))
-        self.record(step, (entries - split.sums(counts)) / entries, split.names)
+        entries = sizes.to(counts.device, non_blocking=True)
+        self.record_sums(step, _zero_share, counts, entries)
 
 
 @final
@@ -118,11 +129,8 @@ class GradParameterCosine(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        split = step.split(self.per)
-        gradients = split.sums(step.gradient_squares).sqrt()
-        parameters = split.sums(step.parameter_squares).sqrt()
-        cosines = split.sums(step.gradient_products) / gradients / parameters
-        self.record(step, cosines.clamp(-1, 1), split.names)
+        sizes = step.gradient_squares, step.parameter_squares
+        self.record_sums(step, _cosine, step.gradient_products, *sizes)
 
 
 @final
@@ -156,8 +164,7 @@ class UpdateNorm(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        split = step.split(self.per)
-        self.record(step, split.sums(step.update_squares).sqrt(), split.names)
+        self.record_sums(step, torch.sqrt, step.update_squares)
 
 
 @final
@@ -188,8 +195,7 @@ class ParameterNorm(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        split = step.split(self.per)
-        self.record(step, split.sums(step.parameter_squares).sqrt(), split.names)
+        self.record_sums(step, torch.sqrt, step.parameter_squares)
 
 
 @final
@@ -222,10 +228,7 @@ class UpdateRatio(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        split = step.split(self.per)
-        moved = split.sums(step.update_squares)
-        were = split.sums(step.parameter_squares)
-        self.record(step, (moved / were).sqrt(), split.names)
+        self.record_sums(step, _ratio, step.update_squares, step.parameter_squares)
 
 
 @final

@@ -16,11 +16,13 @@ from pretrain_eval._metrics.sync import fetch
 from pretrain_eval._metrics.telling import Log, Telling
 from pretrain_eval._steps import (
     Attachment,
+    Formula,
     Per,
     Row,
     Statistic,
     Step,
     StepLog,
+    Sums,
     checked_per,
     checked_statistic,
     keyed,
@@ -93,6 +95,23 @@ class StepMetric(Metric):
             names: The total's, which is empty, and those of its parts.
         """
         self.log.add(Row(step.number, names, values.reshape(-1), step.skipped))
+
+    @final
+    def record_sums(self, step: Step, formula: Formula, *sums: Tensor) -> None:
+        """Keep the step's value in total and per part, as a formula of sums.
+
+        It is computed for many steps at once, when somebody asks.
+
+        Args:
+            step: The step.
+            formula: Of as many tensors as there are sums, each of shape
+                `(num_steps, num_parts)`, makes one of that shape.
+            sums: One number for each of the step's parameters, such as
+                `step.gradient_squares`.
+        """
+        split = step.split(self.per)
+        made = Sums(formula, split, sums)
+        self.log.add(Row(step.number, split.names, made, step.skipped))
 
     @property
     def history(self) -> dict[str, tuple[float, ...]]:

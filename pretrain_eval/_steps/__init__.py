@@ -1,7 +1,13 @@
 """What an optimizer step did: watched, measured exactly, kept in a table."""
 
 from pretrain_eval._steps.attach import Attachment, watch, watched_step
-from pretrain_eval._steps.folds import Row, Statistic, checked_statistic
+from pretrain_eval._steps.folds import (
+    Formula,
+    Row,
+    Statistic,
+    Sums,
+    checked_statistic,
+)
 from pretrain_eval._steps.log import StepLog, joined, keyed, part_key
 from pretrain_eval._steps.names import Partition, Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
@@ -12,6 +18,7 @@ from pretrain_eval._steps.warning import warn
 
 __all__ = [
     "Attachment",
+    "Formula",
     "Partition",
     "Per",
     "Quantity",
@@ -20,6 +27,7 @@ __all__ = [
     "Statistic",
     "Step",
     "StepLog",
+    "Sums",
     "checked_per",
     "checked_statistic",
     "joined",

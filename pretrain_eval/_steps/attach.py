@@ -16,7 +16,7 @@ from typing_extensions import Self
 from pretrain_eval._steps import norms, shards
 from pretrain_eval._steps.hooks import Hooks
 from pretrain_eval._steps.kinds import wide_dtype
-from pretrain_eval._steps.log import StepLog
+from pretrain_eval._steps.log import StepCount, StepLog
 from pretrain_eval._steps.plan import Plans
 from pretrain_eval._steps.starts import Start, Starts
 from pretrain_eval._steps.step import Clipping, Step
@@ -61,8 +61,8 @@ class Attachment:
         self._optimizers, self._tells = optimizers, tells
         self._watchers = watchers
         self._every = every
-        self._first = max(watcher.log.last_step for watcher in watchers)
-        self._number = self._first
+        # The most that any of them has seen; from here on they count together.
+        self._count = StepCount(max(w.log.count.number for w in watchers))
         self._plans = Plans(optimizers, model)
         self._starts = Starts()
         self._step: Step | None = None
@@ -73,7 +73,7 @@ class Attachment:
         self._clippings: list[Clipping] = []
         self._handles = []
         for watcher in watchers:
-            watcher.log.attached = True
+            watcher.log.attached, watcher.log.count = True, self._count
         for optimizer in optimizers:
             hooks = Hooks(optimizer, self._call, self._begin, self._end)
             self._handles += [
@@ -99,7 +99,7 @@ class Attachment:
                 self._tells.flush()
 
     def __repr__(self) -> str:
-        state = f"{self._number} steps seen" if self._handles else "closed"
+        state = f"{self._count.number} steps seen" if self._handles else "closed"
         names = ", ".join(type(each).__name__ for each in self._optimizers)
         return f"Attachment({names}: {state})"
 
@@ -195,8 +195,8 @@ class Attachment:
 
     @property
     def _measures_next(self) -> bool:
-        number = self._number + (0 if self._under_way else 1)
-        return (number - self._first - 1) % self._every == 0
+        # Of the step under way, or of the one to come.
+        return (self._count.number - self._under_way) % self._every == 0
 
     def _call(self, optimizer: Optimizer) -> Start | None:
         """The optimizer's step is called, and will call a closure first."""
@@ -213,11 +213,10 @@ class Attachment:
         if id(optimizer) in self._done:
             self._finish()
         if not self._under_way:
-            measures = self._measures_next
-            self._number += 1
+            if self._measures_next:
+                self._step = Step(self._count.number + 1, self._plans)
+            self._count.number += 1
             self._under_way = True
-            if measures:
-                self._step = Step(self._number, self._plans)
         self._begun.add(id(optimizer))
         if self._step is not None:
             with torch.no_grad():
@@ -230,8 +229,8 @@ class Attachment:
         for watcher in self._watchers:
             watcher.before_step(step)
         known = step.read()
-        self._reads_weights = step.reads_weights
         if start is not None:
+            self._reads_weights = step.reads_weights
             self._starts.looked(optimizer, start)
         if not known:
             warn(
@@ -245,14 +244,11 @@ class Attachment:
             return  # it was given a closure and never called it
         self._done.add(id(optimizer))
         is_last = len(self._done) == len(self._optimizers)
-        if self._step is None:
-            if is_last:
-                self._finish()
-            return
-        with torch.no_grad():
-            self._step.end(optimizer)
-            if is_last:
-                self._finish()
+        if self._step is not None:
+            with torch.no_grad():
+                self._step.end(optimizer)
+        if is_last:
+            self._finish()
 
     def _finish(self) -> None:
         step, self._step = self._step, None
@@ -309,7 +305,7 @@ def watched_step(
     if not parameters:
         raise ValueError("a step is measured on parameters, got none")
     optimizer: Any = SimpleNamespace(param_groups=[{"params": parameters}])
-    number = 1 + max(w.log.last_step for w in watchers)
+    number = 1 + max(w.log.count.number for w in watchers)
     step = Step(number, Plans([optimizer], named))
     with torch.no_grad():
         step.begin(optimizer)

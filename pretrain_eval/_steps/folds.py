@@ -1,14 +1,17 @@
-"""How the values of many steps become four numbers a name, and those a statistic."""
+"""How sums of many steps become values, and values four numbers a name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args
+from itertools import groupby
+from typing import Literal, NamedTuple, cast, final, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pretrain_eval._steps.names import Partition
 
 Statistic = Literal["mean", "last", "max"]
 
@@ -16,13 +19,83 @@ Statistic = Literal["mean", "last", "max"]
 COUNT, _TOTAL, _LARGEST, _LAST = range(4)
 
 
-class Row(NamedTuple):
-    """One step's values by name; the name of the total is empty."""
+# Of sums in total and of each part, the values; of many steps as of one.
+Formula = Callable[..., Tensor]
 
-    step: int
-    names: tuple[str, ...]
-    values: Tensor
-    skipped: Tensor | None
+
+class Sums(NamedTuple):
+    """What a step's values are made of, once somebody asks.
+
+    Attributes:
+        formula: Makes them of the sums, in total and per part.
+        split: The parts.
+        of_parameters: One number a parameter, as many vectors as the formula takes.
+    """
+
+    formula: Formula
+    split: Partition
+    of_parameters: tuple[Tensor, ...]
+
+
+@final
+class Row:
+    """One step's values by name; the name of the total is empty.
+
+    Attributes:
+        step: Its number.
+        names: Of the values.
+        skipped: 1 where a gradient scaler made the optimizer skip the step.
+    """
+
+    __slots__ = ("_made", "_values", "names", "skipped", "step")
+
+    def __init__(
+        self,
+        step: int,
+        names: tuple[str, ...],
+        made: Tensor | Sums,
+        skipped: Tensor | None,
+    ) -> None:
+        self.step, self.names, self.skipped = step, names, skipped
+        self._made = made
+        self._values = made if isinstance(made, Tensor) else None
+
+    @property
+    def values(self) -> Tensor:
+        """One a name."""
+        if self._values is None:
+            evaluate([self])
+        return cast("Tensor", self._values)
+
+    @property
+    def waits_for(self) -> tuple[Formula, Partition, int] | None:
+        """How its values are to be made, and of how many; None where they are there."""
+        if self._values is not None or isinstance(self._made, Tensor):
+            return None
+        formula, split, sums = self._made
+        return formula, split, len(sums[0])
+
+    def sums(self) -> tuple[Tensor, ...]:
+        """What its values are to be made of."""
+        return () if isinstance(self._made, Tensor) else self._made.of_parameters
+
+    def take(self, values: Tensor) -> None:
+        """They are made."""
+        self._made = self._values = values
+
+
+def evaluate(rows: Sequence[Row]) -> None:
+    """Make the values that are not there, of neighbours of one kind together."""
+    for kind, group in groupby(rows, key=lambda row: row.waits_for):
+        if kind is None:
+            continue
+        waiting = list(group)
+        formula, split, _ = kind
+        sums = zip(*(row.sums() for row in waiting), strict=True)
+        with torch.no_grad():
+            values = formula(*(split.sums(torch.stack(each)) for each in sums))
+        for row, own in zip(waiting, values.unbind(), strict=True):
+            row.take(own)
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,34 @@ from itertools import groupby
 from typing import Any, final
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from pretrain_eval._steps.folds import COUNT, Fold, Row, Statistic, folded, statistic_of
+from pretrain_eval._steps.folds import (
+    COUNT,
+    Fold,
+    Row,
+    Statistic,
+    evaluate,
+    folded,
+    statistic_of,
+)
+from pretrain_eval._steps.tables import Tables
 
 # Rows that a history keeps at most; then every other row goes.
 CAPACITY = 10_000
 
-# Rows of a window that are kept apart before they are folded into its sums.
+# Rows that are kept apart before they go into tables, and those of a window into sums.
 _FOLD = 256
 
 Columns = dict[str, tuple[float, ...]]
+
+
+@final
+class StepCount:
+    """How many optimizer steps there were, measured or not."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
 
 
 @final
@@ -27,14 +43,23 @@ class StepLog:
 
     Args:
         counts_skipped: Steps that the optimizer skipped count in the statistics.
+
+    Attributes:
+        count: Of steps; those who watch one training hold the same one.
+        last_step: The last one that was measured.
+        attached: Whether a training is watched.
+        newest: The row of the step that was measured last.
+        has_warned: That values are not known.
     """
 
     def __init__(self, *, counts_skipped: bool) -> None:
+        self.count = StepCount()
         self.last_step = 0
         self.attached = False
-        self.newest: Row | None = None  # of the step that was measured last
-        self.has_warned = False  # that its values are not known
+        self.newest: Row | None = None
+        self.has_warned = False
         self._counts_skipped = counts_skipped
+        self._tables = Tables()
         self._rows: list[Row] = []
         self._stride = 1
         self._num_seen = 0
@@ -42,20 +67,34 @@ class StepLog:
         self._folds: list[Fold] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy watches nothing.
-        return vars(self) | {"attached": False}
+        # A copy watches nothing, and waits for no formula.
+        self._settle()
+        return vars(self) | {"attached": False, "newest": None}
 
     def add(self, row: Row) -> None:
         """Keep one step's row."""
         self.last_step, self.newest = row.step, row
+        self.count.number = max(self.count.number, row.step)
         self._window.append(row)
-        if len(self._window) >= _FOLD:
-            self._fold()
         if self._num_seen % self._stride == 0:
             self._rows.append(row)
         self._num_seen += 1
-        if len(self._rows) > CAPACITY:
-            self._rows = self._rows[::2]
+        if len(self._window) >= _FOLD or len(self._rows) >= _FOLD:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Make values, fold the window, and put the history's rows into tables."""
+        evaluate(self._window)
+        evaluate(self._rows)
+        # What is named may change from step to step; rows of equal names go together.
+        for _, rows in groupby(self._window, key=lambda row: row.names):
+            fold = folded(list(rows), counts_skipped=self._counts_skipped)
+            self._folds.append(fold)
+        for _, rows in groupby(self._rows, key=lambda row: row.names):
+            self._tables.append(list(rows))
+        self._window, self._rows = [], []
+        if len(self._tables) > CAPACITY:
+            self._tables.thin()
             self._stride *= 2
 
     def forget_window(self) -> None:
@@ -64,15 +103,8 @@ class StepLog:
 
     def folds(self) -> list[Tensor]:
         """The window, as tensors for `statistics`."""
-        self._fold()
+        self._settle()
         return [fold.values for fold in self._folds]
-
-    def _fold(self) -> None:
-        # What is named may change from step to step; rows of equal names fold.
-        for _, rows in groupby(self._window, key=lambda row: row.names):
-            fold = folded(list(rows), counts_skipped=self._counts_skipped)
-            self._folds.append(fold)
-        self._window = []
 
     def statistics(
         self, statistic: Statistic, folds: Sequence[np.ndarray]
@@ -90,51 +122,31 @@ class StepLog:
 
     def columns(self) -> Columns:
         """The history: a column a name, NaN where a step had none, and `step` last."""
-        names = dict.fromkeys(name for row in self._rows for name in row.names)
-        places = {name: place for place, name in enumerate(names)}
-        table = np.full((len(self._rows), len(names)), np.nan)
-        fetched = self._fetched()
-        for line, row, values in zip(table, self._rows, fetched, strict=True):
-            line[[places[name] for name in row.names]] = values
-        columns: Columns = {
-            name: tuple(column.tolist())
-            for name, column in zip(names, table.T, strict=True)
-        }
-        return columns | {"step": tuple(row.step for row in self._rows)}
-
-    def _fetched(self) -> list[np.ndarray]:
-        """Every row's values, brought to the host together."""
-        if not self._rows:
-            return []
-        flat = torch.cat([row.values for row in self._rows]).cpu().double().numpy()
-        ends = np.cumsum([len(row.names) for row in self._rows])
-        return np.split(flat, ends[:-1])
+        self._settle()
+        found = self._tables.columns()
+        columns: Columns = {name: tuple(column) for name, column in found.items()}
+        return columns | {"step": tuple(self._tables.steps())}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, in plain values and tensors on the CPU."""
-        self._fold()
-        rows = [
-            (row.step, list(row.names), values.tolist())
-            for row, values in zip(self._rows, self._fetched(), strict=True)
-        ]
+        self._settle()
         window = [(list(fold.names), fold.values.cpu()) for fold in self._folds]
         return {
             "last_step": self.last_step,
+            "num_steps": self.count.number,
             "num_seen": self._num_seen,
             "stride": self._stride,
-            "rows": rows,
+            "history": self._tables.state(),
             "window": window,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.last_step = state["last_step"]
+        self.count.number = state["num_steps"]
         self._num_seen = state["num_seen"]
         self._stride = state["stride"]
-        self._rows = [
-            Row(step, tuple(names), torch.tensor(values, dtype=torch.float64), None)
-            for step, names, values in state["rows"]
-        ]
+        self._tables, self._rows = Tables.of(state["history"]), []
         self._window = []
         self._folds = [Fold(tuple(names), values) for names, values in state["window"]]
 
@@ -145,17 +157,20 @@ def joined(histories: Iterable[Columns]) -> Columns:
     NaN where a history lacks a step.
     """
     given = [history for history in histories if history["step"]]
-    steps = sorted(set().union(*(history["step"] for history in given)))
+    steps = tuple(sorted(set().union(*(history["step"] for history in given))))
     places = {step: place for place, step in enumerate(steps)}
     table: Columns = {}
     for history in given:
+        if history["step"] == steps:
+            table |= {name: history[name] for name in history if name != "step"}
+            continue
         rows = [places[step] for step in history["step"]]
         for name, values in history.items():
             if name != "step":
                 column = np.full(len(steps), np.nan)
                 column[rows] = values
                 table[name] = tuple(column.tolist())
-    return table | {"step": tuple(steps)} if table else {}
+    return table | {"step": steps} if table else {}
 
 
 def keyed(key: str, columns: Columns) -> Columns:

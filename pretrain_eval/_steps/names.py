@@ -27,13 +27,18 @@ class Partition:
         self._places = torch.tensor([places[label] for label in labels])
 
     def sums(self, squares: Tensor) -> Tensor:
-        """Sums over all parameters and over each part, shape `(len(names),)`."""
-        total = squares.sum(0, keepdim=True)
+        """Sums over all parameters and over each part, shape `(..., len(names))`.
+
+        Args:
+            squares: Or what else is to be summed, shape `(..., len(parameters))`.
+        """
+        total = squares.sum(-1, keepdim=True)
         if len(self.names) == 1:
             return total
         self._places = self._places.to(squares.device)
-        parts = squares.new_zeros(len(self.names)).index_add_(0, self._places, squares)
-        return torch.cat([total, parts[1:]])
+        parts = squares.new_zeros(*squares.shape[:-1], len(self.names))
+        parts.index_add_(-1, self._places, squares)
+        return torch.cat([total, parts[..., 1:]], dim=-1)
 
 
 @final
@@ -55,7 +60,7 @@ class Names:
     def split(self, parameters: Sequence[Tensor], per: Per | None) -> Partition:
         """How to split sums over `parameters`; remembered from step to step."""
         if per is None:
-            return _TOTAL
+            return TOTAL
         key = per, tuple(map(id, parameters))
         if key not in self._splits:
             self._splits[key] = Partition(self._labels(parameters, per))
@@ -110,7 +115,7 @@ class Names:
         return known
 
 
-_TOTAL = Partition(())
+TOTAL = Partition(())
 
 
 def _named(group: dict[str, Any]) -> list[tuple[Tensor, str]]:

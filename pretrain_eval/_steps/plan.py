@@ -62,15 +62,19 @@ class Plan:
 
     def square_sums(self, tensors: Sequence[Tensor | None]) -> Tensor:
         """Σ|x|² of one tensor for each parameter, float64; 0 for None."""
-        if self.small is None:
-            return norms.square_sums(tensors)
-        squares = self.small.square_sums(self._at(self._small_places, tensors))
-        if squares is None:
+        small = self.small
+        if small is None or not small.write(self._at(self._small_places, tensors)):
             return norms.square_sums(tensors)
         if not len(self._large_places):
-            return torch.from_numpy(squares)
+            return torch.from_numpy(small.square_sums())
         rest = norms.square_sums(self._at(self._large_places, tensors))
-        return self.in_order(squares, rest)
+        return self.in_order(small.square_sums(), rest)
+
+    def write(self, tensors: Sequence[Tensor | None]) -> bool:
+        """Keep them to be summed with the next moment, where all are small."""
+        if self.small is None or len(self._large_places):
+            return False
+        return self.small.write(tensors)
 
     def in_order(self, small: Array, large: Tensor) -> Tensor:
         """Sums of small parameters and of the others, in the parameters' order."""
@@ -119,17 +123,21 @@ class Moment:
             return True
         return snapshot is not None and snapshot.differs(self._plan.large())
 
-    def compare(self, *, sizes: bool) -> Sequence[Tensor]:
-        """Σ|now − then|² and, where `sizes`, Σ|then|² of each parameter, float64."""
+    def compare(self, *, written: bool, sizes: bool) -> Sequence[Tensor]:
+        """Σ|now − then|² of each parameter, float64.
+
+        Args:
+            written: Before it, Σ|x|² of what the plan was given to `write`.
+            sizes: After it, Σ|then|².
+        """
         small, snapshot = self._plan.small, self._snapshot
-        if small is None and snapshot is None:
-            return [torch.zeros(0, dtype=torch.float64)] * (1 + sizes)
-        few = small.compare(sizes=sizes) if small else []
-        if snapshot is None:
-            return [torch.from_numpy(sums) for sums in few]
-        rest = snapshot.compare(self._plan.large(), sizes=sizes)
+        rest = snapshot and snapshot.compare(self._plan.large(), sizes=sizes)
         if small is None:
-            return list(rest)
+            nothing = torch.zeros(0, dtype=torch.float64)
+            return [nothing] * (1 + sizes) if rest is None else list(rest)
+        few = small.compare(given=written, sizes=sizes)
+        if rest is None:
+            return [torch.from_numpy(sums) for sums in few]
         return [self._plan.in_order(*both) for both in zip(few, rest, strict=True)]
 
     def tensors(self) -> list[Tensor]:
@@ -203,4 +211,4 @@ def _is_same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
 
 
 def _is_current(plan: Plan) -> bool:
-    return plan.small is None or plan.small.are_where_they_were()
+    return plan.small is None or plan.small.are_as_they_were()

@@ -3,8 +3,8 @@
 What costs with small tensors is the number of calls. Their entries are written one
 behind another into one vector of float64, in which no square of a float32 overflows:
 
-    tensors   64·32 numbers, 64, 64·64, 64, ...      where they lie, seen as arrays
-    vector    [2048 numbers | 64 | 4096 | 64 | ...]  one `concatenate`
+    tensors   64·32 numbers, 64, 64·64, 64, ...      wherever they lie now
+    vector    [2048 numbers | 64 | 4096 | 64 | ...]  one concatenation
     sums      Σ of the squares of each segment       one `multiply`, one `reduceat`
 
 A tensor's sum does not depend on the tensors beside it, to the last bit.
@@ -12,12 +12,12 @@ A tensor's sum does not depend on the tensors beside it, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, _utils, nn
 
 from pretrain_eval._steps.rows import Array
 
@@ -27,8 +27,13 @@ _LARGEST = 1 << 13
 # Entries of a vector: it stays in a core's cache.
 _VECTOR = 1 << 16
 
-# Those that numpy knows and float64 holds.
-_DTYPES = (torch.float32, torch.float64, torch.float16)
+# Those that float64 holds.
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+# Rows of a vector: a gradient or whatever is summed, what is now or has moved, what was.
+_GIVEN, _NOW, _THEN = range(3)
+
+_flattened: Callable[[Sequence[Any]], Tensor] = _utils._flatten_dense_tensors
 
 
 def is_small(tensor: Tensor) -> bool:
@@ -39,122 +44,119 @@ def is_small(tensor: Tensor) -> bool:
         and tensor.device.type == "cpu"
         and tensor.layout is torch.strided
         and 0 < tensor.numel() <= _LARGEST
-        and not tensor.is_neg()
     )
 
 
 @final
 class SmallTensors:
-    """Small tensors, seen as arrays for as long as they lie where they lie.
+    """Small tensors and what they held at one moment; to be used without gradients.
 
     Args:
         tensors: Each of them `is_small`.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._tensors = tensors
-        self._look()
+        self._tensors = list(tensors)
+        self._shapes = [tensor.shape for tensor in tensors]
+        self._absent = [torch.zeros(shape) for shape in self._shapes]
         sizes = [tensor.numel() for tensor in tensors]
-        self._absent = [np.broadcast_to(np.zeros(()), size) for size in sizes]
         self._vectors = [_Vector(part, sizes) for part in _parts(sizes)]
 
-    def _look(self) -> None:
-        self._arrays = [tensor.detach().numpy() for tensor in self._tensors]
-        self._places = self._found()
+    def are_as_they_were(self) -> bool:
+        """Whether none has got another shape since."""
+        return [tensor.shape for tensor in self._tensors] == self._shapes
 
-    def _found(self) -> list[object]:
-        pointers: list[object] = [tensor.data_ptr() for tensor in self._tensors]
-        return pointers + [tensor.shape for tensor in self._tensors]
-
-    def are_where_they_were(self) -> bool:
-        """Whether none has got other memory or another shape since."""
-        return self._found() == self._places
-
-    def square_sums(self, tensors: Sequence[Tensor | None]) -> Array | None:
-        """Σ|x|² of one tensor for each, of the same shape; 0 for None.
+    def write(self, tensors: Sequence[Tensor | None]) -> bool:
+        """Keep one tensor for each, of the same shape; zeros for None.
 
         Returns:
-            None, where one of them is of a kind that numpy does not know.
+            False, where one of them is sparse.
         """
         try:
-            arrays = [
-                absent if tensor is None else tensor.numpy()
-                for tensor, absent in zip(tensors, self._absent, strict=True)
-            ]
-        except (TypeError, RuntimeError):  # bfloat16, sparse, with a graph
-            return None
-        with _quiet():
-            return _joined([vector.square_sums(arrays) for vector in self._vectors])
+            self._write(_GIVEN, tensors)
+        except TypeError:
+            given = zip(tensors, self._absent, strict=True)
+            return self.write([zeros if t is None else t for t, zeros in given])
+        except RuntimeError:
+            return False
+        return True
 
     def copy(self) -> None:
         """Keep what the tensors hold now, in the place of what was kept."""
-        for vector in self._vectors:
-            vector.copy(self._arrays)
+        self._write(_THEN, self._tensors)
 
     def differ(self) -> bool:
         """Whether one holds something else than its copy."""
-        self._follow()
-        return any(vector.differs(self._arrays) for vector in self._vectors)
+        self._write(_NOW, self._tensors)
+        return any(vector.differs() for vector in self._vectors)
 
-    def compare(self, *, sizes: bool) -> list[Array]:
-        """Σ|now − then|² of each and, where `sizes`, Σ|then|², from the copies."""
-        self._follow()
-        with _quiet():
-            found = [v.compare(self._arrays, sizes=sizes) for v in self._vectors]
-        if len(found) == 1:
-            return found[0]
-        return [_joined(sums) for sums in zip(*found, strict=True)]
+    def square_sums(self) -> Array:
+        """Σ|x|² of each tensor that was written."""
+        squares: Array = self._sums(_GIVEN, _NOW, moves=False)[0]
+        return squares
+
+    def compare(self, *, given: bool, sizes: bool) -> Array:
+        """Σ|now − then|² of each, which uses up what is kept.
+
+        Args:
+            given: Before it, Σ|x|² of what was written.
+            sizes: After it, Σ|then|².
+
+        Returns:
+            Shape `(given + 1 + sizes, len(tensors))`.
+        """
+        self._write(_NOW, self._tensors)
+        return self._sums(_NOW - given, _THEN + sizes, moves=True)
+
+    def _write(self, row: int, tensors: Sequence[Tensor | None]) -> None:
+        for vector in self._vectors:
+            vector.write(row, tensors)
+
+    def _sums(self, first: int, end: int, *, moves: bool) -> Array:
+        # ∞ − ∞ is NaN, and squares of float64 may be infinite.
+        with np.errstate(invalid="ignore", over="ignore"):
+            if moves:
+                for vector in self._vectors:
+                    vector.move()
+            sums = [vector.squares(first, end) for vector in self._vectors]
+        return sums[0] if len(sums) == 1 else np.concatenate(sums, axis=-1)
 
     def copies(self) -> list[Tensor]:
         """What was kept of each, in float64."""
         flat = (torch.from_numpy(c) for v in self._vectors for c in v.copies())
-        return [c.view(t.shape) for c, t in zip(flat, self._tensors, strict=True)]
-
-    def _follow(self) -> None:
-        # An optimizer may give a parameter other memory: `parameter.data = …`.
-        if not self.are_where_they_were():
-            self._look()
+        return [c.view(shape) for c, shape in zip(flat, self._shapes, strict=True)]
 
 
 @final
 class _Vector:
-    """The segments of some of the tensors."""
+    """The segments of some of the tensors, in rows."""
 
     def __init__(self, part: slice, sizes: Sequence[int]) -> None:
         self._part = part
         ends = np.cumsum(sizes[part])
         self._starts = np.concatenate([[0], ends[:-1]]).astype(np.intp)
-        self._now, self._then = np.empty(ends[-1]), np.empty(ends[-1])
+        table = torch.zeros(3, int(ends[-1]), dtype=torch.float64)
+        self._rows, self._table = list(table), table.numpy()
 
-    def square_sums(self, arrays: Sequence[Array]) -> Array:
-        np.concatenate(arrays[self._part], axis=None, out=self._now)
-        return self._squares(self._now)
+    def write(self, row: int, tensors: Sequence[Tensor | None]) -> None:
+        self._rows[row].copy_(_flattened(tensors[self._part]))
 
-    def copy(self, arrays: Sequence[Array]) -> None:
-        np.concatenate(arrays[self._part], axis=None, out=self._then)
+    def differs(self) -> bool:
+        return not np.array_equal(self._table[_NOW], self._table[_THEN])
 
-    def differs(self, arrays: Sequence[Array]) -> bool:
-        np.concatenate(arrays[self._part], axis=None, out=self._now)
-        return not np.array_equal(self._now, self._then)
+    def move(self) -> None:
+        now = self._table[_NOW]
+        np.subtract(now, self._table[_THEN], out=now)
 
-    def compare(self, arrays: Sequence[Array], *, sizes: bool) -> list[Array]:
-        np.concatenate(arrays[self._part], axis=None, out=self._now)
-        moved = np.subtract(self._now, self._then, out=self._now)
-        sums = [self._squares(moved)]
-        return [*sums, self._squares(self._then)] if sizes else sums
-
-    def copies(self) -> list[Array]:
-        return np.split(self._then.copy(), self._starts[1:])
-
-    def _squares(self, values: Array) -> Array:
-        squares = np.multiply(values, values, out=self._now)
-        sums: Array = np.add.reduceat(squares, self._starts)
+    def squares(self, first: int, end: int) -> Array:
+        """Σx² of each segment of some rows, which then hold squares."""
+        rows = self._table[first:end]
+        np.multiply(rows, rows, out=rows)
+        sums: Array = np.add.reduceat(rows, self._starts, axis=1)
         return sums
 
-
-def _quiet() -> np.errstate:
-    # ∞ − ∞ is NaN, and squares of float64 may be infinite.
-    return np.errstate(invalid="ignore", over="ignore")
+    def copies(self) -> list[Array]:
+        return np.split(self._table[_THEN].copy(), self._starts[1:])
 
 
 def _parts(sizes: Sequence[int]) -> Iterator[slice]:
@@ -166,7 +168,3 @@ def _parts(sizes: Sequence[int]) -> Iterator[slice]:
             start, total = index, 0
         total += size
     yield slice(start, len(sizes))
-
-
-def _joined(arrays: Sequence[Array]) -> Array:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

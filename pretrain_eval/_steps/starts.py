@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch.optim import Optimizer
 
 from pretrain_eval._steps.plan import Moment, Plan
@@ -33,7 +34,8 @@ class Start:
         if self.copies is None:
             self.moved = self._plan.marks() != self._marks
         else:
-            self.moved = self.copies.is_over()
+            with torch.no_grad():
+                self.moved = self.copies.is_over()
 
 
 @final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, final, get_args
 
 import torch
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from pretrain_eval._steps import gradients as _gradients
 from pretrain_eval._steps import shards
 from pretrain_eval._steps.kinds import home
-from pretrain_eval._steps.names import Partition, Per
+from pretrain_eval._steps.names import TOTAL, Partition, Per
 from pretrain_eval._steps.plan import Moment, Plan, Plans
 from pretrain_eval._steps.snapshot import Room
 from pretrain_eval._steps.starts import Start
@@ -52,30 +52,39 @@ class _Part:
         self.skipped: Tensor | None = None
         self._room, self._start = room, start
         self._moment: Moment | None = None
+        self._written = False  # the gradients, to be summed with the moment
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether anything is asked of them, and not of gradients alone."""
+        return not self.wanted.isdisjoint(_OF_WEIGHTS)
 
     @property
     def is_lost(self) -> bool:
         """Whether weights are asked for that moved before anybody had copied them."""
         start = self._start
         lost = start is not None and start.moved and start.copies is None
-        return lost and not self.wanted.isdisjoint(_OF_WEIGHTS)
+        return lost and self.reads_weights
 
-    def read(self) -> None:
-        """Read what is wanted at θ_t."""
-        if not self.wanted.isdisjoint(_OF_GRADIENTS):
-            self._read_gradients(self.plan.gradients())
-        if self.is_lost:
+    def read(self) -> bool:
+        """Read what is wanted at θ_t.
+
+        Returns:
+            Whether it could be read.
+        """
+        lost = self.is_lost
+        if lost:
             unknown = torch.full((len(self.plan.parameters),), torch.nan).double()
             self.sums |= dict.fromkeys(_OF_WEIGHTS & self.wanted, unknown)
         elif "update" in self.wanted:
-            copied = self._copied()
+            copied = None if self._start is None else self._start.copies
             self._moment = copied or Moment(self.plan, self._room)
         elif "parameter" in self.wanted:
             self.sums["parameter"] = self.plan.square_sums(self._weights())
+        if not self.wanted.isdisjoint(_OF_GRADIENTS):
+            self._read_gradients(self.plan.gradients(), lost=lost)
         self._start = None
-
-    def _copied(self) -> Moment | None:
-        return None if self._start is None else self._start.copies
+        return not lost
 
     def _weights(self) -> list[Tensor]:
         """The weights at θ_t."""
@@ -84,17 +93,19 @@ class _Part:
             return start.copies.tensors()
         return [parameter.detach() for parameter in self.plan.local()]
 
-    def _read_gradients(self, gradients: list[Tensor | None]) -> None:
+    def _read_gradients(self, gradients: list[Tensor | None], *, lost: bool) -> None:
         # A fused optimizer under GradScaler holds scaled gradients until its step.
         scale: Tensor | None = getattr(self.optimizer, "grad_scale", None)
-        if "gradient" in self.wanted:
+        if "gradient" in self.wanted and self._moment is not None and scale is None:
+            self._written = self.plan.write(gradients)
+        if "gradient" in self.wanted and not self._written:
             squares = self.plan.square_sums(gradients)
             if scale is not None:
                 squares /= scale.to(squares).square()
             self.sums["gradient"] = squares
         if "nonzero" in self.wanted:
             self.sums["nonzero"] = _gradients.nonzero_counts(gradients)
-        if "product" in self.wanted and not self.is_lost:
+        if "product" in self.wanted and not lost:
             products = _gradients.products(gradients, self._weights())
             self.sums["product"] = (
                 products if scale is None else products / scale.to(products)
@@ -110,10 +121,13 @@ class _Part:
 
     def compare(self) -> None:
         """Read what is wanted of the weights, at the end."""
-        if self._moment is not None:
-            sums = self._moment.compare(sizes="parameter" in self.wanted)
-            self.sums |= zip(("update", "parameter"), sums, strict=False)
-            self._moment = None
+        if self._moment is None:
+            return
+        sizes = "parameter" in self.wanted
+        sums = self._moment.compare(written=self._written, sizes=sizes)
+        names: Sequence[Quantity] = ("gradient", "update", "parameter")
+        self.sums |= zip(names[not self._written :], sums, strict=False)
+        self._moment = None
 
 
 @final
@@ -131,7 +145,7 @@ class Step:
         self.number = number
         self.clippings: list[Clipping] = []
         self._plans = plans
-        self._known: dict[str, Tensor] | None = None
+        self._known: Mapping[str, Tensor] | None = None
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
 
@@ -162,11 +176,7 @@ class Step:
             Whether it could be read; weights may have moved before anybody knew.
         """
         part, self._current = self._current, None
-        if part is None:
-            return True
-        known = not part.is_lost
-        part.read()
-        return known
+        return part is None or part.read()
 
     def end(self, optimizer: Optimizer) -> None:
         """The optimizer's parameters have moved."""
@@ -189,8 +199,7 @@ class Step:
     @property
     def reads_weights(self) -> bool:
         """Whether anything is asked of them, and not of gradients alone."""
-        wanted = (part.wanted for part in self._parts.values())
-        return any(not each.isdisjoint(_OF_WEIGHTS) for each in wanted)
+        return any(part.reads_weights for part in self._parts.values())
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -250,6 +259,8 @@ class Step:
 
     def split(self, per: Per | None = None) -> Partition:
         """How sums over the parameters are split; `split.sums(step.update_squares)`."""
+        if per is None:
+            return TOTAL
         return self._plans.names.split(self.parameters, per)
 
     def _sums(self, name: str) -> Tensor:
@@ -261,7 +272,7 @@ class Step:
             )
         return self._known[name]
 
-    def _all_sums(self) -> dict[str, Tensor]:
+    def _all_sums(self) -> Mapping[str, Tensor]:
         """Every sum that was measured, over all processes, by one all_reduce."""
         parts = list(self._parts.values())
         if len(parts) == 1 and not parts[0].plan.is_sharded and not self.clippings:

@@ -1,0 +1,137 @@
+"""What is kept of many steps: tables of numbers, made when somebody asks."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from steps_truth import batches, network
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import pretrain_eval as pe
+
+
+def trained(metrics: pe.MetricCollection, count: int = 6, **options: int) -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with metrics.attach(optimizer, model, **options):
+        for inputs, targets in batches(count):
+            optimizer.zero_grad()
+            cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+
+
+def test_parts_of_many_steps_are_numbers_and_not_objects() -> None:
+    """150 columns of 1,000 steps take the bytes of their numbers, and little more."""
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(150)]
+    named = [(f"layer.{number}.weight", p) for number, p in enumerate(weights)]
+    optimizer = torch.optim.SGD(named, lr=0.1)
+    for weight in weights:
+        weight.grad = torch.ones(2)
+    metric = pe.GradNorm(per="parameter")
+    with metric.attach(optimizer):
+        for _ in range(1000):
+            optimizer.step()
+    file = io.BytesIO()
+    torch.save(metric.state_dict(), file)
+    assert file.tell() < 1.1 * 8 * 151 * 1000
+    assert metric.history["grad_norm/layer.149.weight"] == (2**0.5,) * 1000
+    assert metric.history["grad_norm"] == pytest.approx([300**0.5] * 1000)
+
+
+class Gradient(pe.StepMetric):
+    """A norm of one's own, in total and per part."""
+
+    key = "mine"
+
+    def before_step(self, step: pe.Step) -> None:
+        step.keep("gradient")
+
+    def after_step(self, step: pe.Step) -> None:
+        self.record_sums(step, torch.sqrt, step.gradient_squares)
+
+
+def test_a_formula_of_sums_is_asked_for_many_steps_together() -> None:
+    """A metric of one's own has the values, parts and statistics of the built-in one."""
+    ours, theirs = Gradient(per="module"), pe.GradNorm(per="module")
+    metrics = pe.MetricCollection(ours, theirs)
+    trained(metrics)
+    columns = {key.replace("mine", "grad_norm"): v for key, v in ours.history.items()}
+    assert columns == theirs.history
+    assert ours.compute() == theirs.compute()
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda metrics: pickle.loads(pickle.dumps(metrics))]
+)
+def test_a_copy_in_the_middle_holds_what_was_measured(copied) -> None:
+    """Also steps whose values nobody had asked for."""
+    metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateRatio(per="module"))
+    trained(metrics)
+    twin = copied(metrics)
+    assert twin.history == metrics.history
+    assert twin.compute() == metrics.compute()
+    assert len(metrics.history["step"]) == 6
+
+
+def test_steps_of_several_attachments_are_at_equal_distances() -> None:
+    """Steps 1, 1 + n, … of the whole training, wherever one attachment ended."""
+    metrics = pe.MetricCollection(pe.GradNorm())
+    for count in (4, 1, 5):
+        trained(metrics, count, every=3)
+    assert metrics.history["step"] == (1, 4, 7, 10)
+    resumed = pe.MetricCollection(pe.GradNorm())
+    resumed.load_state_dict(metrics.state_dict())
+    trained(resumed, 4, every=3)
+    assert resumed.history["step"] == (1, 4, 7, 10, 13)
+
+
+def test_names_that_change_have_gaps_after_thinning(monkeypatch) -> None:
+    """Rows of other names stand in tables of their own, and keep their order."""
+    from pretrain_eval._steps import log
+
+    monkeypatch.setattr(log, "CAPACITY", 10)
+    monkeypatch.setattr(log, "_FOLD", 3)
+    first, second = (nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimizer = torch.optim.SGD([first], lr=0.5)
+    rate = pe.LearningRate()
+    with rate.attach(optimizer):
+        for number in range(16):
+            if number == 6:
+                optimizer.add_param_group({"params": [second], "lr": 0.25})
+            optimizer.step()
+    history = rate.history
+    assert history["step"] == tuple(range(1, 17, 2))
+    assert history["learning_rate"] == (0.5,) * 8
+    late = history["learning_rate/group 1"]
+    assert [value == 0.25 for value in late] == [False] * 3 + [True] * 5
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+)
+def test_small_tensors_of_every_precision_are_exact(dtype: torch.dtype) -> None:
+    """Together with others of another one, a parameter without gradient among them."""
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(n, generator=generator) for n in (3, 40, 7)]
+    weights = [nn.Parameter(each.to(dtype)) for each in given]
+    weights.append(nn.Parameter(torch.randn(5, generator=generator)))
+    for weight in weights[1:]:
+        weight.grad = torch.randn(weight.shape, generator=generator).to(weight)
+    metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateNorm(), pe.ParameterNorm())
+    before = torch.cat([weight.detach().double() for weight in weights])
+    optimizer = torch.optim.SGD(weights, lr=0.5)
+    with metrics.attach(optimizer):
+        optimizer.step()
+    after = torch.cat([weight.detach().double() for weight in weights])
+    gradient = torch.cat([weight.grad.double() for weight in weights[1:]])
+    truth = {
+        "grad_norm": float(gradient.norm()),
+        "update_norm": float((after - before).norm()),
+        "param_norm": float(before.norm()),
+    }
+    assert metrics.compute() == pytest.approx(truth, rel=1e-14)
