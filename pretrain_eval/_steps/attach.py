@@ -59,6 +59,7 @@ class Attachment:
         tells: Tells | None = None,
     ) -> None:
         self._optimizers, self._tells = optimizers, tells
+        self._is_alone = len(optimizers) == 1
         self._watchers = watchers
         self._every = every
         # The most that any of them has seen; from here on they count together.
@@ -210,18 +211,20 @@ class Attachment:
 
     def _begin(self, optimizer: Optimizer, start: Start | None) -> None:
         """The optimizer has its gradients."""
-        if id(optimizer) in self._done:
+        if self._done and id(optimizer) in self._done:
             self._finish()
         if not self._under_way:
             if self._measures_next:
                 self._step = Step(self._count.number + 1, self._plans)
             self._count.number += 1
             self._under_way = True
-        self._begun.add(id(optimizer))
         if self._step is not None:
             with torch.no_grad():
                 self._read(self._step, optimizer, start)
-        self._clippings = []
+        if self._clippings:
+            self._clippings = []
+        if self._step is not None or not self._is_alone:
+            self._begun.add(id(optimizer))
 
     def _read(self, step: Step, optimizer: Optimizer, start: Start | None) -> None:
         step.begin(optimizer, start)
@@ -240,28 +243,42 @@ class Attachment:
             )
 
     def _end(self, optimizer: Optimizer) -> None:
+        if self._is_alone and self._step is None:
+            self._under_way = False
+            return
         if id(optimizer) not in self._begun:
             return  # it was given a closure and never called it
         self._done.add(id(optimizer))
         is_last = len(self._done) == len(self._optimizers)
-        if self._step is not None:
-            with torch.no_grad():
-                self._step.end(optimizer)
-        if is_last:
-            self._finish()
+        if self._step is None:
+            if is_last:
+                self._finish()
+            return
+        with torch.no_grad():
+            self._step.end(optimizer)
+            if is_last:
+                self._tell(self._finished())
 
     def _finish(self) -> None:
+        step = self._finished()
+        with torch.no_grad():
+            self._tell(step)
+
+    def _finished(self) -> Step | None:
         step, self._step = self._step, None
         self._under_way = False
         self._begun.clear()
         self._done.clear()
-        if step is not None:
-            with torch.no_grad():
-                step.finish()
-                for watcher in self._watchers:
-                    watcher.after_step(step)
-                if self._tells is not None:
-                    self._tells.after_step(step)
+        return step
+
+    def _tell(self, step: Step | None) -> None:
+        if step is None:
+            return
+        step.finish()
+        for watcher in self._watchers:
+            watcher.after_step(step)
+        if self._tells is not None:
+            self._tells.after_step(step)
 
 
 def _is_clipped(total: Tensor, max_norm: float) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal, NamedTuple, cast, final, get_args
 
 import numpy as np
@@ -44,10 +43,12 @@ class Row:
     Attributes:
         step: Its number.
         names: Of the values.
+        made: The values, one a name, or what they are made of.
         skipped: 1 where a gradient scaler made the optimizer skip the step.
+        is_kept: Whether the history keeps it.
     """
 
-    __slots__ = ("_made", "_values", "names", "skipped", "step")
+    __slots__ = ("is_kept", "made", "names", "skipped", "step")
 
     def __init__(
         self,
@@ -56,46 +57,32 @@ class Row:
         made: Tensor | Sums,
         skipped: Tensor | None,
     ) -> None:
-        self.step, self.names, self.skipped = step, names, skipped
-        self._made = made
-        self._values = made if isinstance(made, Tensor) else None
+        self.step, self.names, self.made, self.skipped = step, names, made, skipped
+        self.is_kept = True
 
     @property
     def values(self) -> Tensor:
         """One a name."""
-        if self._values is None:
-            evaluate([self])
-        return cast("Tensor", self._values)
+        return values_of([self])[0]
 
     @property
-    def waits_for(self) -> tuple[Formula, Partition, int] | None:
-        """How its values are to be made, and of how many; None where they are there."""
-        if self._values is not None or isinstance(self._made, Tensor):
-            return None
-        formula, split, sums = self._made
-        return formula, split, len(sums[0])
-
-    def sums(self) -> tuple[Tensor, ...]:
-        """What its values are to be made of."""
-        return () if isinstance(self._made, Tensor) else self._made.of_parameters
-
-    def take(self, values: Tensor) -> None:
-        """They are made."""
-        self._made = self._values = values
+    def kind(self) -> tuple[object, ...]:
+        """Rows of one kind are made together."""
+        if isinstance(self.made, Tensor):
+            return (self.names,)
+        formula, split, sums = self.made
+        return self.names, formula, split, len(sums[0])
 
 
-def evaluate(rows: Sequence[Row]) -> None:
-    """Make the values that are not there, of neighbours of one kind together."""
-    for kind, group in groupby(rows, key=lambda row: row.waits_for):
-        if kind is None:
-            continue
-        waiting = list(group)
-        formula, split, _ = kind
-        sums = zip(*(row.sums() for row in waiting), strict=True)
-        with torch.no_grad():
-            values = formula(*(split.sums(torch.stack(each)) for each in sums))
-        for row, own in zip(waiting, values.unbind(), strict=True):
-            row.take(own)
+def values_of(rows: Sequence[Row]) -> Tensor:
+    """The values of rows of one kind, shape `(len(rows), len(names))`."""
+    made = [row.made for row in rows]
+    if isinstance(made[0], Tensor):
+        return torch.stack([each for each in made if isinstance(each, Tensor)])
+    formula, split, _ = made[0]
+    sums = zip(*(each[2] for each in made if isinstance(each, Sums)), strict=True)
+    with torch.no_grad():
+        return formula(*(split.sums(torch.stack(each)) for each in sums))
 
 
 @dataclass(frozen=True)
@@ -106,9 +93,8 @@ class Fold:
     values: Tensor
 
 
-def folded(rows: Sequence[Row], *, counts_skipped: bool) -> Fold:
+def folded(rows: Sequence[Row], values: Tensor, *, counts_skipped: bool) -> Fold:
     """The fold of rows of the same names; skipped steps count, or do not."""
-    values = torch.stack([row.values for row in rows])
     if counts_skipped or all(row.skipped is None for row in rows):
         count = torch.full_like(values[0], len(rows))
         four = [count, values.sum(0), values.amax(0), values[-1]]

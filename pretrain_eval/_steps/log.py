@@ -14,16 +14,16 @@ from pretrain_eval._steps.folds import (
     Fold,
     Row,
     Statistic,
-    evaluate,
     folded,
     statistic_of,
+    values_of,
 )
 from pretrain_eval._steps.tables import Tables
 
 # Rows that a history keeps at most; then every other row goes.
 CAPACITY = 10_000
 
-# Rows that are kept apart before they go into tables, and those of a window into sums.
+# Rows that are kept apart before their values are made.
 _FOLD = 256
 
 Columns = dict[str, tuple[float, ...]]
@@ -60,10 +60,10 @@ class StepLog:
         self.has_warned = False
         self._counts_skipped = counts_skipped
         self._tables = Tables()
-        self._rows: list[Row] = []
+        self._rows: list[Row] = []  # that are neither in tables nor in folds
+        self._num_outside = 0  # of them, which the window does not count
         self._stride = 1
         self._num_seen = 0
-        self._window: list[Row] = []
         self._folds: list[Fold] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,32 +74,35 @@ class StepLog:
     def add(self, row: Row) -> None:
         """Keep one step's row."""
         self.last_step, self.newest = row.step, row
-        self.count.number = max(self.count.number, row.step)
-        self._window.append(row)
-        if self._num_seen % self._stride == 0:
-            self._rows.append(row)
+        if row.step > self.count.number:
+            self.count.number = row.step
+        row.is_kept = self._num_seen % self._stride == 0
         self._num_seen += 1
-        if len(self._window) >= _FOLD or len(self._rows) >= _FOLD:
+        self._rows.append(row)
+        if len(self._rows) >= _FOLD:
             self._settle()
 
     def _settle(self) -> None:
-        """Make values, fold the window, and put the history's rows into tables."""
-        evaluate(self._window)
-        evaluate(self._rows)
-        # What is named may change from step to step; rows of equal names go together.
-        for _, rows in groupby(self._window, key=lambda row: row.names):
-            fold = folded(list(rows), counts_skipped=self._counts_skipped)
-            self._folds.append(fold)
-        for _, rows in groupby(self._rows, key=lambda row: row.names):
-            self._tables.append(list(rows))
-        self._window, self._rows = [], []
+        """Make values, fold those of the window, and put the history's into tables."""
+        rows, outside = self._rows, self._num_outside
+        self._rows, self._num_outside = [], 0
+        # What is named may change from step to step; rows of one kind go together.
+        for _, group in groupby(rows, key=lambda row: row.kind):
+            alike = list(group)
+            values = values_of(alike)
+            if inside := alike[outside:]:
+                counts = self._counts_skipped
+                fold = folded(inside, values[outside:], counts_skipped=counts)
+                self._folds.append(fold)
+            outside = max(0, outside - len(alike))
+            self._tables.append(alike, values)
         if len(self._tables) > CAPACITY:
             self._tables.thin()
             self._stride *= 2
 
     def forget_window(self) -> None:
         """Start a new window; the history stays."""
-        self._window, self._folds = [], []
+        self._num_outside, self._folds = len(self._rows), []
 
     def folds(self) -> list[Tensor]:
         """The window, as tensors for `statistics`."""
@@ -147,7 +150,7 @@ class StepLog:
         self._num_seen = state["num_seen"]
         self._stride = state["stride"]
         self._tables, self._rows = Tables.of(state["history"]), []
-        self._window = []
+        self._num_outside = 0
         self._folds = [Fold(tuple(names), values) for names, values in state["window"]]
 
 

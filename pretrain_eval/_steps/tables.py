@@ -34,15 +34,20 @@ class Tables:
     def __len__(self) -> int:
         return sum(len(table.steps) for table in self._tables)
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Add rows of equal names at the end."""
-        steps = torch.tensor([row.step for row in rows])
-        table = _Table(rows[0].names, steps, torch.stack([row.values for row in rows]))
+    def append(self, rows: Sequence[Row], values: Tensor) -> None:
+        """Add those rows of one kind that are kept, with their values, at the end."""
+        kept = [place for place, row in enumerate(rows) if row.is_kept]
+        if not kept:
+            return
+        steps = torch.tensor([rows[place].step for place in kept])
+        if len(kept) < len(rows):
+            values = values[torch.tensor(kept, device=values.device)]
+        table = _Table(rows[0].names, steps, values)
         last = self._tables[-1] if self._tables else None
         if last is not None and last.names == table.names and len(last.steps) < _OPEN:
-            values = [last.values.to(table.values), table.values]
-            steps = torch.cat([last.steps, table.steps])
-            self._tables[-1] = _Table(table.names, steps, torch.cat(values))
+            together = torch.cat([last.values.to(values), values])
+            steps = torch.cat([last.steps, steps])
+            self._tables[-1] = _Table(table.names, steps, together)
         else:
             self._tables.append(table)
 

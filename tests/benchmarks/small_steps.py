@@ -1,34 +1,51 @@
-"""What step metrics cost on a network of three small layers, beside a loop by hand.
+"""What step metrics cost on small networks, beside what a loop does by hand.
 
 `python tests/benchmarks/small_steps.py` prints, in turns and as medians, the
-microseconds of a step without metrics, and those that are added by a loop that takes
-each norm with `.item()`, by `GradNorm` and `UpdateRatio`, and by these in every tenth
-step.
+microseconds of a training step without metrics and those that each way adds: torch's
+clipping, Lightning's `grad_norm`, a loop that takes both norms with `.item()`, and ours.
 """
 
 import statistics
 import time
 
 import torch
+import torchvision
 from torch import nn
 
 import pretrain_eval as pe
 
-INPUTS = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
-TARGETS = torch.arange(32) % 10
-STEPS, ROUNDS = 300, 7
+WAYS = (
+    "nothing",
+    "clip_grad_norm_",
+    "Lightning's grad_norm",
+    "by hand",
+    "GradNorm",
+    "+ UpdateRatio",
+    "+ Accuracy",
+    "both, every=10",
+)
 
 
-def network():
-    """32-64-64-10."""
+def mlp():
+    """32-64-64-10, and a batch of 32."""
     torch.manual_seed(0)
     layers = nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()
-    return nn.Sequential(*layers, nn.Linear(64, 10))
+    inputs, targets = torch.randn(32, 32), torch.randint(10, (32,))
+    return nn.Sequential(*layers, nn.Linear(64, 10)), inputs, targets
 
 
-def by_hand(model, optimizer):
+def vit_tiny():
+    """152 tensors, 5.5 million parameters, and 16 images of 64 pixels."""
+    torch.manual_seed(0)
+    model = torchvision.models.VisionTransformer(
+        image_size=64, patch_size=16, num_layers=12, num_heads=3, hidden_dim=192,
+        mlp_dim=768, num_classes=10,
+    )  # fmt: skip
+    return model, torch.randn(16, 3, 64, 64), torch.randint(10, (16,))
+
+
+def by_hand(parameters, optimizer):
     """A step with both norms taken one parameter after the other."""
-    parameters = list(model.parameters())
     gradient = sum(p.grad.norm().item() ** 2 for p in parameters) ** 0.5
     before = [p.detach().clone() for p in parameters]
     optimizer.step()
@@ -38,45 +55,101 @@ def by_hand(model, optimizer):
     return gradient, update / size
 
 
-def microseconds(make, kind):
-    """Of one step."""
-    model = network()
-    optimizer = make(model.parameters(), lr=1e-3)
-    metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateRatio())
-    every = {"ours": 1, "every tenth": 10}.get(kind)
-    handle = metrics.attach(optimizer, every=every) if every else None
-    start = time.perf_counter()
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(INPUTS), TARGETS).backward()
-        if kind == "by hand":
-            by_hand(model, optimizer)
+def lightning(model, optimizer):
+    """`lightning.pytorch.utilities.grad_norm`, as it stands there."""
+    norms = {
+        f"grad_2_norm/{name}": p.grad.data.norm(2)
+        for name, p in model.named_parameters()
+        if p.grad is not None
+    }
+    total = torch.tensor(list(norms.values())).norm(2)
+    optimizer.step()
+    return total
+
+
+class Training:
+    """A network that is trained in one of the ways."""
+
+    def __init__(self, network, make, way):
+        self.model, self.inputs, self.targets = network()
+        self.optimizer = make(self.model.parameters(), lr=1e-3)
+        self.parameters = list(self.model.parameters())
+        self.way, self.counts = way, way == "+ Accuracy"
+        members = [pe.GradNorm()]
+        if way != "GradNorm":
+            members.append(pe.UpdateRatio())
+        if self.counts:
+            members.append(pe.Accuracy())
+        if way[0] in "G+b" and way != "by hand":
+            self.metrics = pe.MetricCollection(*members)
+            every = 10 if way.endswith("10") else 1
+            self.metrics.attach(self.optimizer, every=every)
+
+    def run(self, steps):
+        """Microseconds of a step."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.optimizer.zero_grad()
+            outputs = self.model(self.inputs)
+            nn.functional.cross_entropy(outputs, self.targets).backward()
+            self._step()
+            if self.counts:
+                self.metrics.update(outputs.detach(), self.targets)
+        return 1e6 * (time.perf_counter() - start) / steps
+
+    def _step(self):
+        if self.way == "by hand":
+            by_hand(self.parameters, self.optimizer)
+        elif self.way.startswith("Lightning"):
+            lightning(self.model, self.optimizer)
         else:
-            optimizer.step()
-    seconds = time.perf_counter() - start
-    if handle:
-        handle.close()
-    return 1e6 * seconds / STEPS
+            if self.way.startswith("clip"):
+                nn.utils.clip_grad_norm_(self.parameters, 1e9)
+            self.optimizer.step()
 
 
-def main():
-    """Print a line an optimizer."""
+def table(title, network, makes, steps, rounds):
+    """Print what each way adds."""
+    print(f"\n{title}: µs a step, and what is added to it")
+    print(f"  {'':24s}" + "".join(f"{name:>16s}" for name in makes))
+    columns = {}
+    for name, make in makes.items():
+        trainings = {way: Training(network, make, way) for way in WAYS}
+        times = {way: [] for way in WAYS}
+        for _ in range(rounds):
+            for way, training in trainings.items():
+                times[way].append(training.run(steps))
+        columns[name] = {way: statistics.median(taken) for way, taken in times.items()}
+    for way in WAYS:
+        cells = []
+        for column in columns.values():
+            bare = column["nothing"]
+            added = column[way] - bare
+            told = f"{bare:.0f}" if way == "nothing" else f"+{added:.0f}"
+            share = "" if way == "nothing" else f" {100 * added / bare:5.1f} %"
+            cells.append(f"{told + share:>16s}")
+        print(f"  {way:24s}" + "".join(cells))
+    ratios = [
+        (column["+ UpdateRatio"] - column["nothing"])
+        / (column["by hand"] - column["nothing"])
+        for column in columns.values()
+    ]
+    cells = "".join(f"{ratio:16.2f}" for ratio in ratios)
+    print(f"  {'both / by hand':24s}{cells}")
+
+
+def fused(parameters, lr):
+    """AdamW in one kernel."""
+    return torch.optim.AdamW(parameters, lr=lr, fused=True)
+
+
+def main(rounds=60):
+    """Print both tables."""
     torch.set_num_threads(1)
-    kinds = ("nothing", "by hand", "ours", "every tenth")
-    for make in (torch.optim.AdamW, torch.optim.SGD):
-        times = {kind: [] for kind in kinds}
-        for _ in range(ROUNDS):
-            for kind, taken in times.items():
-                taken.append(microseconds(make, kind))
-        bare, *rest = (statistics.median(taken) for taken in times.values())
-        added = [value - bare for value in rest]
-        words = ", ".join(
-            f"{kind} +{value:.0f}" for kind, value in zip(kinds[1:], added, strict=True)
-        )
-        print(
-            f"{make.__name__}: a step {bare:.0f} µs; {words};"
-            f" ours / by hand {added[1] / added[0]:.2f}"
-        )
+    makes = {"AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD, "AdamW, fused": fused}
+    table("MLP 32-64-64-10, batch 32", mlp, makes, 40, rounds)
+    makes = {"AdamW": torch.optim.AdamW}
+    table("ViT-tiny, 16 images of 64 pixels", vit_tiny, makes, 1, max(5, rounds // 4))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import small_steps
 import torch
 import torchvision
 from torch import nn
@@ -183,7 +184,7 @@ def ours(
     handle = metrics.attach(optimizer)
 
     def formula(*_: object) -> dict:
-        kept = handle._room._kept.values()
+        kept = handle._plans.room._kept.values()
         formula.before = [copy for copies in kept for copy in copies]
         return {key: values[-1] for key, values in metrics.history.items()}
 
@@ -366,7 +367,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
-    tables = ("ratios", "others", "training", "memory")
+    tables = ("ratios", "small", "others", "training", "memory")
     parser.add_argument("--only", choices=tables)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -374,6 +375,8 @@ def main() -> None:
     if "ratios" in chosen:
         ratios("ResNet-18", arguments.rounds)
         ratios("GPT-2 small", max(3, arguments.rounds // 3))
+    if "small" in chosen:
+        small_steps.main(4 * arguments.rounds)
     if "others" in chosen:
         others(arguments.rounds)
     if "training" in chosen:
