@@ -344,3 +344,66 @@ def test_the_own_head_answers_for_drawn_samples_alone():
     assert not math.isnan(found.of("leep")[0].value)
     assert max(seen) < 300
     assert 50 in seen
+
+
+class Mapped(torch.utils.data.Dataset):
+    """A million rows in a file with holes, of which only what is asked for is read."""
+
+    def __init__(self, path, count=1_000_000, width=2048):
+        self.rows = np.memmap(path, np.float32, "w+", shape=(count, width))
+        self.targets = torch.arange(count) % 3
+        self.read = 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        self.read += 1
+        row = torch.from_numpy(np.array(self.rows[index]))
+        # A file with holes holds zeros: what tells classes apart is added.
+        row[:64] = torch.randn(64, generator=torch.Generator().manual_seed(index))
+        row[index % 3] += 2.0
+        return row, self.targets[index]
+
+
+def test_of_a_million_mapped_rows_the_drawn_ones_are_read_and_held(tmp_path):
+    """1,000,000 x 2,048 numbers are 8 GB; what is held at a time stays below 200 MB."""
+    import tracemalloc
+
+    train = Mapped(tmp_path / "rows")
+    few = points(9, 1).tensors[1]
+    valid = TensorDataset(torch.randn(9, 2048), few)
+    splits = pe.Splits(train, valid, allow_overlap=True)
+    task = pe.Task("mapped", datasets={"d": splits}, num_classes=3)
+    train.read = 0
+    tracemalloc.start()
+    found = estimated(
+        {"m": Columns(range(2048), outputs=4)}, task, num_samples=300, pairs=0,
+        by=["nearest_mean_accuracy", "leep"],
+    )  # fmt: skip
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200e6
+    assert 300 <= train.read <= 400
+    assert found.passes == {("m", "d"): 300 / 1_000_000}
+    accuracy = by_name(found, "nearest_mean_accuracy")["m"].value
+    assert accuracy > 0.6
+
+
+def test_a_loader_is_read_whole_and_formulas_see_the_same_draw():
+    """Its batches are made, so that samples cannot be taken out of it."""
+    train, valid = points(60, 1), points(30, 2)
+    loader = torch.utils.data.DataLoader(train, batch_size=7)
+    tasks = [
+        pe.Task("t", datasets={"d": pe.Splits(each, valid)}, num_classes=3)
+        for each in (train, loader)
+    ]
+    one, two = (
+        estimated(MODELS, task, by=["logme", "leep"], num_samples=20, pairs=0)
+        for task in tasks
+    )
+    for name in ("logme", "leep"):
+        values = [each.value for each in one.of(name)]
+        assert [e.value for e in two.of(name)] == pytest.approx(values, abs=1e-6)
+    assert set(one.passes.values()) == {20 / 60}
+    assert set(two.passes.values()) == {1.0}

@@ -334,6 +334,16 @@ def test_lower_is_better_where_the_metric_says_so(grid):
     assert [r.dropped for r in turned.rounds] == [r.dropped for r in plain.rounds]
 
 
+def test_each_round_is_said_when_it_is_over(caplog, choice):
+    """With what it dropped and has cost until then."""
+    caplog.set_level("INFO", logger="pretrain_eval")
+    pe.choose(MODELS, [task()], STRATEGIES, range(3), progress="log")
+    said = [record.getMessage() for record in caplog.records]
+    assert [s for s in said if s in {r.sentence for r in choice.rounds}] == [
+        each.sentence for each in choice.rounds
+    ]
+
+
 SCRIPT = """
 import os, sys, signal, threading, random
 sys.path[:0] = [sys.argv[1], sys.argv[2]]

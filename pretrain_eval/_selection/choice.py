@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, final
 
 from pretrain_eval._habits import refusal
 from pretrain_eval._runs import Run
+from pretrain_eval._scoring.reports import counted
 from pretrain_eval._selection.race import Race, Round, shown
 
 
@@ -29,9 +30,11 @@ class Choice:
         stopped: Why the race has ended.
         rounds: The trail.
         runs: Every run that was made or read, those cut short with the status "pruned".
+        filtered: Models that were not trained, since estimates ranked them last.
+        evidence: The names of those estimators and static baselines.
 
-    The sentence says what the limit covers: models that a short round dropped are
-    beyond it.
+    The sentence says what the limit covers: models that estimates filtered or a short
+    round dropped are beyond it.
     """
 
     _: KW_ONLY
@@ -44,6 +47,8 @@ class Choice:
     stopped: str
     rounds: tuple[Round, ...]
     runs: tuple[Run, ...] = ()
+    filtered: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
     if not TYPE_CHECKING:
         __getattr__ = refusal("choice")
@@ -61,16 +66,24 @@ class Choice:
         if self.not_separable:
             lines.append(f"Not separable: {', '.join(self.not_separable)}.")
         cut = [name for each in self.rounds if each.short for name in each.dropped]
+        uncovered = "neither the limit nor P(best) covers"
+        if self.filtered:
+            lines.append(
+                f"{_models(self.filtered)} filtered before any training, by rank under"
+                f" {', '.join(self.evidence)}: {uncovered} {_them(self.filtered)}."
+            )
         if cut:
             lines.append(
-                f"{len(cut)} models were dropped after a short round, by rank: neither"
-                " the limit nor P(best) covers them."
+                f"{_models(cut)} dropped after a short round, by rank: {uncovered}"
+                f" {_them(cut)}."
             )
         return "\n".join(lines)
 
     def report(self) -> str:
         """The trail, round by round."""
         lines = [str(self), ""]
+        if self.filtered:
+            lines.append(f"filtered: {', '.join(self.filtered)}")
         for number, each in enumerate(self.rounds, start=1):
             lines.append(f"round {number}: {each.sentence}")
             order = sorted(each.means, key=lambda name: -each.means[name])
@@ -78,6 +91,14 @@ class Choice:
                 why = f"  dropped: {each.dropped[name]}" if name in each.dropped else ""
                 lines.append(f"  {name:<24} {each.means[name]:.3f}{why}")
         return "\n".join(lines)
+
+
+def _models(names: Sequence[str]) -> str:
+    return f"{counted(len(names), 'model')} {'was' if len(names) == 1 else 'were'}"
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def choice_of(race: Race, runs: tuple[Run, ...]) -> Choice:
@@ -94,4 +115,6 @@ def choice_of(race: Race, runs: tuple[Run, ...]) -> Choice:
         stopped=race.stopped,
         rounds=tuple(race.rounds),
         runs=runs,
+        filtered=race.filtered,
+        evidence=race.evidence.names,
     )

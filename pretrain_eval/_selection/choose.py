@@ -15,13 +15,16 @@ import torch
 
 from pretrain_eval._runs import Run, RunStore, Status
 from pretrain_eval._selection.choice import Choice, choice_of
-from pretrain_eval._selection.race import Measured, Race, Rules
-from pretrain_eval._selection.replay import (
+from pretrain_eval._selection.estimates import Estimates
+from pretrain_eval._selection.evidence import evidence_of
+from pretrain_eval._selection.measures import (
     Block,
+    datasets_of,
     direction,
     first_key,
     last_value,
 )
+from pretrain_eval._selection.race import Measured, Race, Rules
 from pretrain_eval._sweep import (
     Keeper,
     Kept,
@@ -62,6 +65,8 @@ def choose(
     save: str | Path | None = None,
     progress: bool | Literal["log"] = True,
     draws: Literal["cell", "seed"] = "cell",
+    estimates: Estimates | Sequence[Estimates] = (),
+    shortlist: float = 0.5,
 ) -> Choice:
     """Race the models, and stop when the decision is sure enough.
 
@@ -75,6 +80,9 @@ def choose(
     It ends when one model is left, when what could be lost is within the tolerance,
     when the budget is spent, or when all seeds were run. With a store, what was trained
     is not trained again, and the runs serve a later sweep.
+
+    Estimates filter and races decide: of more than eight candidates those that rank
+    last under `estimates` are not trained at all. They choose nothing else.
 
     Args:
         models: See `sweep`.
@@ -100,10 +108,19 @@ def choose(
             keeps them.
         progress: Show how far it is, as `sweep` does, and the trail.
         draws: See `sweep`.
+        estimates: What `estimate` gave, of one of the tasks, or a list, one a task. A
+            model's rank is the mean over all names in them that have values, and over
+            datasets; `Estimates.only` chooses names, and in a race on several tasks
+            "rank_on_other_tasks" has no say, since these may be each other's. A pass of
+            a model over training samples counts as an epoch.
+        shortlist: The share of the models that estimates let into the first round, at
+            least 8; a model of which they say nothing is let in.
 
     Raises:
+        TypeError: Estimates are none.
         ValueError: A number is out of range, there is one model or one seed, tasks are
-            scored by different metrics, or what `sweep` refuses.
+            scored by different metrics, estimates are of other tasks, or what `sweep`
+            refuses.
     """
     rules = Rules(
         confidence=confidence,
@@ -111,6 +128,7 @@ def choose(
         budget=budget,
         short=short,
         keep=keep,
+        shortlist=shortlist,
     )
     check_shown(progress)
     seeds = list(seeds)
@@ -124,6 +142,9 @@ def choose(
     resources = Resources(
         device=device, workers=workers, executor=executor, timeout=timeout
     )
+    blocks = dict.fromkeys(map(_block, cells))
+    names = dict.fromkeys(cell.model_name for cell in cells)
+    evidence = evidence_of(estimates, list(names), datasets_of(blocks))
     check_fits(cells, resources.only_device)
     with (
         opened(store) as keeper,
@@ -132,7 +153,9 @@ def choose(
     ):
         field = Trained(cells, resources, keeper, folder, retry, bar, short, metric)
         field.keep_in(Kept.at(save, field.keys, is_due=False))
-        race = Race(field, rules, on_round=lambda each: bar.say(each.sentence))
+        race = Race(
+            field, rules, lambda each: bar.say(each.sentence), evidence=evidence
+        )
         race.run()
         choice = choice_of(race, field.runs())
         return replace(choice, runs=field.keep_only(choice.model))
@@ -220,6 +243,10 @@ class Trained:
     def is_long(self) -> bool:
         """Whether some strategy has epochs enough to be cut short."""
         return any(self._cut(cell) < _epochs(cell) for cell in self._cells)
+
+    def epoch_steps(self, task: str, dataset: str) -> float:
+        """One: epochs are what is counted here."""
+        return 1.0
 
     def measure(
         self, models: Sequence[str], seed: int, *, short: bool

@@ -56,8 +56,8 @@ def estimate(
 ) -> Estimates:
     """What frozen features, and static facts, say of models on a task.
 
-    Each model reads the training split of every dataset once, as for head-only
-    training; validation and reported split are not read. Beside every estimator stand
+    Each model reads samples of the training split of every dataset once, as for
+    head-only training; validation and reported split are not read. Beside every estimator stand
     the static baselines: log parameters, log multiply-accumulates, the accuracy that
     torchvision's weights state, and the mean rank on the other tasks of `runs`.
 
@@ -69,8 +69,7 @@ def estimate(
             "lda_accuracy", "probe_accuracy", "leep", "nce", and where asked for "nleep"
             and "h_score_unshrunk"; for numbers "logme" and "probe_r2". None: all that
             need not be asked for; empty: static baselines only.
-        num_samples: The most that formulas read, drawn, the same for all models; None:
-            all.
+        num_samples: The most that are read, drawn, the same for all models; None: all.
         pairs: Of halves, from whose differences intervals are made; 0: no intervals.
         seed: Of that draw, of halves and permutations, and of weights that are drawn.
         runs: Of the other tasks; or a store of them.
@@ -116,17 +115,21 @@ def estimate(
     ranks = ranks_on_other_tasks(known, task.name, [c.model_name for c in cells])
     found: list[Estimate] = []
     seconds: dict[str, float] = {}
+    passes: dict[tuple[str, str], float] = {}
     with Progress(len(cells), "estimates", show=progress) as bar:
         for cell in cells:
             bar.note(cell.model_name)
             surroundings = Surroundings(device=device, baseline=False)
-            seen = glimpse(cell, surroundings, read=bool(formulas))
+            draw = partial(_drawn, num_samples=num_samples, seed=seed)
+            seen = glimpse(cell, surroundings, draw if formulas else None)
             seconds[cell.model_name] = seconds.get(cell.model_name, 0) + seen.seconds
+            if formulas:
+                passes[cell.model_name, cell.dataset] = seen.share
             facts = _static(cell, seen, ranks)
-            values = _estimated(seen, formulas, num_samples, seed, pairs)
+            values = _estimated(seen, formulas, seed, pairs)
             found += [_named(cell, name, each) for name, each in [*facts, *values]]
             bar.advance()
-    return Estimates(estimates=tuple(found), seconds=seconds)
+    return Estimates(estimates=tuple(found), seconds=seconds, passes=passes)
 
 
 def _formulas(task: Task, by: Sequence[str] | None) -> dict[str, Formula]:
@@ -210,29 +213,32 @@ def _static(
             yield name, Measured(float(number))
 
 
+def _drawn(number: int, num_samples: int | None, seed: int) -> Array | None:
+    """Which of so many samples formulas read, in their order; None: all."""
+    if num_samples is None or num_samples >= number:
+        return None
+    drawn = np.random.default_rng(seed).permutation(np.arange(number))
+    return np.sort(drawn[:num_samples])
+
+
 def _estimated(
-    seen: Glimpse,
-    formulas: Mapping[str, Formula],
-    num_samples: int | None,
-    seed: int,
-    pairs: int,
+    seen: Glimpse, formulas: Mapping[str, Formula], seed: int, pairs: int
 ) -> Iterator[tuple[str, Measured]]:
     """What each formula says of what was seen."""
     if seen.features is None or seen.targets is None:
         return
     targets = as_array(seen.targets)
-    drawn: Array = np.arange(len(targets))
-    if num_samples is not None and num_samples < len(targets):
-        drawn = np.sort(np.random.default_rng(seed).permutation(drawn)[:num_samples])
-    rows = as_array(seen.features[drawn]).astype(np.float64)
+    rows = as_array(seen.features)
+    chances = None
+    if seen.probabilities is not None and any(name in SOURCE for name in formulas):
+        chances = as_array(seen.probabilities())
     for name, formula in formulas.items():
         if name not in SOURCE:
-            yield name, measured(name, formula, rows, targets[drawn], seed, pairs)
-        elif seen.probabilities is None:
+            yield name, measured(name, formula, rows, targets, seed, pairs)
+        elif chances is None:
             yield name, Measured(note="not defined: no head of source classes")
         else:
-            chances = as_array(seen.probabilities(torch.from_numpy(drawn)))
-            yield name, measured(name, formula, chances, targets[drawn], seed, pairs)
+            yield name, measured(name, formula, chances, targets, seed, pairs)
 
 
 def _named(cell: Cell, name: str, each: Measured) -> Estimate:

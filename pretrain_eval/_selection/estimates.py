@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -68,11 +68,32 @@ class Estimates:
     Attributes:
         estimates: One a model, dataset and estimator.
         seconds: By model, what reading the features took, of all datasets.
+        passes: By model and dataset, the share of the training split that was read.
     """
 
     _: KW_ONLY
     estimates: tuple[Estimate, ...]
     seconds: dict[str, float]
+    passes: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.estimates[0].task
+
+    def only(self, names: Sequence[str]) -> Estimates:
+        """Those of some estimators, as a race may be given them; what was read stays.
+
+        Raises:
+            TypeError: The names are one text.
+            ValueError: There is none of some name.
+        """
+        if isinstance(names, str):
+            raise TypeError(f"only expects a list of names, got {names!r}")
+        chosen = tuple(each for name in names for each in self.of(name))
+        if not chosen:
+            raise ValueError(f"only expects some of {self.names}, got none")
+        return replace(self, estimates=chosen)
 
     def __iter__(self) -> Iterator[Estimate]:
         """One a model, dataset and estimator."""
@@ -122,6 +143,28 @@ class Estimates:
         whole = {model: each for model, each in ranks.items() if len(each) == most}
         return min(whole, key=lambda model: float(np.mean(whole[model])))
 
+    def ranks(self, name: str, dataset: str, models: Sequence[str]) -> dict[str, float]:
+        """Ranks of models under one estimator on a dataset, 1 the best, ties shared.
+
+        Args:
+            name: Of the estimator, or a static baseline.
+            dataset: The label.
+            models: Who is ranked; those without a value are left out, and all where
+                fewer than two have one.
+
+        Raises:
+            ValueError: There is no estimator of that name.
+        """
+        values = self._values(name, dataset)
+        values = {model: values[model] for model in models if model in values}
+        if len(values) < 2:
+            return {}
+        every = np.array(list(values.values()))
+        return {
+            model: float((every > value).sum() + ((every == value).sum() + 1) / 2)
+            for model, value in values.items()
+        }
+
     def agreement(self, runs: Sequence[Run], metric: str | None = None) -> Sheet:
         """How well each estimator ranks the models, against fine-tunings that exist.
 
@@ -140,7 +183,7 @@ class Estimates:
 
         Source: Vigna, A Weighted Correlation Index for Rankings with Ties, WWW 2015.
         """
-        task = self.estimates[0].task
+        task = self.task
         found = [run for run in runs if run.task == task]
         records, key = [], metric
         for name in self.names:
@@ -174,8 +217,7 @@ class Estimates:
     def sheet(self) -> Sheet:
         """The table, which exports to Markdown, LaTeX, HTML, CSV and pandas."""
         rows = tuple(each.row() for each in self.estimates)
-        task = self.estimates[0].task
-        return Sheet(f"estimates for {task}", rows)
+        return Sheet(f"estimates for {self.task}", rows)
 
     def __str__(self) -> str:
         columns = ("model", "dataset", "name", "value", "null", "low", "high", "note")

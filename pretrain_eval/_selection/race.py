@@ -17,6 +17,7 @@ from pretrain_eval._scoring.formulas import (
     share_first,
     t_quantile,
 )
+from pretrain_eval._selection.evidence import Evidence
 
 _NUM_DRAWS = 4000
 
@@ -56,6 +57,9 @@ class Field(Protocol):
     def is_long(self) -> bool:
         """Whether a run has epochs enough that a part of it says something."""
 
+    def epoch_steps(self, task: str, dataset: str) -> float:
+        """Optimizer steps of one epoch on a dataset."""
+
     def measure(
         self, models: Sequence[str], seed: int, *, short: bool
     ) -> Mapping[str, Measured]:
@@ -74,6 +78,8 @@ class Rules:
         short: The share of its epochs that a run of the first round has.
         keep: The share of the models that go on after the first round.
         at_least: How many go on at least.
+        shortlist: The share of the models that evidence lets into the first round.
+        shortest: How many it lets in at least.
     """
 
     _: KW_ONLY
@@ -83,12 +89,19 @@ class Rules:
     short: float = 0.25
     keep: float = 0.375
     at_least: int = 3
+    shortlist: float = 0.5
+    shortest: int = 8
 
     def __post_init__(self) -> None:
         for name in ("confidence", "short", "keep"):
             value = getattr(self, name)
             if not (_is_number(value) and 0 < value < 1):
                 raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
+        if not (_is_number(self.shortlist) and 0 < self.shortlist <= 1):
+            raise ValueError(
+                "shortlist must be a share of the models, above 0 and at most 1, got"
+                f" {self.shortlist!r}"
+            )
         if not (_is_number(self.tolerance) and 0 <= self.tolerance < math.inf):
             raise ValueError(f"tolerance must be at least 0, got {self.tolerance!r}")
         if not (_is_number(self.budget) and 0 < self.budget <= 1):
@@ -147,6 +160,9 @@ def shown(value: float) -> str:
 class Race:
     """The state of a race over a field of models.
 
+    Where there is evidence and candidates are many, those that rank last under it are
+    not trained at all: a generous share stays, and what has no rank stays too.
+
     The first round is cut short and stratified: one seed of every block. Fidelity is a
     bias and no noise, so that the round drops by rank, generously, and by no test.
     Those that go on run at full length, one seed of every block after the other, paired
@@ -163,12 +179,16 @@ class Race:
         rules: When to drop and when to end.
         rounds: Those that were run.
         on_round: Called with each round when it is over.
+        evidence: What is known of the models before; none: all are trained.
+        filtered: Who is not trained, worst rank last.
         stopped: Why it has ended.
     """
 
     field: Field
     rules: Rules
     on_round: Callable[[Round], None] | None = None
+    evidence: Evidence = dataclasses.field(default_factory=Evidence)
+    filtered: tuple[str, ...] = ()
     rounds: list[Round] = dataclasses.field(default_factory=list)
     stopped: str = ""
     _spent: float = 0.0
@@ -176,7 +196,7 @@ class Race:
 
     def run(self) -> None:
         """Run rounds until the rules end them."""
-        alive = list(self.field.models)
+        alive = self._shortlisted()
         if self._runs_short(alive):
             alive = self._short_round(alive)
         num_full = len(alive)
@@ -188,6 +208,17 @@ class Race:
             if self.stopped:
                 return
         self.stopped = "all seeds were run"
+
+    def _shortlisted(self) -> list[str]:
+        """Who is trained at all, the best evidence first; counts what it has cost."""
+        models, rules = list(self.field.models), self.rules
+        total = self.field.total_steps or math.inf
+        # A pass is a part of an epoch, which goes backward too.
+        for place, passes in self.evidence.passes.items():
+            self._spent += passes * self.field.epoch_steps(*place) / total
+        lost = self.evidence.filtered(models, rules.shortlist, rules.shortest)
+        self.filtered = tuple(lost)
+        return self.evidence.ordered(name for name in models if name not in lost)
 
     def _runs_short(self, models: list[str]) -> bool:
         keeps = max(self.rules.at_least, math.ceil(self.rules.keep * len(models)))
@@ -285,6 +316,8 @@ class Race:
                 self._spent,
             )
         )
+        if self.on_round is not None:
+            self.on_round(self.rounds[-1])
 
     def p_best(self) -> dict[str, float]:
         """How probably each model is the best of those that were not dropped."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from pretrain_eval._runs import SCALES, Run, Runs
+from pretrain_eval._runs import Run, Runs
 from pretrain_eval._selection.choice import Choice, choice_of
+from pretrain_eval._selection.estimates import Estimates
+from pretrain_eval._selection.evidence import evidence_of
+from pretrain_eval._selection.measures import (
+    Block,
+    block_of,
+    datasets_of,
+    direction,
+    first_key,
+    last_value,
+)
 from pretrain_eval._selection.race import Measured, Race, Rules
 from pretrain_eval._sweep import cut_short
-
-Block = tuple[str, str, str]
 
 
 def replay(
@@ -27,6 +34,8 @@ def replay(
     budget: float = 1.0,
     short: float = 0.25,
     keep: float = 0.375,
+    estimates: Estimates | Sequence[Estimates] = (),
+    shortlist: float = 0.5,
 ) -> Choice:
     """Race over recorded runs instead of training: what `choose` would have decided.
 
@@ -43,10 +52,13 @@ def replay(
         budget: The most that may be spent, as a share of the grid.
         short: The share of its epochs that a run of the first round has.
         keep: The share of the models that go on after the first round.
+        estimates: See `choose`.
+        shortlist: See `choose`.
 
     Raises:
-        ValueError: Runs are missing or without a curve, a direction is unknown, or a
-            number is out of range.
+        TypeError: Estimates are none.
+        ValueError: Runs are missing or without a curve, a direction is unknown,
+            estimates are of other tasks, or a number is out of range.
     """
     rules = Rules(
         confidence=confidence,
@@ -54,9 +66,11 @@ def replay(
         budget=budget,
         short=short,
         keep=keep,
+        shortlist=shortlist,
     )
     field = Recorded.of(Runs(runs), seeds, metric, rules.short)
-    race = Race(field, rules)
+    evidence = evidence_of(estimates, field.models, datasets_of(field.blocks))
+    race = Race(field, rules, evidence=evidence)
     race.run()
     return choice_of(race, field.runs)
 
@@ -135,6 +149,11 @@ class Recorded:
         """Whether some run has a point between the first and the last."""
         return any(_short_row(run, self.short) is not None for run in self.runs)
 
+    def epoch_steps(self, task: str, dataset: str) -> float:
+        """Of the runs there, which have as many batches each."""
+        run = next(r for r in self.runs if (r.task, r.dataset) == (task, dataset))
+        return _steps(run) / max(1, len(run.curve.get("step", ())) - 1)
+
     def measure(
         self, models: Sequence[str], seed: int, *, short: bool
     ) -> dict[str, Measured]:
@@ -160,52 +179,6 @@ class Recorded:
         # What a short round has done goes on and is not done again.
         done = self.is_long and seed == self.seeds[0]
         return _steps(run) - (begun if done and row is not None else 0.0)
-
-
-def block_of(run: Run) -> Block:
-    """What a run shares with those that it is paired with."""
-    return run.task, run.dataset, run.strategy
-
-
-def last_value(run: Run, key: str, row: int | None = None) -> float:
-    """The last validation score, or that of a row; NaN where a run has failed.
-
-    A run that has diverged is worth what ignoring its input is.
-    """
-    known = run.curve.get(key, ())[: None if row is None else row + 1]
-    if run.status == "diverged" or (known and not math.isfinite(known[-1])):
-        return run.chance.get(key, math.nan)
-    failed = run.status not in ("completed", "pruned")
-    return math.nan if failed or not known else known[-1]
-
-
-def first_key(runs: Sequence[Run]) -> str:
-    """The first score that all curves have."""
-    keys = [key for key in runs[0].curve if key != "step"]
-    shared = [key for key in keys if all(key in run.curve for run in runs if run.curve)]
-    if not shared:
-        raise ValueError(
-            "a race reads validation curves, and these runs share no score in theirs;"
-            " say which by metric=..."
-        )
-    return shared[0]
-
-
-def direction(runs: Sequence[Run], key: str) -> int:
-    """1 where higher is better, −1 where lower is.
-
-    Raises:
-        ValueError: Nobody says which, or runs disagree.
-    """
-    found = {(run.scales.get(key) or SCALES.get(key)) for run in runs}
-    words = {scale.better for scale in found if scale is not None}
-    if len(words) != 1:
-        raise ValueError(
-            f"whether higher or lower {key!r} is better is"
-            f" {'not known' if not words else 'not the same everywhere'}; give the"
-            " metric a higher_is_better, or the runs a Scale"
-        )
-    return 1 if words == {"higher"} else -1
 
 
 def _steps(run: Run) -> float:

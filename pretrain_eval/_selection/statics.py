@@ -10,7 +10,7 @@ from enum import Enum
 import numpy as np
 
 from pretrain_eval._runs import Better, Run
-from pretrain_eval._selection.replay import direction
+from pretrain_eval._selection.measures import direction
 from pretrain_eval.zoo import Model, Pretrained
 
 # By name, which direction is better.

@@ -24,7 +24,7 @@ from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.stream import Stream
 from pretrain_eval._tasks.task import Task
 from pretrain_eval._tasks.token_classification import TokenClassification
-from pretrain_eval._tasks.views import Target, View
+from pretrain_eval._tasks.views import Target, View, chosen
 
 __all__ = [
     "Before",
@@ -57,6 +57,7 @@ __all__ = [
     "check_count",
     "check_name",
     "check_seed",
+    "chosen",
     "cut",
     "parted",
     "read_targets",

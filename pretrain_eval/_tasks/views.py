@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from typing_extensions import override
 
 from pretrain_eval._tasks.reading import parted
@@ -90,6 +90,13 @@ def viewed(split: Any, target: Target | None) -> Any:
         split = Rows(split)
     plain = isinstance(split, Dataset) or not _is_map_style(split)
     return split if plain and target is None else View(split, target)
+
+
+def chosen(split: Any, indices: Sequence[int]) -> Any:
+    """Some samples of a dataset, read and batched as all are."""
+    if isinstance(split, View):
+        return replace(split, dataset=chosen(split.dataset, indices))
+    return Subset(split, indices)
 
 
 def _is_map_style(split: Any) -> bool:
