@@ -57,10 +57,26 @@ def runs_of(num_models: int) -> pe.Runs:
     return pe.Runs(runs)
 
 
+def sizes_of(runs: pe.Runs) -> pe.Estimates:
+    """The number of parameters, here the fewer the better, as evidence of a race."""
+    sizes = {run.model: float(run.cost.num_parameters or 0) for run in runs}
+    found = [
+        pe.Estimate(model=m, task="digits", dataset="d", name="size", value=-value)
+        for m, value in sizes.items()
+    ]
+    return pe.Estimates(estimates=tuple(found), seconds={})
+
+
 BUDGET = pe.Budget(parameters=(1e5, 1e10), macs=(1e6, 1e11))
 RUNS = {number: runs_of(number) for number in (2, 5, 30)}
 CARDS = {n: pe.scorecard(runs, budget=BUDGET) for n, runs in RUNS.items()}
 ROPED = {n: pe.compare(r, pe.PersistenceEvaluator(rope=0.02)) for n, r in RUNS.items()}
+
+RACES = {
+    2: pe.replay(RUNS[2], tolerance=0.0),
+    5: pe.replay(RUNS[5], tolerance=0.0),
+    30: pe.replay(RUNS[30], tolerance=0.0, estimates=sizes_of(RUNS[30])),
+}
 
 PICTURES: dict[str, Callable[[int], Any]] = {
     "scores": lambda n: plot.scores(CARDS[n]["persistence"]),
@@ -75,6 +91,7 @@ PICTURES: dict[str, Callable[[int], Any]] = {
     "grid": lambda n: plot.grid(RUNS[n].filter(model=RUNS[n][0].model)),
     "before_after": lambda n: plot.before_after(RUNS[n].filter(model=RUNS[n][0].model)),
     "history": lambda n: plot.history(STEPS),
+    "race": lambda n: plot.race(RACES[n]),
 }
 STEPS = {
     "step": tuple(range(1, 61)),
@@ -199,6 +216,35 @@ def test_a_forest_shows_the_differences() -> None:
     ]
     assert [float(dot.get_xdata()[0]) for dot in dots] == [-gap for gap in gaps]
     assert ax.patches[0].get_x() == -0.02
+
+
+def test_a_race_shows_who_was_dropped_when() -> None:
+    """Means over cost, a cross where a line ends, bars of what tests compared."""
+    choice = RACES[30]
+    ax = plot.race(choice)
+    crosses = [x for x in ax.lines if x.get_marker() == "x" and len(x.get_xdata())]
+    dropped = {m: r for r in choice.rounds for m in r.dropped}
+    ends = sorted(float(cross.get_ydata()[0]) for cross in crosses)
+    assert ends == pytest.approx(sorted(r.means[m] for m, r in dropped.items()))
+    bars = [
+        x for x in ax.lines if len(x.get_xdata()) == 2 and len(set(x.get_xdata())) == 1
+    ]
+    assert len(bars) == sum(len(each.reach) for each in choice.rounds)
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert words[0].endswith(": use")
+    assert "15 filtered, not trained" in words
+    assert any(word.endswith("dropped after a short round, by rank") for word in words)
+    with pytest.raises(TypeError, match="draws a Choice, got Runs"):
+        plot.race(RUNS[2])
+
+
+def test_a_bar_below_the_leader_is_who_was_dropped() -> None:
+    """What the picture shows is what the race has decided by."""
+    for choice in RACES.values():
+        for each in choice.rounds:
+            for model, reach in each.reach.items():
+                behind = each.means[each.leader] - each.means[model] > reach
+                assert behind == (model in each.dropped)
 
 
 def test_critical_differences_are_those_of_the_table() -> None:

@@ -126,6 +126,9 @@ class Round:
         regret_limit: How much worse than the best of those that ran at full length the
             leader is at most, at the confidence asked for; NaN before it is known.
         cost_share: What was spent until now, as a share of the grid.
+        reach: How far a model's difference from the leader may be off, at the
+            confidence over all looks: it is dropped where it is further behind; none of
+            those that no test compares, or where nothing is known yet.
     """
 
     seed: int
@@ -136,6 +139,7 @@ class Round:
     leader: str
     regret_limit: float
     cost_share: float
+    reach: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -270,7 +274,8 @@ class Race:
         left = [name for name in running if name not in worse]
         over = [s - gap for name, (gap, s) in limits.items() if name in left]
         regret = max([0.0, *over])
-        self._add(seed, False, alive, means, {**failed, **worse}, leader, regret)
+        reach = {name: s for name, (_, s) in limits.items() if math.isfinite(s)}
+        self._add(seed, False, alive, means, {**failed, **worse}, leader, regret, reach)
         if len(left) == 1:
             self.stopped = "one model is left"
         elif regret <= self.rules.tolerance:
@@ -303,6 +308,7 @@ class Race:
         dropped: Mapping[str, str],
         leader: str,
         regret_limit: float,
+        reach: Mapping[str, float] | None = None,
     ) -> None:
         self.rounds.append(
             Round(
@@ -314,6 +320,7 @@ class Race:
                 leader,
                 regret_limit,
                 self._spent,
+                reach or {},
             )
         )
         if self.on_round is not None:

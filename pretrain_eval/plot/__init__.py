@@ -7,6 +7,7 @@ from pretrain_eval.plot._metrics import (
     reliability,
 )
 from pretrain_eval.plot._pages import pictures as pictures  # for pages, by being here
+from pretrain_eval.plot._race import race
 from pretrain_eval.plot._runs import before_after, curves, grid, profiles
 from pretrain_eval.plot._scores import (
     cost,
@@ -29,6 +30,7 @@ __all__ = [
     "history",
     "per_class",
     "profiles",
+    "race",
     "ranks",
     "reliability",
     "scorecard",
