@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from steps_truth import batches, network
@@ -135,3 +136,60 @@ def test_small_tensors_of_every_precision_are_exact(dtype: torch.dtype) -> None:
         "param_norm": float(before.norm()),
     }
     assert metrics.compute() == pytest.approx(truth, rel=1e-14)
+
+
+@pytest.mark.parametrize("count", [5, 700])
+def test_a_spread_is_that_of_all_steps_of_the_window(count: int) -> None:
+    """As numpy's, whatever was folded together, near a large offset too."""
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    generator = torch.Generator().manual_seed(count)
+    values = 1e6 + torch.rand(count, dtype=torch.float64, generator=generator)
+    metric = pe.GradNorm(statistic="std")
+    with metric.attach(optimizer):
+        for value in values:
+            weight.grad = value.reshape(1)
+            optimizer.step()
+    assert metric.compute() == pytest.approx(float(np.std(values.numpy())), rel=1e-9)
+
+
+def test_skipped_steps_have_no_part_in_a_spread() -> None:
+    """Two steps of 3 and 5, and between them one that was skipped."""
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1, fused=True)
+    metric = pe.GradNorm(statistic="std")
+    with metric.attach(optimizer):
+        for value, found in ((3.0, 0.0), (torch.inf, 1.0), (5.0, 0.0)):
+            weight.grad = torch.full((1,), value)
+            optimizer.grad_scale = torch.ones(1)
+            optimizer.found_inf = torch.full((1,), found)
+            optimizer.step()
+    assert metric.compute() == pytest.approx(1.0)
+
+
+def test_a_history_is_a_data_frame() -> None:
+    """A row a step, whose number is the index; no row before the first step."""
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
+    metrics = pe.MetricCollection(pe.GradNorm(), pe.UpdateRatio())
+    assert metrics.to_pandas().empty
+    trained(metrics)
+    frame = metrics.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.index) == [1, 2, 3, 4, 5, 6]
+    for key in ("grad_norm", "update_ratio"):
+        assert tuple(frame[key]) == metrics.history[key]
+
+
+def test_collections_become_one() -> None:
+    """Side by side, by name or by their members; a key alone is told what to do."""
+    first, second = (
+        pe.MetricCollection(each) for each in (pe.Accuracy(), pe.GradNorm())
+    )
+    for both in (
+        pe.MetricCollection(first, second),
+        pe.MetricCollection(**first, **second),
+        pe.MetricCollection(*first.values(), *second.values()),
+    ):
+        assert dict(both.items()) == {**first, **second}
+    with pytest.raises(TypeError, match=r"MetricCollection\(first, second\)"):
+        pe.MetricCollection(*first, *second)  # type: ignore[arg-type]

@@ -352,7 +352,7 @@ def test_statistic(statistic, expected):
 def test_unknown_statistic():
     """The error lists the statistics."""
     with pytest.raises(
-        ValueError, match="one of \\['mean', 'last', 'max'\\], got 'sum'"
+        ValueError, match="one of \\['mean', 'last', 'max', 'std'\\], got 'sum'"
     ):
         pe.GradNorm(statistic="sum")
 

@@ -36,6 +36,14 @@ def test_a_history_leaves_gaps() -> None:
     assert history({"loss": (1.0, 2.0)}).get_ylabel() == "loss"
 
 
+def test_an_infinite_gradient_decides_no_scale() -> None:
+    """A skipped step has one; the others are drawn as without it."""
+    norms = (math.inf, 1.0, 1.2, 1.1)
+    ax = history({"grad_norm": norms, "skipped": (1.0, 0.0, 0.0, 0.0)})
+    assert ax.get_yscale() == history({"grad_norm": norms[1:]}).get_yscale() == "linear"
+    assert "skipped (1 of 4 steps)" in [line.get_label() for line in ax.lines]
+
+
 def test_a_run_shows_its_confusions() -> None:
     """Every class of the task has a row, also one that never occurs."""
     fields = {"model": "a", "task": "t", "dataset": "d", "strategy": "s", "seed": 0}

@@ -153,6 +153,20 @@ def test_a_bar_shows_smoothed_values() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
+def test_any_log_can_be_smoothed() -> None:
+    """An exponential moving average, which an infinite value leaves as it was."""
+    told: list[tuple[dict[str, float], int]] = []
+    log = trackers.smoothed(
+        lambda v, step: told.append((dict(v), step)), smoothing=0.75
+    )
+    for step, value in enumerate((4.0, 8.0, math.inf, math.nan, 1.0), start=1):
+        log({"grad_norm": value}, step)
+    assert [values["grad_norm"] for values, _ in told] == [4.0, 5.0, 5.0, 5.0, 4.0]
+    assert [step for _, step in told] == [1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match="from 0 to below 1"):
+        trackers.smoothed(log, smoothing=-0.1)
+
+
 def test_tensorboard_reads_back_every_step(tmp_path: Path) -> None:
     """By its own reader of events."""
     pytest.importorskip("tensorboard", reason="pip install tensorboard")

@@ -20,17 +20,15 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from pretrain_eval._habits import WORDS, refusal
+from pretrain_eval._habits import refusal
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.foreign import (
     Other,
-    is_their_collection,
-    is_torchmetrics,
     keywords_of,
     named_values,
-    snake_case,
 )
 from pretrain_eval._metrics.forward import unwrapped
+from pretrain_eval._metrics.members import holds, members, prefix_of
 from pretrain_eval._metrics.metric import (
     CountedMetric,
     Metric,
@@ -41,6 +39,7 @@ from pretrain_eval._metrics.state import load_state, state_of
 from pretrain_eval._metrics.step_metric import StepMetric
 from pretrain_eval._metrics.sync import fetch, fetch_counts, num_processes
 from pretrain_eval._metrics.telling import Log, Telling
+from pretrain_eval._optional import needs
 from pretrain_eval._steps import (
     Attachment,
     joined,
@@ -49,6 +48,9 @@ from pretrain_eval._steps import (
     watch,
     watched_step,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 Metrics: TypeAlias = Union[
     Metric,
@@ -87,7 +89,7 @@ class MetricCollection:
         self._counted: dict[Counter, list[CountedMetric]] = {}
         self._others: list[Other] = []
         self._has_warned = False
-        for key, metric in (*_members(metrics), *_members(named)):
+        for key, metric in (*members(metrics), *members(named)):
             self._add(key, metric)
         if not self._metrics:
             raise ValueError("MetricCollection expects at least one metric, got none")
@@ -98,7 +100,7 @@ class MetricCollection:
                 f"two metrics have the key {key!r}; name one of them:"
                 " MetricCollection(my_name=...)"
             )
-        if _holds(list(self._metrics.values()), metric):
+        if holds(list(self._metrics.values()), metric):
             raise ValueError(f"the metric {key!r} was given twice")
         self._metrics[key] = metric
         if isinstance(metric, CountedMetric):
@@ -265,7 +267,7 @@ class MetricCollection:
                 parts = metric.parts(*state)
                 found |= {part_key(key, name): parts[name] for name in parts}
             else:
-                found = named_values(_prefix(key, metric), metric, sync=sync)
+                found = named_values(prefix_of(key, metric), metric, sync=sync)
             if double := values.keys() & found.keys():
                 raise ValueError(f"two members compute {sorted(double)}; name one")
             values |= found
@@ -284,7 +286,7 @@ class MetricCollection:
             idle += counted
         if len(idle) == len(self):
             idle = []
-        return {k: m for k, m in self._metrics.items() if not _holds(idle, m)}
+        return {k: m for k, m in self._metrics.items() if not holds(idle, m)}
 
     def merge(self, other: MetricCollection) -> None:
         """Count what the members of `other` have counted, too; keys must agree."""
@@ -323,6 +325,16 @@ class MetricCollection:
             for key, metric in self._metrics.items()
             if isinstance(metric, StepMetric)
         )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The history as a data frame, a row a step, whose number is the index.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        table = {"step": (), **self.history}
+        frame: pandas.DataFrame = needs("pandas").DataFrame(table)
+        return frame.set_index("step")
 
     def step_values(self, prefix: str = "") -> dict[str, float]:
         """The step metrics' values since the last call; their window starts anew.
@@ -399,57 +411,6 @@ class MetricCollection:
         0.5
         """
         return watched_step(model, self.step_metrics)
-
-
-def _members(given: object, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every metric in what was given, with its key, which `key` replaces."""
-    if isinstance(given, MetricCollection):
-        for name in given:
-            yield _joined(key, name), given[name]
-    elif isinstance(given, Mapping):
-        for name, metric in given.items():
-            yield from _members(metric, _joined(key, name))
-    elif isinstance(given, Metric | SupportsUpdate) and not isinstance(given, type):
-        yield key or _own_key(given), given
-    elif isinstance(given, Iterable) and not isinstance(given, str):
-        for metric in given:
-            for name, member in _members(metric):
-                yield _joined(key, name), member
-    else:
-        what = f" for {key!r}" if key else ""
-        if key in WORDS["collection"]:
-            raise TypeError(
-                f"MetricCollection takes no {key}=: {WORDS['collection'][key]}"
-            )
-        raise TypeError(
-            "MetricCollection expects objects with update, compute and reset, such as"
-            f" pretrain_eval.Accuracy(), got {given!r}{what}"
-        )
-
-
-def _holds(metrics: Sequence[object], metric: object) -> bool:
-    return any(metric is other for other in metrics)
-
-
-def _joined(key: str, name: object) -> str:
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"the name of a metric is a text, got {name!r}")
-    return part_key(key, name) if key else name
-
-
-def _own_key(metric: object) -> str:
-    key = getattr(metric, "key", None)
-    if isinstance(key, str):
-        return key
-    if is_torchmetrics(metric):
-        return snake_case(type(metric).__name__)
-    raise TypeError(f"{metric!r} has no key; name it: MetricCollection(my_name=...)")
-
-
-def _prefix(key: str, metric: object) -> str:
-    """What stands before the names of several values: nothing before their own ones."""
-    unnamed = key == snake_case(type(metric).__name__)
-    return "" if unnamed and is_their_collection(metric) else key
 
 
 def _added(

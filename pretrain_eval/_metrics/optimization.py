@@ -34,7 +34,7 @@ class GradNorm(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
 
@@ -69,7 +69,7 @@ class ZeroGradShare(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
 
@@ -107,7 +107,7 @@ class GradParameterCosine(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
 
@@ -142,7 +142,7 @@ class UpdateNorm(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
 
@@ -173,7 +173,7 @@ class ParameterNorm(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
 
@@ -206,7 +206,7 @@ class UpdateRatio(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
 
@@ -241,7 +241,7 @@ class GradNormBeforeClipping(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Means nothing here: the value has no parts.
 
     >>> import torch
@@ -274,7 +274,7 @@ class Clipped(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Means nothing here: the value has no parts.
 
     >>> import torch
@@ -323,7 +323,7 @@ class Skipped(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Means nothing here: the value has no parts.
 
     >>> import torch
@@ -351,7 +351,7 @@ class LearningRate(StepMetric):
 
     Args:
         statistic: What `compute` makes of the steps since the last reset: their "mean",
-            the "last" one's value or the largest, "max".
+            the "last" one's value, the largest, "max", or their spread, "std".
         per: Means nothing here: the parts are groups.
 
     >>> import torch

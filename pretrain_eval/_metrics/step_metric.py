@@ -38,14 +38,15 @@ class StepMetric(Metric):
     What it reads of a step, `Step` documents.
 
     Args:
-        statistic: What `compute` makes of the steps since the last reset: their mean,
-            the last one's value or the largest. Steps that a gradient scaler made
-            the optimizer skip are left out.
+        statistic: What `compute` makes of the steps since the last reset: their "mean",
+            the "last" one's value, the largest, "max", or their spread, "std", which is
+            √(Σ(x − mean)² / n). Steps that a gradient scaler made the optimizer skip are
+            left out.
         per: Besides the total, values per "parameter", per "module", or per whatever
             label a function gives to a parameter's name.
 
     Raises:
-        ValueError: The statistic is none of the three.
+        ValueError: The statistic is none of the four.
 
     >>> class LargestGradient(StepMetric):
     ...     key = "largest_gradient"

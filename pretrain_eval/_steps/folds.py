@@ -1,4 +1,4 @@
-"""How sums of many steps become values, and values four numbers a name."""
+"""How sums of many steps become values, and values five numbers a name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pretrain_eval._steps.names import Partition
 
-Statistic = Literal["mean", "last", "max"]
+Statistic = Literal["mean", "last", "max", "std"]
 
-# The four numbers of a name.
-COUNT, _TOTAL, _LARGEST, _LAST = range(4)
+# The five numbers of a name; the last one is Σ(x − mean)².
+COUNT, _TOTAL, _LARGEST, _LAST, _DEVIATION = range(5)
 
 
 # Of sums in total and of each part, the values; of many steps as of one.
@@ -87,7 +87,10 @@ def values_of(rows: Sequence[Row]) -> Tensor:
 
 @dataclass(frozen=True)
 class Fold:
-    """Count, total, largest and last value of several rows, shape (4, len(names))."""
+    """Five numbers a name of several rows, shape `(5, len(names))`.
+
+    Count, total, largest and last value, and the squared deviations from their mean.
+    """
 
     names: tuple[str, ...]
     values: Tensor
@@ -97,34 +100,45 @@ def folded(rows: Sequence[Row], values: Tensor, *, counts_skipped: bool) -> Fold
     """The fold of rows of the same names; skipped steps count, or do not."""
     if counts_skipped or all(row.skipped is None for row in rows):
         count = torch.full_like(values[0], len(rows))
-        four = [count, values.sum(0), values.amax(0), values[-1]]
+        deviation = (values - values.mean(0)).square().sum(0)
+        five = [count, values.sum(0), values.amax(0), values[-1], deviation]
     else:
         zero = values.new_zeros(())
         flags = [zero if row.skipped is None else row.skipped.to(zero) for row in rows]
-        four = _folded_where(torch.stack(flags) == 0, values)
-    return Fold(rows[0].names, torch.stack(four))
+        five = _folded_where(torch.stack(flags) == 0, values)
+    return Fold(rows[0].names, torch.stack(five))
 
 
 def _folded_where(counted: Tensor, values: Tensor) -> list[Tensor]:
-    """Count, total, largest and last of the rows that count, without a look at them."""
+    """The five numbers of the rows that count, without a look at them."""
     count = counted.sum().to(values).expand_as(values[0])
     total = values.where(counted[:, None], 0).sum(0)
+    apart = values - total / count
+    deviation = apart.where(counted[:, None], 0).square().sum(0)
     largest = values.where(counted[:, None], -torch.inf).amax(0)
     order = torch.arange(1, len(values) + 1, device=values.device)
     last = (order * counted).argmax()
-    return [count, total, largest, values.index_select(0, last[None])[0]]
+    newest = values.index_select(0, last[None])[0]
+    return [count, total, largest, newest, deviation]
 
 
 def statistic_of(statistic: Statistic, folds: Sequence[np.ndarray]) -> float:
-    """Of one name, from its four numbers in every fold; NaN where no step counts."""
+    """Of one name, from its five numbers in every fold; NaN where no step counts."""
     if not folds:
         return float("nan")
     if statistic == "last":
         return float(folds[-1][_LAST])
     if statistic == "max":
         return float(np.max([fold[_LARGEST] for fold in folds]))
-    total = np.sum([fold[_TOTAL] for fold in folds])
-    return float(total / sum(fold[COUNT] for fold in folds))
+    counts = np.array([fold[COUNT] for fold in folds])
+    totals = np.array([fold[_TOTAL] for fold in folds])
+    mean = totals.sum() / counts.sum()
+    if statistic == "mean":
+        return float(mean)
+    # Deviations within the folds, and of the folds' means (Chan, Golub and LeVeque).
+    within = np.sum([fold[_DEVIATION] for fold in folds])
+    between = np.sum(counts * (totals / counts - mean) ** 2)
+    return float(np.sqrt((within + between) / counts.sum()))
 
 
 def checked_statistic(statistic: str) -> Statistic:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv as _csv
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -152,24 +153,43 @@ def tqdm(bar: Any, *, smoothing: float = 0.9) -> Log:
 
     Args:
         bar: It has `set_postfix`.
-        smoothing: The weight of what was before, from 0 to below 1: an exponential
-            moving average, begun at the first value.
+        smoothing: As of `smoothed`.
+
+    Raises:
+        ValueError: The smoothing is out of range.
+    """
+
+    def log(values: Mapping[str, float], step: int) -> None:
+        bar.set_postfix({key: f"{mean:.3g}" for key, mean in values.items()})
+
+    return smoothed(log, smoothing=smoothing)
+
+
+def smoothed(log: Log, *, smoothing: float = 0.9) -> Log:
+    """To another log, each value as an exponential moving average.
+
+    The mean m of a value x becomes s·m + (1 − s)·x, begun at the first value; what is not
+    known or infinite leaves it as it was.
+
+    Args:
+        log: Told the means of all keys, such as `tensorboard(writer, prefix="smooth/")`.
+        smoothing: s, from 0 to below 1.
 
     Raises:
         ValueError: The smoothing is out of range.
     """
     if not 0 <= smoothing < 1:
-        raise ValueError(f"tqdm expects smoothing from 0 to below 1, got {smoothing}")
+        raise ValueError(f"smoothing is from 0 to below 1, got {smoothing}")
     means: dict[str, float] = {}
 
-    def log(values: Mapping[str, float], step: int) -> None:
+    def told(values: Mapping[str, float], step: int) -> None:
         for key, value in values.items():
-            if value == value:
+            if math.isfinite(value):
                 before = means.get(key, value)
                 means[key] = smoothing * before + (1 - smoothing) * value
-        bar.set_postfix({key: f"{mean:.3g}" for key, mean in means.items()})
+        log(dict(means), step)
 
-    return log
+    return told
 
 
 def several(*logs: Log) -> Log:

@@ -117,6 +117,7 @@ def _lines(ax: Any, columns: _Columns, first: int) -> list[Any]:
         style = {"color": color, "marker": marker, "markevery": every, "ms": 4}
         lines += ax.plot(steps, values, label=key, **style)
     values = np.concatenate([column for _, column in columns.values()] or [np.ones(1)])
+    values = values[np.isfinite(values)]  # the gradient of a skipped step is infinite
     if len(values) and values.min() > 0 and spans_decades(values):
         ax.set_yscale("log")
     return lines
