@@ -407,3 +407,88 @@ def test_a_loader_is_read_whole_and_formulas_see_the_same_draw():
         assert [e.value for e in two.of(name)] == pytest.approx(values, abs=1e-6)
     assert set(one.passes.values()) == {20 / 60}
     assert set(two.passes.values()) == {1.0}
+
+
+class Deep(nn.Module):
+    """Two inner layers, the first of which holds what the last has lost."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.head = nn.Linear(4, 5)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.eye(4))
+            self.first.bias.zero_()
+            self.second.weight.zero_()
+            self.second.weight[:, 3] = 1.0  # of no use for the classes
+
+    def forward(self, inputs):
+        return self.head(self.second(self.first(inputs)))
+
+
+def test_the_best_layer_need_not_be_the_last():
+    """By cross-validation, by name, and of several names the best; each says which."""
+    task = three_classes(train=120)
+    inputs, targets = task.datasets["points"].train.tensors
+    models = {"deep": Deep(), "plain": Columns(range(4))}
+    call = partial(estimated, models, task, by=["knn_accuracy", "leep"], pairs=0)
+    expected = functional.knn_accuracy(inputs, targets)
+    last, best, mean = (by_name(call(layers=w), "knn_accuracy")["deep"]
+                        for w in ("last", "best", "mean"))  # fmt: skip
+    assert (last.layer, best.layer, mean.layer) == ("", "first", "mean of 3")
+    assert best.value == pytest.approx(expected)
+    assert last.value < best.value
+    second = models["deep"].second(inputs).detach()
+    average = functional.knn_accuracy((inputs + 2 * second) / 3, targets)
+    assert mean.value == pytest.approx(average)
+    for paths in ("first", ["second", "first"]):
+        found = call(layers={"deep": paths})
+        assert by_name(found, "knn_accuracy")["deep"].layer == "first"
+        assert by_name(found, "knn_accuracy")["plain"].layer == ""
+        # What the head answers does not depend on the layer.
+        assert by_name(found, "leep")["deep"].layer == ""
+        leep = by_name(call(), "leep")["deep"].value
+        assert by_name(found, "leep")["deep"].value == pytest.approx(leep, abs=1e-6)
+    assert "layer" in str(found)
+    assert "layer" not in str(call())
+
+
+def test_maps_are_averaged_over_positions_and_tokens_over_the_mask():
+    """One row a sample, whatever a layer gives."""
+    from pretrain_eval._training.layers import heard
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.Identity()
+
+        def forward(self, tokens, attention_mask):
+            return self.block(tokens).sum()
+
+    tokens = torch.arange(12.0).reshape(2, 3, 2)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    with heard(model := Tokens(), ("block",)) as found:
+        model(tokens, attention_mask=mask)
+    rows = [[1.0, 2.0], [6.0, 7.0]]
+    assert found["block"].tolist() == rows
+    maps = torch.randn(2, 3, 4, 5)
+    with heard(model := nn.Sequential(nn.Identity()), ("0",)) as found:
+        model(maps)
+    assert torch.allclose(found["0"], maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        ("first", ValueError, r"one of \['last', 'mean', 'best'\]"),
+        (3, TypeError, "a mapping from models"),
+        ({"deep": 3}, TypeError, "a mapping from models"),
+        ({"deep": []}, TypeError, "a mapping from models"),
+        ({"other": "first"}, ValueError, r"layers names models \['other'\]"),
+        ({"deep": "third"}, ValueError, r"has no layers \['third'\]; it has"),
+    ],
+)
+def test_layers_that_are_not_there_are_refused(layers, error, message):
+    """With those that are."""
+    with pytest.raises(error, match=message):
+        estimated({"deep": Deep()}, three_classes(), layers=layers)

@@ -22,6 +22,7 @@ from pretrain_eval._selection.estimators import (
     Measured,
     measured,
 )
+from pretrain_eval._selection.layers import check_layers, chosen_layer, wanted
 from pretrain_eval._selection.statics import (
     STATICS,
     published_accuracy,
@@ -46,6 +47,7 @@ def estimate(
     task: Task,
     *,
     by: Sequence[str] | None = None,
+    layers: str | Mapping[str, str | Sequence[str]] = "last",
     num_samples: int | None = 2000,
     pairs: int = 10,
     seed: int = 0,
@@ -69,6 +71,15 @@ def estimate(
             "lda_accuracy", "probe_accuracy", "leep", "nce", and where asked for "nleep"
             and "h_score_unshrunk"; for numbers "logme" and "probe_r2". None: all that
             need not be asked for; empty: static baselines only.
+        layers: Whose features formulas read. "last": what the head reads. "mean": the
+            mean of that and of the blocks of the backbone that are as wide. "best": of
+            that and of all blocks the one whose `probe_accuracy` or `probe_r2` is the
+            largest by cross-validation on the same samples, which favours it slightly.
+            A mapping from models to dotted paths: that layer, of several the best one;
+            for models that are not in it, what the head reads. Maps are averaged over
+            positions, `(N, C, H, W)`, sequences over tokens, `(N, T, C)`; layers that
+            give no row a sample are left out. `leep` and `nce` read the head's answers
+            whatever the layer.
         num_samples: The most that are read, drawn, the same for all models; None: all.
         pairs: Of halves, from whose differences intervals are made; 0: no intervals.
         seed: Of that draw, of halves and permutations, and of weights that are drawn.
@@ -79,7 +90,7 @@ def estimate(
 
     Raises:
         ValueError: A name is unknown or not defined for the task, a number is out of
-            range, or a model does not fit the task.
+            range, a layer is not there, or a model does not fit the task.
 
     >>> import pretrain_eval as pe
     >>> from torch import nn
@@ -109,6 +120,7 @@ def estimate(
     check_shown(progress)
     formulas = _formulas(task, by)
     _check(num_samples, pairs, seed)
+    check_layers(layers, list(models))
     cells = _cells(models, task, seed, heads or {})
     known = _known(runs)
     check_fits(cells, device)
@@ -121,13 +133,17 @@ def estimate(
             bar.note(cell.model_name)
             surroundings = Surroundings(device=device, baseline=False)
             draw = partial(_drawn, num_samples=num_samples, seed=seed)
-            seen = glimpse(cell, surroundings, draw if formulas else None)
+            inner = wanted(layers, cell.model_name)
+            seen = glimpse(cell, surroundings, draw if formulas else None, inner)
             seconds[cell.model_name] = seconds.get(cell.model_name, 0) + seen.seconds
             if formulas:
                 passes[cell.model_name, cell.dataset] = seen.share
             facts = _static(cell, seen, ranks)
-            values = _estimated(seen, formulas, seed, pairs)
-            found += [_named(cell, name, each) for name, each in [*facts, *values]]
+            found += [_named(cell, name, each) for name, each in facts]
+            layer, rows = chosen_layer(seen, layers, cell.task, seed)
+            for name, each in _estimated(seen, rows, formulas, seed, pairs):
+                own = "" if name in SOURCE else layer
+                found.append(_named(cell, name, each, own))
             bar.advance()
     return Estimates(estimates=tuple(found), seconds=seconds, passes=passes)
 
@@ -222,13 +238,16 @@ def _drawn(number: int, num_samples: int | None, seed: int) -> Array | None:
 
 
 def _estimated(
-    seen: Glimpse, formulas: Mapping[str, Formula], seed: int, pairs: int
+    seen: Glimpse,
+    rows: Array | None,
+    formulas: Mapping[str, Formula],
+    seed: int,
+    pairs: int,
 ) -> Iterator[tuple[str, Measured]]:
     """What each formula says of what was seen."""
-    if seen.features is None or seen.targets is None:
+    if rows is None or seen.targets is None:
         return
     targets = as_array(seen.targets)
-    rows = as_array(seen.features)
     chances = None
     if seen.probabilities is not None and any(name in SOURCE for name in formulas):
         chances = as_array(seen.probabilities())
@@ -241,7 +260,7 @@ def _estimated(
             yield name, measured(name, formula, chances, targets, seed, pairs)
 
 
-def _named(cell: Cell, name: str, each: Measured) -> Estimate:
+def _named(cell: Cell, name: str, each: Measured, layer: str = "") -> Estimate:
     return Estimate(
         model=cell.model_name,
         task=cell.task.name,
@@ -254,4 +273,5 @@ def _named(cell: Cell, name: str, each: Measured) -> Estimate:
         high=each.high,
         seconds=each.seconds,
         note=each.note,
+        layer=layer,
     )

@@ -33,6 +33,7 @@ class Estimate:
         high: The upper end.
         seconds: What the value took, without the features.
         note: Where it is not defined, or says little.
+        layer: Whose features were read, where it is not what the head reads.
     """
 
     _: KW_ONLY
@@ -47,6 +48,7 @@ class Estimate:
     high: float = float("nan")
     seconds: float = 0.0
     note: str = ""
+    layer: str = ""
 
     def row(self) -> Row:
         """Plain values, None where there is none."""
@@ -220,7 +222,9 @@ class Estimates:
         return Sheet(f"estimates for {self.task}", rows)
 
     def __str__(self) -> str:
-        columns = ("model", "dataset", "name", "value", "null", "low", "high", "note")
+        columns = ["model", "dataset", "name", "value", "null", "low", "high", "note"]
+        if any(each.layer for each in self.estimates):
+            columns.append("layer")
         rows = tuple(
             {column: row[column] for column in columns} for row in self.sheet().records
         )

@@ -28,6 +28,7 @@ from pretrain_eval._training.feature_files import (
     in_memory,
 )
 from pretrain_eval._training.head import headless, overheard
+from pretrain_eval._training.layers import heard
 from pretrain_eval._training.precision import computing
 from pretrain_eval._training.strategy import Strategy
 
@@ -71,12 +72,14 @@ class Backbone:
         path: Of its head.
         kind: Says how a batch is read.
         strategy: Says how it computes.
+        layers: Whose outputs are given too, before what the head reads, in one row.
     """
 
     network: nn.Module
     path: str
     kind: TaskKind
     strategy: Strategy
+    layers: tuple[str, ...] = ()
 
     def features(
         self, part: str, split: Split, files: FeatureFiles | None = None
@@ -94,6 +97,7 @@ class Backbone:
         dataset: Any = split.dataset if isinstance(split, DataLoader) else split
         # How they are computed decides their last bits.
         part = f"{part} {self.strategy.amp} {self.strategy.channels_last}"
+        part += "".join(f" {name}" for name in self.layers)
         return files.features(part, len(dataset), device_of(self.network), compute)
 
     def batches(self, split: Split) -> Batches:
@@ -117,8 +121,33 @@ class Backbone:
             with overheard(network, self.path) as found:
                 _, targets = self.kind.read(computing(network, self.strategy), batch)
             return found[0], targets
-        with headless(network, self.path):
-            return self.kind.read(computing(network, self.strategy), batch)
+        with headless(network, self.path), heard(network, self.layers) as inner:
+            features, targets = self.kind.read(computing(network, self.strategy), batch)
+        if not self.layers:
+            return features, targets
+        rows = [inner[name] for name in self.layers]
+        return torch.cat([*rows, features.flatten(1)], dim=1), targets
+
+    def widths(self, batch: Any) -> list[int]:
+        """Of the rows of each layer, and of what the head reads, in their order.
+
+        Raises:
+            ValueError: A layer gives no row a sample.
+        """
+        network = self.network
+        with (
+            preserved_rng(),
+            evaluating(network),
+            torch.no_grad(),
+            headless(network, self.path),
+            heard(network, self.layers) as inner,
+        ):
+            features, _ = self.kind.read(computing(network, self.strategy), batch)
+        for name in self.layers:
+            if name not in inner or len(inner[name]) != len(features):
+                raise ValueError(f"layer {name!r} gives no row a sample")
+        rows = [*(inner[name] for name in self.layers), features.flatten(1)]
+        return [row.shape[1] for row in rows]
 
     def suffices(self, splits: Splits) -> bool:
         """Whether training the head alone may read features instead of samples.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from pretrain_eval._training.head import headless
 from pretrain_eval._training.headed import Headed
 from pretrain_eval._training.prepare import built, first_batch, locate_head
 from pretrain_eval._training.prepared import Prepared
+from pretrain_eval._training.trainable import blocks_of
 
 # Of so many samples those that are wanted, in their order; None: all.
 Draw = Callable[[int], npt.NDArray[np.int64] | None]
@@ -35,7 +37,8 @@ class Glimpse:
     """A model on a dataset, before any training.
 
     Attributes:
-        features: `(num_samples, width)`; None where they were not asked for.
+        features: By layer, `(num_samples, width)`; "" is what the head reads, and the
+            last; none where they were not asked for.
         targets: `(num_samples, ...)`.
         probabilities: Gives those of the classes of the model's own head,
             `(num_samples, num_source_classes)`; None where it has no such head.
@@ -45,7 +48,7 @@ class Glimpse:
         seconds: What the pass took.
     """
 
-    features: Tensor | None
+    features: Mapping[str, Tensor]
     targets: Tensor | None
     probabilities: Callable[[], Tensor] | None
     share: float
@@ -54,24 +57,39 @@ class Glimpse:
     seconds: float
 
 
-def glimpse(cell: Cell, surroundings: Surroundings, draw: Draw | None) -> Glimpse:
+def glimpse(
+    cell: Cell,
+    surroundings: Surroundings,
+    draw: Draw | None,
+    layers: tuple[str, ...] | None = (),
+) -> Glimpse:
     """Read the training split through the backbone, as head-only training does.
 
     Args:
         cell: Whose strategy trains the head alone.
         surroundings: Where, and with whom features are shared.
         draw: Which samples are wanted; None: no features.
+        layers: Inner ones, by dotted paths; None: the blocks of the backbone that give
+            a row a sample.
+
+    Raises:
+        ValueError: A layer is not there, or gives no row a sample.
     """
     start = time.monotonic()
     with preserved_rng(*cell.generators):
         network = built(cell, surroundings.device)
         source = _source(network, cell) if draw else None
         prepared = Prepared(network, cell, surroundings)
-        rows = targets = chances = None
+        rows: dict[str, Tensor] = {}
+        targets = chances = None
         share = 0.0
         if draw:
-            inputs, targets, share = _read(prepared, cell, draw)
-            rows, chances = inputs.flatten(1), _probabilities(source, inputs)
+            names, widths = _layers(prepared, cell, layers)
+            inputs, targets, share = _read(prepared, cell, draw, names)
+            chances = _probabilities(source, inputs, sum(widths[:-1]))
+            parts = torch.split(inputs.flatten(1), widths, 1) if names else [inputs]
+            parts = [part.flatten(1) for part in parts]
+            rows = dict(zip([*names, ""], parts, strict=True))
         return Glimpse(
             features=rows,
             targets=targets,
@@ -83,7 +101,26 @@ def glimpse(cell: Cell, surroundings: Surroundings, draw: Draw | None) -> Glimps
         )
 
 
-def _read(prepared: Prepared, cell: Cell, draw: Draw) -> tuple[Tensor, Tensor, float]:
+def _layers(
+    prepared: Prepared, cell: Cell, layers: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[int]]:
+    """Inner layers that are read, and the widths of them and of what the head reads."""
+    if layers == ():
+        return (), [0]
+    batch = moved(first_batch(cell, 2), device_of(prepared.network))
+    if layers is not None:
+        return layers, prepared.backbone(layers).widths(batch)
+    blocks = []
+    for name in blocks_of(prepared.network, prepared.path):
+        with suppress(ValueError):
+            prepared.backbone((name,)).widths(batch)
+            blocks.append(name)
+    return tuple(blocks), prepared.backbone(tuple(blocks)).widths(batch)
+
+
+def _read(
+    prepared: Prepared, cell: Cell, draw: Draw, layers: tuple[str, ...]
+) -> tuple[Tensor, Tensor, float]:
     """Features and targets of drawn samples, and the share of the split behind them.
 
     Of a dataset only these samples are read; the batches of a loader are made, so that
@@ -94,9 +131,11 @@ def _read(prepared: Prepared, cell: Cell, draw: Draw) -> tuple[Tensor, Tensor, f
         number = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
         wanted = draw(number)
         if wanted is not None:
-            found = in_memory(prepared.batches(chosen(split, wanted.tolist())))
+            found = in_memory(
+                prepared.backbone(layers).batches(chosen(split, wanted.tolist()))
+            )
             return found.inputs, found.targets, len(wanted) / number
-    found = prepared.features("train")
+    found = prepared.features("train", layers)
     wanted = draw(len(found.targets))
     if wanted is None:
         return found.inputs, found.targets, 1.0
@@ -121,9 +160,15 @@ def _source(network: nn.Module, cell: Cell) -> Source | None:
 
 
 def _probabilities(
-    source: Source | None, features: Tensor
+    source: Source | None, features: Tensor, start: int
 ) -> Callable[[], Tensor] | None:
-    """The head's answer to features, where it is all that follows the features."""
+    """The head's answer to features, where it is all that follows the features.
+
+    Args:
+        source: The head, with features and answers of two samples.
+        features: Of all samples.
+        start: The column where they begin, after those of inner layers.
+    """
     if source is None:
         return None
     head, read, outputs = source
@@ -140,7 +185,8 @@ def _probabilities(
         return None
 
     def answers() -> Tensor:
-        blocks = [logits(each) for each in torch.split(features, _BLOCK)]
+        rows = features[:, start:] if start else features
+        blocks = [logits(each) for each in torch.split(rows, _BLOCK)]
         return torch.cat([each.double().softmax(1) for each in blocks])
 
     return answers

@@ -40,7 +40,7 @@ class Headed(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         found = self.body(*args, **kwargs)
         if self.place == "sample":
-            features = _pooled(found, kwargs.get("attention_mask"))
+            features = pooled(found, kwargs.get("attention_mask"))
         else:
             features = _positions(found, 4 if self.place == "pixel" else 3, self.place)
         outputs: Tensor = self.head(features)
@@ -68,7 +68,7 @@ def width_of(
     return int(outputs[0].shape[1 if by_pixel else -1])
 
 
-def _pooled(found: Any, mask: Tensor | None) -> Tensor:
+def pooled(found: Any, mask: Tensor | None) -> Tensor:
     """One vector a sample."""
     pooled = _entry(found, ("pooler_output",))
     features = _tensor(found if pooled is None else pooled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, final
 
@@ -13,11 +14,11 @@ from torch import nn
 
 from pretrain_eval._metrics import Value
 from pretrain_eval._runs import Cost
-from pretrain_eval._tasks import Split, Splits
+from pretrain_eval._tasks import Splits
 from pretrain_eval._training.cell import Cell, Surroundings
 from pretrain_eval._training.cost import count_macs, step_memory
 from pretrain_eval._training.course import Course
-from pretrain_eval._training.feature_files import Batches, Features
+from pretrain_eval._training.feature_files import Features
 from pretrain_eval._training.features import Backbone, as_splits
 from pretrain_eval._training.measure import measure, measure_frozen
 from pretrain_eval._training.optimizers import make_optimizer
@@ -148,16 +149,18 @@ class Prepared:
 
         return self._once(what, counted)
 
-    def features(self, part: str) -> Features:
-        """What the head reads of a split."""
+    def features(self, part: str, layers: tuple[str, ...] = ()) -> Features:
+        """What the head reads of a split, after what inner layers give."""
         split, files = self.cell.splits.parts[part], self._surroundings.files
+        backbone = self.backbone(layers)
         return self._once(
-            f"features of {part}", lambda: self._backbone.features(part, split, files)
+            " ".join([f"features of {part}", *layers]),
+            lambda: backbone.features(part, split, files),
         )
 
-    def batches(self, split: Split) -> Batches:
-        """What the head reads of a split and its targets, batch by batch."""
-        return self._backbone.batches(split)
+    def backbone(self, layers: tuple[str, ...] = ()) -> Backbone:
+        """What gives the features of the head, and of inner layers."""
+        return replace(self._backbone, layers=layers)
 
     def _features_suffice(self) -> bool:
         return self._once("suffice", lambda: self._backbone.suffices(self.cell.splits))

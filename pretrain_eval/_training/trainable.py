@@ -63,7 +63,7 @@ def _rule(network: nn.Module, path: str, chosen: Choice, *, prepared: bool) -> R
         # What prepared the network has frozen what it does not adapt.
         return lambda _, p: not prepared or p.requires_grad or p in head
     if isinstance(chosen, int):
-        blocks = _blocks(network, path)
+        blocks = blocks_of(network, path)
         prefixes = blocks[max(len(blocks) - chosen, 0) :]
     else:
         prefixes = list(chosen)
@@ -75,7 +75,7 @@ def _within(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix.rstrip('.')}.")
 
 
-def _blocks(network: nn.Module, path: str) -> list[str]:
+def blocks_of(network: nn.Module, path: str) -> list[str]:
     """The blocks of the backbone, in the order in which its modules were made.
 
     A block is a member of an `nn.Sequential` or `nn.ModuleList`, however deep these lie

@@ -89,7 +89,7 @@ class Trial:
         kind = self.cell.task.kind
         if kind.place == "sample":
             return self.features(part)
-        batches = self._prepared.batches(self._part(part))
+        batches = self._prepared.backbone().batches(self._part(part))
         rows, targets = zip(*(kind.rows(*batch) for batch in batches), strict=True)
         return torch.cat(rows), torch.cat(targets)
 
