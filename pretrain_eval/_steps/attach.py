@@ -219,7 +219,7 @@ class Attachment:
             self._count.number += 1
             self._under_way = True
         if self._step is not None:
-            with torch.no_grad():
+            with _WithoutGradients():
                 self._read(self._step, optimizer, start)
         if self._clippings:
             self._clippings = []
@@ -254,7 +254,7 @@ class Attachment:
             if is_last:
                 self._finish()
             return
-        with torch.no_grad():
+        with _WithoutGradients():
             self._step.end(optimizer)
             if is_last:
                 self._tell(self._finished())
@@ -279,6 +279,20 @@ class Attachment:
             watcher.after_step(step)
         if self._tells is not None:
             self._tells.after_step(step)
+
+
+@final
+class _WithoutGradients:
+    """`torch.no_grad`, which takes as long as all arithmetic of a small network."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *_: object) -> None:
+        torch._C._set_grad_enabled(self._before)
 
 
 def _is_clipped(total: Tensor, max_norm: float) -> Tensor:

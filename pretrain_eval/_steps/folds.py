@@ -68,19 +68,19 @@ class Row:
     @property
     def kind(self) -> tuple[object, ...]:
         """Rows of one kind are made together."""
-        if isinstance(self.made, Tensor):
+        made = self.made
+        if not isinstance(made, Sums):  # which is faster to tell than a tensor is
             return (self.names,)
-        formula, split, sums = self.made
-        return self.names, formula, split, len(sums[0])
+        return self.names, made.formula, made.split, made.of_parameters[0].shape
 
 
 def values_of(rows: Sequence[Row]) -> Tensor:
     """The values of rows of one kind, shape `(len(rows), len(names))`."""
-    made = [row.made for row in rows]
-    if isinstance(made[0], Tensor):
-        return torch.stack([each for each in made if isinstance(each, Tensor)])
+    made = [row.made for row in rows if isinstance(row.made, Sums)]
+    if not made:
+        return torch.stack([row.made for row in rows if isinstance(row.made, Tensor)])
     formula, split, _ = made[0]
-    sums = zip(*(each[2] for each in made if isinstance(each, Sums)), strict=True)
+    sums = zip(*(each.of_parameters for each in made), strict=True)
     with torch.no_grad():
         return formula(*(split.sums(torch.stack(each)) for each in sums))
 
