@@ -48,7 +48,7 @@ class _Part:
     ) -> None:
         self.optimizer, self.plan = optimizer, plan
         self.wanted: set[Quantity] = set()
-        self.sums: dict[Quantity, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
         self.skipped: Tensor | None = None
         self._room, self._start = room, start
         self._moment: Moment | None = None
@@ -125,8 +125,8 @@ class _Part:
             return
         sizes = "parameter" in self.wanted
         sums = self._moment.compare(written=self._written, sizes=sizes)
-        names: Sequence[Quantity] = ("gradient", "update", "parameter")
-        self.sums |= zip(names[not self._written :], sums, strict=False)
+        names = ("gradient", "update", "parameter")[not self._written :]
+        self.sums.update(zip(names, sums, strict=False))
         self._moment = None
 
 
@@ -276,7 +276,7 @@ class Step:
         """Every sum that was measured, over all processes, by one all_reduce."""
         parts = list(self._parts.values())
         if len(parts) == 1 and not parts[0].plan.is_sharded and not self.clippings:
-            return {str(name): sums for name, sums in parts[0].sums.items()}
+            return parts[0].sums
         local: dict[str, Tensor | None] = {
             name: _joined([part.sums.get(name) for part in parts])
             for name in _QUANTITIES
