@@ -193,3 +193,19 @@ def test_collections_become_one() -> None:
         assert dict(both.items()) == {**first, **second}
     with pytest.raises(TypeError, match=r"MetricCollection\(first, second\)"):
         pe.MetricCollection(*first, *second)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [3, 1100])
+def test_sums_of_very_many_parameters_are_not_kept(count: int) -> None:
+    """A value stands for them at once; it is the same one."""
+    weights = [nn.Parameter(torch.ones(1)) for _ in range(count)]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    metric = pe.GradNorm()
+    with metric.attach(optimizer):
+        for weight in weights:
+            weight.grad = torch.full((1,), 2.0)
+        optimizer.step()
+    row = metric.log.newest
+    assert row is not None
+    assert isinstance(row.made, torch.Tensor) is (count > 1024)
+    assert metric.history["grad_norm"] == pytest.approx([2 * count**0.5])

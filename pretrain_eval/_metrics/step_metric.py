@@ -30,6 +30,9 @@ from pretrain_eval._steps import (
     watched_step,
 )
 
+# Sums of more parameters than that are not kept: those of 256 steps would be megabytes.
+_MANY = 1 << 10
+
 
 class StepMetric(Metric):
     """A metric of the optimizer's step; `attach` tells it when one happens.
@@ -101,7 +104,8 @@ class StepMetric(Metric):
     def record_sums(self, step: Step, formula: Formula, *sums: Tensor) -> None:
         """Keep the step's value in total and per part, as a formula of sums.
 
-        It is computed for many steps at once, when somebody asks.
+        It is computed for many steps at once, when somebody asks; of more than 1,024
+        parameters in the step.
 
         Args:
             step: The step.
@@ -110,9 +114,12 @@ class StepMetric(Metric):
             sums: One number for each of the step's parameters, such as
                 `step.gradient_squares`.
         """
-        split = step.split(self.per)
-        made = Sums(formula, split, sums)
-        self.log.add(Row(step.number, split.names, made, step.skipped))
+        made = Sums(formula, step.split(self.per), sums)
+        row = Row(step.number, made.split.names, made, step.skipped)
+        if len(sums[0]) > _MANY:
+            self.record(step, row.values, row.names)
+        else:
+            self.log.add(row)
 
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
