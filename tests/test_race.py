@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
 from pathlib import Path
 
@@ -245,9 +247,77 @@ def test_a_race_over_trainings_is_the_one_over_their_records(choice, grid):
         assert run.curve["accuracy"] == by_name[run.name].curve["accuracy"][:3]
 
 
-def test_workers_decide_the_same(choice):
-    """Whatever happens where."""
+def test_workers_decide_the_same(choice, monkeypatch):
+    """Whatever happens where; each worker is started once, however many rounds."""
+    from pretrain_eval._sweep import workers
+
+    started = []
+    plain = workers.subprocess.Popen
+
+    def counted(*args, **more):
+        started.append(args)
+        return plain(*args, **more)
+
+    monkeypatch.setattr(workers.subprocess, "Popen", counted)
+    assert len(choice.rounds) > 1
     assert str(chosen(workers=2)) == str(choice)
+    assert len(started) == 2
+
+
+class Whole(Executor):
+    """Runs nothing before so many calls as a round has were handed over."""
+
+    def __init__(self, rounds):
+        self.rounds, self.waiting = list(rounds), []
+        self.late = threading.Timer(60.0, self.give_up)
+        self.late.daemon = True
+        self.late.start()
+
+    def submit(self, function, /, *args, **kwargs):
+        future = Future()
+        self.waiting.append((future, partial(function, *args, **kwargs)))
+        if len(self.waiting) == self.rounds[0]:
+            del self.rounds[0]
+            for each, call in reversed(self.waiting):
+                each.set_result(call())
+            self.waiting.clear()
+        return future
+
+    def give_up(self):
+        """Let the test fail instead of waiting for ever."""
+        for future, _ in self.waiting:
+            future.set_exception(TimeoutError("a round was not handed over whole"))
+
+
+def test_an_executor_gets_a_whole_round_at_once(choice):
+    """None of its workers waits for another run of the round; the order is no matter."""
+    rounds = [len(STRATEGIES) * len(each.models) for each in choice.rounds]
+    executor = Whole(rounds)
+    assert str(chosen(executor=executor)) == str(choice)
+    assert executor.rounds == []
+    executor.late.cancel()
+
+
+class Dead(Executor):
+    """Its processes are gone."""
+
+    def submit(self, function, /, *args, **kwargs):
+        future = Future()
+        future.set_exception(BrokenExecutor("they have died"))
+        return future
+
+
+def test_an_executor_that_died_is_no_decision():
+    """One sentence says so, with what the first run has told."""
+    with pytest.raises(ValueError, match="all 10 runs of a round have failed.*died"):
+        chosen(executor=Dead())
+
+
+def test_a_failed_first_run_hides_no_curve_of_the_others(grid):
+    """The score is what the curves that exist share."""
+    first = dataclasses.replace(grid[0], status="error", curve={}, scores={})
+    choice = pe.replay([first, *grid[1:]])
+    assert choice.model != grid[0].model
 
 
 def test_the_reported_split_decides_nothing(choice):

@@ -35,6 +35,7 @@ from pretrain_eval._sweep import (
     check_shown,
     cut_short,
     grid_cells,
+    lasting,
     opened,
     swept,
 )
@@ -100,7 +101,9 @@ def choose(
         store: See `sweep`; checkpoints lie in a folder beside it until the end.
         heads: See `sweep`.
         device: See `sweep`.
-        workers: See `sweep`.
+        workers: See `sweep`; each is started once. All runs of a round are under way
+            as soon as there is a worker for them; the next round waits for the last of
+            them, by which it is decided.
         executor: See `sweep`; with a store, on this machine.
         timeout: See `sweep`, for one run of one round.
         retry: See `sweep`.
@@ -150,6 +153,7 @@ def choose(
         opened(store) as keeper,
         _checkpoints(keeper) as folder,
         Progress(len(cells), "runs", show=progress) as bar,
+        lasting(resources) as resources,
     ):
         field = Trained(cells, resources, keeper, folder, retry, bar, short, metric)
         field.keep_in(Kept.at(save, field.keys, is_due=False))

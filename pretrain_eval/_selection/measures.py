@@ -38,9 +38,23 @@ def last_value(run: Run, key: str, row: int | None = None) -> float:
 
 
 def first_key(runs: Sequence[Run]) -> str:
-    """The first score that all curves have."""
-    keys = [key for key in runs[0].curve if key != "step"]
-    shared = [key for key in keys if all(key in run.curve for run in runs if run.curve)]
+    """The first score that all curves have; a run that has failed may have none.
+
+    Raises:
+        ValueError: Every run has failed, or their curves share no score.
+    """
+    curves = [run.curve for run in runs if run.curve]
+    failed = [run for run in runs if run.status not in ("completed", "pruned")]
+    if not curves and failed:
+        raise ValueError(
+            f"all {len(runs)} runs of a round have failed, so that nothing is raced; the"
+            f" first, {failed[0].name}: {failed[0].message or failed[0].status}"
+        )
+    shared = [
+        key
+        for key in (curves[0] if curves else ())
+        if key != "step" and all(key in curve for curve in curves)
+    ]
     if not shared:
         raise ValueError(
             "a race reads validation curves, and these runs share no score in theirs;"

@@ -76,12 +76,28 @@ def opened_place(
     elif not window:
         yield Here(surroundings, files, own, progress)
     else:
-        pool = WorkerPool(window, devices=resources.devices, timeout=timeout)
-        try:
-            yield Elsewhere(pool, window, surroundings, cells, files, own)
-        finally:
-            # What is still under way when the sweep is left is of no use to anybody.
-            pool.shutdown(cancel_futures=True)
+        with lasting(resources) as lasts:
+            assert lasts.pool is not None  # since processes are wanted
+            yield Elsewhere(lasts.pool, window, surroundings, cells, files, own)
+
+
+@contextmanager
+def lasting(resources: Resources) -> Iterator[Resources]:
+    """Resources whose workers, where some are wanted, live as long as the context.
+
+    Several sweeps in it start each worker once.
+    """
+    if resources.pool is not None or not resources.num_processes:
+        yield resources
+        return
+    pool = WorkerPool(
+        resources.num_processes, devices=resources.devices, timeout=resources.timeout
+    )
+    try:
+        yield replace(resources, pool=pool)
+    finally:
+        # What is still under way when it is left is of no use to anybody.
+        pool.shutdown(cancel_futures=True)
 
 
 @final

@@ -14,7 +14,10 @@ from pretrain_eval._metrics import named_device
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a sweep may use; the attributes are arguments of `sweep`.
+    """What a sweep may use; the attributes are arguments of `sweep`, but for one.
+
+    Attributes:
+        pool: Workers that are there already, and outlive the sweep.
 
     Raises:
         TypeError: The executor is none.
@@ -25,6 +28,7 @@ class Resources:
     workers: int
     executor: Executor | None
     timeout: float | None
+    pool: Executor | None = None
 
     def __post_init__(self) -> None:
         if type(self.workers) is not int or self.workers < 1:

@@ -204,8 +204,12 @@ def swept(
     plan = planned(cells, keys, store, again, progress, kept)
 
     def own(cell: Cell) -> dict[str, Any]:
-        staged = {} if stage is None else stage.own(cell, keys.of(cell))
-        return {**kept.own(cell), **staged}
+        if stage is None:
+            return kept.own(cell)
+        # As runs are kept: two models whose content looks alike are two without a store.
+        names = [str(name) for name in cell.names.values()]
+        key = fingerprint(names) if store.path is None else keys.of(cell)
+        return {**kept.own(cell), **stage.own(cell, key)}
 
     if store.path is not None:
         num_steps = [_num_steps(pending.cell) for pending in plan if pending.due]
