@@ -309,7 +309,7 @@ class Dead(Executor):
 
 def test_an_executor_that_died_is_no_decision():
     """One sentence says so, with what the first run has told."""
-    with pytest.raises(ValueError, match="all 10 runs of a round have failed.*died"):
+    with pytest.raises(ValueError, match=r"all 10 runs of a round have failed.*died"):
         chosen(executor=Dead())
 
 
