@@ -20,7 +20,8 @@ from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
 from pretrain_eval._selection.choice import choice_of
-from pretrain_eval._selection.race import Measured, Race, Rules, error_of_mean
+from pretrain_eval._selection.paired import drawn, error_of_mean, resolution
+from pretrain_eval._selection.race import Measured, Race, Rules
 
 SGD = partial(torch.optim.SGD, lr=0.05)
 
@@ -146,16 +147,95 @@ def test_a_failed_run_takes_its_model_out():
     assert race.rounds[0].dropped["a"] == "a run has failed"
 
 
+EXACT = np.zeros(2)
+
+
 def test_the_error_of_paired_differences_by_hand():
     """Several seeds: blocks are given. One seed: blocks stand for draws."""
     gaps = np.array([[0.1, 0.4], [0.3, 0.2]])
-    error, freedom = error_of_mean(gaps)
+    error, freedom = error_of_mean(gaps, EXACT)
     assert error == pytest.approx(math.sqrt(np.mean([0.02, 0.02]) / 4))
     assert freedom == 2
-    error, freedom = error_of_mean(gaps[:1])
+    error, freedom = error_of_mean(gaps[:1], EXACT)
     assert error == pytest.approx(np.std(gaps[0], ddof=1) / math.sqrt(2))
     assert freedom == 1
-    assert error_of_mean(gaps[:1, :1]) == (math.inf, 0.0)
+    assert error_of_mean(gaps[:1, :1], EXACT) == (math.inf, 0.0)
+
+
+def test_blocks_that_share_the_luck_of_a_seed_do_not_count_as_several():
+    """Where all blocks move together the error is that of the seeds' means."""
+    seeds = np.array([0.1, 0.4, 0.3])
+    gaps = np.tile(seeds[:, None], 4)
+    error, freedom = error_of_mean(gaps, np.zeros(4))
+    assert error == pytest.approx(np.std(seeds, ddof=1) / math.sqrt(3))
+    assert freedom == 8
+
+
+def test_equal_scores_differ_by_less_than_a_step_and_not_by_nothing():
+    """A score of 45 examples has steps of 1/45; one that is continuous has none."""
+    step = 1 / 45
+    seen = np.array([[1.0, 0.5], [1.0 - step, 0.5], [1.0, 0.5], [1.0 - 4 * step, 0.5]])
+    found = resolution(np.vstack([seen, [np.nan, np.nan]]))
+    assert found == pytest.approx([step, 0.0], abs=1e-6)
+    error, _ = error_of_mean(np.zeros((3, 1)), found[:1])
+    assert error == pytest.approx(step / math.sqrt(6) / math.sqrt(3), rel=1e-4)
+    uneven = np.random.default_rng(0).random((40, 1))
+    assert resolution(uneven)[0] < 0.01
+    chances = (drawn(np.ones((2, 3, 1)), found[:1]).argmax(axis=0) == 0).mean()
+    assert chances == pytest.approx(0.5, abs=0.05)
+
+
+def test_two_seeds_of_one_dataset_with_equal_scores_end_no_race():
+    """All right on few examples is no proof: there the limit is not nothing."""
+    world = World({"a": 0.9, "b": 0.9, "c": 0.9}, 1, 5, 0.0, np.random.default_rng(0))
+
+    def measure(models, seed, *, short):
+        counted = {"a": 1.0, "b": 1.0, "c": 1.0 - 1 / 40}
+        return {n: Measured(np.array([counted[n]]), 1.0) for n in models}
+
+    world.measure = measure
+    race, choice = raced(world, tolerance=0.01)
+    limits = [each.regret_limit for each in race.rounds]
+    assert limits[1] > 0.01
+    assert limits == sorted(limits, reverse=True)
+    assert set(choice.not_separable) | {choice.model} >= {"a", "b"}
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 6, 20])
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_what_is_spent_on_all_looks_is_what_may_go_wrong(blocks, seeds):
+    """Half of it on the first look where blocks are many, nothing where there is one."""
+    world = World({"a": 0.9, "b": 0.5}, blocks, seeds, 0.01, np.random.default_rng(0))
+    race = Race(world, Rules(confidence=0.9))
+    looks = range(2 if blocks == 1 and seeds > 1 else 1, seeds + 1)
+    spent = [race._error_of_look(number) for number in looks]
+    assert sum(spent) == pytest.approx(0.1)
+    assert (spent[0] == pytest.approx(0.05)) == (
+        (blocks >= 6 and seeds > 1) or (seeds == 2 and blocks == 3)
+    )
+
+
+def test_the_limit_holds_where_the_blocks_of_a_seed_move_together():
+    """In at least 93 % of worlds whose blocks share all of a seed's luck."""
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(300):
+        levels = {"a": 0.8, "b": 0.79, "c": 0.79}
+        world = World(levels, 4, 5, 0.0, rng)
+        plain = world.measure
+
+        def measure(models, seed, *, short, plain=plain):
+            found = plain(models, seed, short=short)
+            return {
+                name: each._replace(values=each.values + rng.normal(0, 0.02))
+                for name, each in found.items()
+            }
+
+        world.measure = measure
+        _, choice = raced(world, tolerance=0.0, at_least=3)
+        regret = max(levels.values()) - levels[choice.model]
+        held += regret <= choice.regret_limit + 1e-12
+    assert held / 300 >= 0.93
 
 
 @pytest.mark.parametrize(

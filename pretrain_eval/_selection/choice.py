@@ -23,7 +23,8 @@ class Choice:
         p_best: How probably each model is the best for new seeds, of those that were
             not dropped; 0 for those that were.
         regret_limit: How much worse than the best of the models that ran at full length
-            it is at most, at `confidence`; NaN where that is not known.
+            it is at most, at `confidence`, for new seeds on the validation examples;
+            NaN where that is not known.
         confidence: Of that limit.
         cost_share: What was spent, as a share of the grid's optimizer steps.
         not_separable: Models that were not dropped beside it.
@@ -58,8 +59,8 @@ class Choice:
         if math.isnan(self.regret_limit):
             limit = "how much worse than the best is not known"
         lines = [
-            f"Use {self.model}; P(best) = {self.p_best[self.model]:.2f} for new seeds;"
-            f" {limit} at {self.confidence:.0%}.",
+            f"Use {self.model}; P(best) = {self.p_best[self.model]:.2f} for new seeds on"
+            f" these validation examples; {limit} at {self.confidence:.0%}.",
             f"{self.cost_share:.0%} of the grid's cost; the race stopped because"
             f" {self.stopped}.",
         ]

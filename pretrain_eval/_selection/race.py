@@ -11,15 +11,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pretrain_eval._scoring.formulas import (
-    Array,
-    drawn_together,
-    share_first,
-    t_quantile,
-)
+from pretrain_eval._scoring.formulas import Array, share_first, t_quantile
 from pretrain_eval._selection.evidence import Evidence
+from pretrain_eval._selection.paired import drawn, error_of_mean, resolution
 
-_NUM_DRAWS = 4000
+# With fewer the spread of blocks is no measure of what a seed may be worth.
+_MANY_BLOCKS = 6
 
 
 class Measured(NamedTuple):
@@ -172,11 +169,12 @@ class Race:
     Those that go on run at full length, one seed of every block after the other, paired
     by block and seed. After each seed a model is dropped that is worse than the leader
     by more than t·s, where s is the error of the mean difference over seeds, or over
-    blocks while there is one seed, and t Student's quantile at (1 − confidence) / looks
-    / (models − 1): over all looks and pairs the best of these models is dropped, or the
-    regret limit exceeded, in at most 1 − confidence of races (Bonferroni; only
-    comparisons with the best one matter, as in Hsu's multiple comparisons with the
-    best, The Annals of Statistics 1984).
+    blocks while there is one seed, and t Student's quantile at what is spent on this
+    look / (models − 1). What is spent on all looks together is 1 − confidence: over all
+    looks and pairs the best of these models is dropped, or the regret limit exceeded,
+    in at most so many races (Bonferroni; only comparisons with the best one matter, as
+    in Hsu's multiple comparisons with the best, The Annals of Statistics 1984; an
+    error spent unevenly over looks is Lan and DeMets', Biometrika 1983).
 
     Attributes:
         field: Where measurements come from.
@@ -197,6 +195,7 @@ class Race:
     stopped: str = ""
     _spent: float = 0.0
     _values: dict[str, list[Array]] = dataclasses.field(default_factory=dict)
+    _seen: list[Array] = dataclasses.field(default_factory=list)
 
     def run(self) -> None:
         """Run rounds until the rules end them."""
@@ -239,6 +238,7 @@ class Race:
         found = self.field.measure(models, seed, short=short)
         total = self.field.total_steps or math.inf
         self._spent += sum(each.steps for each in found.values()) / total
+        self._seen += [each.values for each in found.values()]
         return {name: each.values for name, each in found.items()}
 
     def _short_round(self, models: list[str]) -> list[str]:
@@ -286,18 +286,31 @@ class Race:
         self, running: list[str], leader: str, num_full: int
     ) -> dict[str, tuple[float, float]]:
         """By model how far the leader is ahead, and how far that may be off."""
-        alpha = (
-            (1 - self.rules.confidence) / len(self.field.seeds) / max(num_full - 1, 1)
-        )
         ahead = np.array(self._values[leader])
+        alpha = self._error_of_look(len(ahead)) / max(num_full - 1, 1)
+        steps = resolution(np.array(self._seen))
         found = {}
         for name in running:
             if name != leader:
                 gaps = ahead - np.array(self._values[name])
-                error, freedom = error_of_mean(gaps)
+                error, freedom = error_of_mean(gaps, steps)
                 reach = t_quantile(1 - alpha, freedom) * error if freedom else math.inf
                 found[name] = (float(gaps.mean()), reach)
         return found
+
+    def _error_of_look(self, number: int) -> float:
+        """What of 1 − confidence is spent on the look after so many seeds.
+
+        Half on the first one, which saves the most, and the rest evenly. Where blocks
+        are few, their spread is hardly known while there is one seed: all evenly; and
+        nothing on the first look where there is one block, which tells nothing then.
+        """
+        error, looks = 1 - self.rules.confidence, len(self.field.seeds)
+        if looks > 1 and self.field.num_blocks == 1:
+            return error / (looks - 1)
+        if looks == 1 or self.field.num_blocks < _MANY_BLOCKS:
+            return error / looks
+        return error / 2 if number == 1 else error / 2 / (looks - 1)
 
     def _add(
         self,
@@ -335,49 +348,8 @@ class Race:
         if len(ordered) == 1 or last.short:
             return chances | dict.fromkeys(ordered[:1], 1.0)
         values = np.array([self._values[name] for name in ordered])
-        shares = share_first(_drawn(values))
+        shares = share_first(drawn(values, resolution(np.array(self._seen))))
         return chances | dict(zip(ordered, map(float, shares), strict=True))
-
-
-def error_of_mean(gaps: Array) -> tuple[float, float]:
-    """The standard error of the mean of paired differences, and its degrees of freedom.
-
-    Args:
-        gaps: `(num_seeds, num_blocks)`. Of several seeds the blocks are given and the
-            seeds are drawn; of one, blocks stand for draws, which makes it wider.
-    """
-    num_seeds, num_blocks = gaps.shape
-    if num_seeds > 1:
-        variance = float(gaps.var(axis=0, ddof=1).mean()) / (num_seeds * num_blocks)
-        return math.sqrt(variance), float(num_blocks * (num_seeds - 1))
-    if num_blocks == 1:
-        return math.inf, 0.0
-    return math.sqrt(float(gaps.var(ddof=1)) / num_blocks), float(num_blocks - 1)
-
-
-def _drawn(values: Array) -> Array:
-    """Draws of the models' mean scores, `(num_models, num_draws)`.
-
-    Args:
-        values: `(num_models, num_seeds, num_blocks)`.
-    """
-    num_models, num_seeds, num_blocks = values.shape
-    means = values.mean(axis=(1, 2))
-    if num_seeds > 1:
-        rest = values - values.mean(axis=1, keepdims=True)
-        freedom = num_blocks * (num_seeds - 1)
-    else:
-        rest = values - values.mean(axis=2, keepdims=True)
-        rest = rest - rest.mean(axis=0, keepdims=True)
-        freedom = num_blocks - 1
-    if freedom == 0:
-        rng = np.random.default_rng(0)
-        return rng.standard_normal((num_models, _NUM_DRAWS))  # nothing is known
-    flat = rest.reshape(num_models, -1) / math.sqrt(freedom * num_seeds * num_blocks)
-    rng = np.random.default_rng(0)
-    normal = flat @ rng.standard_normal((flat.shape[1], _NUM_DRAWS))
-    heavy = np.sqrt(freedom / rng.chisquare(freedom, _NUM_DRAWS))
-    return drawn_together(means, means[:, None] + normal * heavy)
 
 
 def _mean(values: Array) -> float:
