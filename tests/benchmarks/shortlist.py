@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from choose import SEEDS, models, read_table, tasks, truth
+from choose_table import SEEDS, models, read_table, tasks, truth
 
 import pretrain_eval as pe
 
