@@ -258,7 +258,16 @@ bad(
     optimizer=SGD,
     epochs=1,
 )
-bad("Strategy", pe.Strategy, "optimizer", (None, 3, "sgd"), name="s", epochs=1)
+bad("Strategy", pe.Strategy, "optimizer", (None, 3, "sdg"), name="s", epochs=1)
+bad(
+    "Strategy",
+    pe.Strategy,
+    "lr",
+    (-0.1, NAN, "0.1", True),
+    name="s",
+    optimizer="sgd",
+    epochs=1,
+)
 bad(
     "Strategy",
     pe.Strategy,

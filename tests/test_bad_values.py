@@ -30,7 +30,7 @@ WRONG: tuple[tuple[str, Callable[..., Any], Mapping[str, tuple[Any, ...]]], ...]
         partial(pe.Strategy, optimizer=SGD, epochs=1),
         {
             "name": NO_NAME,
-            "optimizer": ("sgd", 3, [SGD], {"lr": 1}),
+            "optimizer": ("sdg", 3, [SGD], {"lr": 1}),
             "epochs": (*NO_COUNT, 0),
             "batch_size": (*NO_COUNT, 0),
             "accumulate": (*NO_COUNT, 0),

@@ -122,6 +122,7 @@ WORKS = {
     "len(store)": "it == 6",
     "run.status": "it == 'completed'",
     "choice.runs.to_pandas().shape": "it[0] == 6",
+    "pe.Strategy('s', optimizer='adamw', lr=1e-3, epochs=1)": "it.lr == 1e-3",
     # pandas
     "runs[0]": "it.model == 'resnet50'",
     "runs[1:3]": "len(it) == 2 and isinstance(it, pe.Runs)",

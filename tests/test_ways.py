@@ -1,5 +1,6 @@
 """Ways to fine-tune: what trains, by which optimizer, and what is measured."""
 
+import dataclasses
 import math
 from functools import partial
 
@@ -420,3 +421,76 @@ def test_a_metric_of_unknown_direction_cannot_stop_a_run():
     run, _ = trained(task=task)
     assert math.isfinite(run.scores["odd"])
     assert run.scales == {}
+
+
+# --- optimizers by name
+
+MADE = {
+    "sgd": partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-3),
+    "AdamW": partial(torch.optim.AdamW, lr=0.01),
+    "nadam": torch.optim.NAdam,
+}
+NAMED = {
+    "sgd": {"weight_decay": 1e-3, "lr": 0.1, "momentum": 0.9},
+    "AdamW": {"lr": 0.01},
+    "nadam": {},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_name_stands_for_the_class_of_torch(name):
+    """Key, weights and scores are those of the partial, and replacing keeps the name."""
+    named = strategy(optimizer=name, **NAMED[name])
+    assert named.configuration == strategy(optimizer=MADE[name]).configuration
+    model = Blocks()
+    ours, theirs = (
+        trained(model, optimizer=name, **NAMED[name]),
+        trained(model, optimizer=MADE[name]),
+    )
+    assert ours[0].scores == theirs[0].scores
+    assert ours[0].settings == theirs[0].settings
+    for mine, other in zip(ours[1].parameters(), theirs[1].parameters(), strict=True):
+        assert torch.equal(mine, other)
+    again = dataclasses.replace(named, lr=0.5)
+    assert again.configuration["optimizer"].count("lr=0.5") == 1
+
+
+def test_every_optimizer_of_torch_but_the_one_of_closures_has_a_name():
+    """Names and classes agree, for whichever torch is installed."""
+    classes = {
+        name
+        for name in torch.optim.__all__
+        if isinstance(getattr(torch.optim, name), type) and name != "Optimizer"
+    }
+    for name in classes - {"LBFGS"}:
+        made = strategy(optimizer=name.upper()).makes_optimizer
+        assert made is getattr(torch.optim, name)
+    with pytest.raises(ValueError, match="optimizer is one of"):
+        strategy(optimizer="lbfgs")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (
+            {"optimizer": "adamv"},
+            ValueError,
+            r"got 'adamv'; did you mean 'adam' or 'adamw'\?",
+        ),
+        ({"optimizer": "adamw", "momentum": 0.9}, TypeError, "AdamW takes no momentum"),
+        ({"optimizer": "sgd", "lr": "0.1"}, ValueError, "lr must be a finite number"),
+        ({"optimizer": "sgd", "lr": -0.1}, ValueError, "of at least 0, got -0.1"),
+        ({"optimizer": "sgd", "lr": math.nan}, ValueError, "got nan"),
+        ({"optimizer": "sgd", "lr": True}, ValueError, "got True"),
+        ({"lr": 0.1}, ValueError, r"lr= goes with an optimizer's name"),
+        (
+            {"optimizer": None, "epochs": None, "train": len, "lr": 0.1},
+            ValueError,
+            "lr",
+        ),
+    ],
+)
+def test_a_name_or_a_setting_that_torch_does_not_know_is_refused(given, error, message):
+    """The sentence says what there is."""
+    with pytest.raises(error, match=message):
+        strategy(**given)

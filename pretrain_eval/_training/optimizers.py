@@ -17,7 +17,7 @@ Takes = Literal["parameters", "named_parameters", "model"]
 def takes(strategy: Strategy) -> Takes:
     """What the strategy's optimizer is made of, by the name of its first argument."""
     try:
-        parameters = inspect.signature(strategy.optimizer).parameters  # type: ignore[arg-type] # a signature of None raises
+        parameters = inspect.signature(strategy.makes_optimizer).parameters  # type: ignore[arg-type] # a signature of None raises
     except (TypeError, ValueError):  # one of C says nothing
         return "parameters"
     first = next(iter(parameters), "")
@@ -44,8 +44,9 @@ def make_optimizer(
     ids = {id(p) for p in wanted}
     named = [(name, p) for name, p in network.named_parameters() if id(p) in ids]
     given = {"model": network, "named_parameters": named, "parameters": wanted}[kind]
-    assert strategy.optimizer is not None  # else its function does the training
-    made = strategy.optimizer(given)
+    make = strategy.makes_optimizer
+    assert make is not None  # else its function does the training
+    made = make(given)
     what = f"strategy {strategy.name!r}"
     if not isinstance(made, Optimizer):
         raise TypeError(

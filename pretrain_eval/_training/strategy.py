@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from pretrain_eval._runs import FrozenDict, Plain
 from pretrain_eval._tasks import check_count, check_name
 from pretrain_eval._training.describe import describe
+from pretrain_eval._training.named import check_named, optimizer_named
 
 Rule = Callable[[str, nn.Parameter], bool]
 # What trains at a time: all, the head, the head and the last so many blocks, the head
@@ -24,6 +25,9 @@ Precision = Literal["bfloat16", "float16"]
 # Fields that a strategy without a function of its own needs, and those that one with a
 # function does not know.
 _NEEDED = ("optimizer", "epochs")
+
+# What an optimizer that is named is made with, and a configuration tells of it.
+_OF_NAMED = ("lr", "momentum", "weight_decay")
 
 # Told in a configuration only where they differ from their default, so that a run
 # without them has the key that it had before they existed.
@@ -50,7 +54,12 @@ class Strategy:
             `partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-4)`. Where
             its first argument is called `named_parameters`, it gets pairs of name and
             parameter; where `model` or `model_or_params`, the whole network. It must
-            hold each trainable parameter.
+            hold each trainable parameter. Or its name in `torch.optim`, such as "adamw",
+            in any case of letters.
+        lr: Of an optimizer that is named; None leaves torch's default, as with the next
+            two. Other arguments are given by a partial.
+        momentum: Of an optimizer that is named.
+        weight_decay: Of an optimizer that is named.
         epochs: Passes over the training split, at least 1.
         batch_size: Samples a step; a split given as a DataLoader keeps its own.
         trainable: "all"; "head", which freezes the backbone, buffers included; names of
@@ -107,11 +116,17 @@ class Strategy:
     ... )
     >>> probe.configuration["optimizer"]
     'torch.optim.sgd.SGD(lr=0.1)'
+    >>> named = Strategy("probe", optimizer="sgd", lr=0.1, epochs=5, trainable="head")
+    >>> named.configuration == probe.configuration
+    True
     """
 
     name: str
     _: KW_ONLY
-    optimizer: Callable[..., Optimizer] | None = None
+    optimizer: Callable[..., Optimizer] | str | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
     epochs: int | None = None
     batch_size: int = 32
     trainable: Trainable = "all"
@@ -162,14 +177,38 @@ class Strategy:
             if type(value) is not bool:
                 raise TypeError(f"{what}: {name} must be True or False, got {value!r}")
 
-    def _check_callables(self, what: str) -> None:
+    @property
+    def _settings(self) -> dict[str, float | None]:
+        return {name: getattr(self, name) for name in _OF_NAMED}
+
+    @property
+    def makes_optimizer(self) -> Callable[..., Optimizer] | None:
+        """What is called with the parameters: `optimizer`, or what its name means."""
+        if isinstance(self.optimizer, str):
+            return optimizer_named(self.optimizer, self._settings)
+        return self.optimizer
+
+    def _check_optimizer(self, what: str) -> None:
+        if isinstance(self.optimizer, str):
+            check_named(what, self.optimizer, self._settings)
+            return
+        given = [name for name, value in self._settings.items() if value is not None]
+        if given and self.train is None:
+            raise ValueError(
+                f"{what}: {given[0]}= goes with an optimizer's name, such as"
+                f" optimizer='adamw'; one that is made takes it itself, as in"
+                f" functools.partial(torch.optim.SGD, {given[0]}=...)"
+            )
         made = isinstance(self.optimizer, Optimizer)
         if made or not (callable(self.optimizer) or self.train is not None):
             raise TypeError(
                 f"{what}: optimizer must make a new optimizer from parameters, for"
-                " example functools.partial(torch.optim.SGD, lr=0.1), got"
-                f" {type(self.optimizer).__name__}"
+                " example functools.partial(torch.optim.SGD, lr=0.1), or be the name of"
+                f" one, such as 'adamw', got {type(self.optimizer).__name__}"
             )
+
+    def _check_callables(self, what: str) -> None:
+        self._check_optimizer(what)
         for name in ("schedule", "loss", "prepare", "penalty", "train"):
             value = getattr(self, name)
             if value is not None and not callable(value):
@@ -204,7 +243,9 @@ class Strategy:
         """All that decides a result, except the name, in plain values."""
         default = {f.name: f.default for f in fields(self)}
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        del values["name"]
+        values["optimizer"] = self.makes_optimizer
+        for name in ("name", *_OF_NAMED):
+            del values[name]
         if self.train is not None:
             return FrozenDict({"train": describe(self.train)})
         return FrozenDict(
