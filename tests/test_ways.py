@@ -473,9 +473,9 @@ def test_every_optimizer_of_torch_but_the_one_of_closures_has_a_name():
     ("given", "error", "message"),
     [
         (
-            {"optimizer": "adamv"},
+            {"optimizer": "adamww"},
             ValueError,
-            r"got 'adamv'; did you mean 'adam' or 'adamw'\?",
+            r"got 'adamww'; did you mean 'adamw'\?",
         ),
         ({"optimizer": "adamw", "momentum": 0.9}, TypeError, "AdamW takes no momentum"),
         ({"optimizer": "sgd", "lr": "0.1"}, ValueError, "lr must be a finite number"),
