@@ -30,6 +30,7 @@ class Page(HTMLParser):
         self.mute: list[str] = []
         self.printed = ""
         self._depth = 0
+        self._divisions: list[bool] = []  # of each that is open: whether its lines wrap
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -45,16 +46,20 @@ class Page(HTMLParser):
         if tag == "img" and not given.get("alt", "").strip():
             self.mute.append(given.get("src", ""))
         self._depth += tag == "pre"
+        if tag == "div":
+            self._divisions.append("cell_output" in given.get("class", "").split())
 
     def handle_endtag(self, tag: str) -> None:
         """Ends a printed block."""
         if tag == "pre":
             self._depth -= 1
             self.printed += "\n"
+        if tag == "div" and self._divisions:
+            self._divisions.pop()
 
     def handle_data(self, data: str) -> None:
         """Keeps what is printed as it is."""
-        if self._depth:
+        if self._depth and not any(self._divisions):
             self.printed += data
 
 

@@ -6,7 +6,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 import pretrain_eval
 
 project = "pretrain_eval"
-author = "the pretrain_eval authors"
+author = copyright = "the pretrain_eval authors"
 release = version = pretrain_eval.__version__
 extensions = [
     "myst_nb",

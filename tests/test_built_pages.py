@@ -55,6 +55,16 @@ def test_a_fault_is_named_with_its_page(
     assert done.returncode == 1
 
 
+def test_what_a_cell_printed_may_be_long(folder: Path) -> None:
+    """It goes on in the next line; code after it does not."""
+    output = f'<div class="cell_output"><div><pre>{"x" * 99}</pre></div></div>'
+    (folder / "a.html").write_text(WHOLE + output)
+    assert not list(FAULTS(folder))
+    (folder / "a.html").write_text(WHOLE + output + f"<pre>{'y' * 95}</pre>")
+    (found,) = FAULTS(folder)
+    assert "95 characters" in found
+
+
 def test_a_style_sheet_may_not_ask_a_network(folder: Path) -> None:
     """A font from elsewhere would."""
     (folder / "look.css").write_text("a { src: url('https://cdn.example/f.woff2') }")

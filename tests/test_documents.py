@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as pyplot
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
         "to_small_tensor": lambda image: torch.tensor(np.asarray(image) / 255).float(),
     }
     torch.hub.set_dir(hub)
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
 from pretrain_eval._sweep.cells import grid_cells
+from pretrain_eval._sweep.kept import Kept
 from pretrain_eval._sweep.keys import Keys
 from pretrain_eval._sweep.progress import Progress
 from pretrain_eval._sweep.schedule import Pending
@@ -97,7 +98,8 @@ def main() -> None:
             quiet = Progress(0, "", show=False)
 
             def plan() -> list[Pending]:
-                return planned(cells(), Keys(quiet.note), store, (), quiet)
+                keys = Keys(quiet.note)
+                return planned(cells(), keys, store, (), quiet, Kept.at(None, keys))
 
             seconds, due = best(plan), sum(pending.due for pending in plan())
             print(f"resume planned: {seconds:.2f} s, {due} runs to do")
