@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import pretrain_eval as pe
+from pretrain_eval.typing import Model
 
 LENGTH = 64
 TEXT = ("string", "textwrap", "json", "csv", "configparser", "argparse", "logging")
@@ -73,7 +74,7 @@ def main() -> None:
     third = 64
     parts = [TensorDataset(rows[i * third : (i + 1) * third]) for i in range(3)]
     task = pe.Task("email", datasets={"docstrings": pe.Splits(*parts)}, kind=kind)
-    models = {
+    models: dict[str, Model] = {
         "text": pretrained(documentation(*TEXT)),
         "numbers": pretrained(documentation(*NUMBERS)),
         "scratch": fresh,

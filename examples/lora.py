@@ -8,6 +8,8 @@ token stands in a sequence more often than another; a scratch twin is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
@@ -17,6 +19,7 @@ from torch.utils.data import TensorDataset
 from transformers import BertConfig, BertForSequenceClassification
 
 import pretrain_eval as pe
+from pretrain_eval.typing import Model
 
 
 class LowRank(nn.Module):
@@ -87,17 +90,21 @@ def main() -> None:
     splits = pe.Splits(*(sequences(n, seed, 1, 3) for n, seed in ((96, 3), (128, 4))))
     task = pe.Task("1 or 3", datasets={"few": splits}, num_classes=2)
     adam = partial(torch.optim.AdamW, lr=3e-3)
-    ways = {"low rank": adapted}
+    ways: dict[str, Callable[[nn.Module], nn.Module]] = {"low rank": adapted}
     if find_spec("peft"):
         ways["peft"] = by_peft
     else:
         print("peft is not installed; its LoRA is left out (pip install peft)")
-    shared = {"optimizer": adam, "epochs": 4, "batch_size": 32}
+    full = pe.Strategy("full", optimizer=adam, epochs=4, batch_size=32)
     strategies = [
-        pe.Strategy("full", **shared),
-        *(pe.Strategy(name, prepare=way, **shared) for name, way in ways.items()),
+        full,
+        *(replace(full, name=name, prepare=way) for name, way in ways.items()),
     ]
-    models = {"wide": pretrained(32), "narrow": pretrained(16), "scratch": bert}
+    models: dict[str, Model] = {
+        "wide": pretrained(32),
+        "narrow": pretrained(16),
+        "scratch": bert,
+    }
     runs = pe.sweep(models, [task], strategies, range(2), progress=False)
     for run in runs:
         trained = run.cost.num_trainable_parameters

@@ -110,8 +110,8 @@ def tasks(train: list[str], reported: list[str]) -> list[pe.Task]:
     """Two questions on the same lines."""
     tokens, lines = [], []
     for chosen in (train, reported):
-        pairs = [(line.strip(), tags(line.strip())) for line in chosen]
-        pairs = [(line, found) for line, found in pairs if found is not None][:400]
+        tagged = [(line.strip(), tags(line.strip())) for line in chosen]
+        pairs = [(line, found) for line, found in tagged if found is not None][:400]
         characters = encoded([line for line, _ in pairs])
         places = torch.tensor([found for _, found in pairs])
         kinds = [(places == LABELS.index(f"B-{kind}")).any(1) for kind in KINDS]

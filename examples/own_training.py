@@ -15,12 +15,14 @@ import pretrain_eval as pe
 PLACES, STEPS = 11, 20
 
 
-def play(values: np.ndarray, food: int, generator: np.random.Generator, greed: float):
+def play(
+    values: np.ndarray, food: int, generator: np.random.Generator, greed: float
+) -> tuple[list[tuple[int, int]], float]:
     """One walk from the middle: places, moves and whether food was found."""
-    place, path = PLACES // 2, []
+    place, path = PLACES // 2, list[tuple[int, int]]()
     for _ in range(STEPS):
         best = generator.choice(np.flatnonzero(values[place] == values[place].max()))
-        move = best if generator.random() < greed else generator.integers(2)
+        move = int(best if generator.random() < greed else generator.integers(2))
         path.append((place, move))
         place = int(np.clip(place + 2 * move - 1, 0, PLACES - 1))
         if place == food:
@@ -38,7 +40,9 @@ def learn(values: np.ndarray, food: int, walks: int, seed: int) -> np.ndarray:
     return values
 
 
-def train(model: np.ndarray, task: pe.Task, dataset: str, seed: int, trial: Any):
+def train(
+    model: np.ndarray, task: pe.Task, dataset: str, seed: int, trial: Any
+) -> dict[str, float]:
     """What `Strategy(train=)` calls: the share of greedy walks that find the food."""
     values = learn(model, food=PLACES - 1, walks=6, seed=seed)
     generator = np.random.default_rng(1000 + seed)

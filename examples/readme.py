@@ -33,8 +33,12 @@ def main() -> None:
     comparison = pe.compare(runs(), pe.PersistenceEvaluator(rope=0.02))
     print(comparison)
     if len(sys.argv) > 1:
+        from matplotlib.figure import Figure  # an extra, which a picture needs
+
         ax = pe.plot.scores(comparison)
-        ax.figure.savefig(sys.argv[1], dpi=110)
+        figure = ax.figure
+        assert isinstance(figure, Figure)  # and no part of one
+        figure.savefig(sys.argv[1], dpi=110)
 
 
 if __name__ == "__main__":

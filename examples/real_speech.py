@@ -13,7 +13,7 @@ if lacking := demo.missing("speech"):
     sys.exit(print(f"skipped, lacks {', '.join(lacking)}: {line}"))
 
 
-def asked(question):
+def asked(question: str) -> pe.Task:
     """Raw samples and answers; a voice has one language but for one voice of two."""
     samples, answers = demo.prompts(question)
     parts = {"num_reported": 100, "num_watched": 60}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
+from pretrain_eval.typing import Model
 
 NUM_USERS, NUM_ITEMS, TAKEN = 60, 80, 14
 
@@ -46,7 +47,7 @@ def main() -> None:
     items, others = torch.randn(2, NUM_ITEMS, 4, generator=generator)
     kind = pe.Recommendation(NUM_ITEMS, k=10)
     adam = partial(torch.optim.Adam, lr=0.02)
-    models: dict[str, object] = {"from scratch": Factors}
+    models: dict[str, Model] = {"from scratch": Factors}
     for name, source in {"same items": items, "other items": others}.items():
         task = pe.Task(name, datasets={"before": market(source, 1)}, kind=kind)
         strategy = pe.Strategy("pretraining", optimizer=adam, epochs=30)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import pretrain_eval as pe
+from pretrain_eval.typing import Model
 
 
 class TinyClip(nn.Module):
@@ -51,7 +52,7 @@ def pairs(num_pairs: int, seed: int, *, shuffled: bool = False) -> TensorDataset
 def main() -> None:
     """Pretrain on two sets of pairs, then compare on few."""
     adam = partial(torch.optim.Adam, lr=0.005)
-    models: dict[str, object] = {"from scratch": TinyClip}
+    models: dict[str, Model] = {"from scratch": TinyClip}
     for name, shuffled in {"matching pairs": False, "shuffled pairs": True}.items():
         splits = pe.Splits(pairs(600, 1, shuffled=shuffled), pairs(40, 2))
         task = pe.Task(name, datasets={"many": splits}, kind=pe.Retrieval())

@@ -74,7 +74,7 @@ CONFIGURATION = BertConfig(
 )  # fmt: skip
 
 
-def fresh() -> nn.Module:
+def fresh() -> BertForSequenceClassification:
     """A classifier whose weights each run draws."""
     return BertForSequenceClassification(CONFIGURATION)
 

@@ -88,8 +88,7 @@ def wav2vec2() -> nn.Module:
     config = Wav2Vec2Config(
         vocab_size=len(VOCABULARY), hidden_size=32, num_hidden_layers=1,
         num_attention_heads=2, intermediate_size=32, conv_dim=(32, 32),
-        conv_kernel=(20, 10), conv_stride=(10, 10), num_feat_extract_layers=2,
-        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, pad_token_id=0,
+        conv_kernel=(20, 10), conv_stride=(10, 10), num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, pad_token_id=0,
         feat_extract_norm="layer", do_stable_layer_norm=True, mask_time_prob=0.0,
         layerdrop=0.0,
     )  # fmt: skip

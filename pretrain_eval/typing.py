@@ -52,6 +52,7 @@ from pretrain_eval._tasks import (
     PairLoss,
     Place,
     Read,
+    Samples,
     Split,
     Target,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "Read",
     "Row",
     "Rows",
+    "Samples",
     "Scored",
     "Scores",
     "Section",

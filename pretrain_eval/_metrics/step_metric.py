@@ -79,7 +79,7 @@ class StepMetric(Metric):
     ) -> None:
         self.statistic = checked_statistic(statistic)
         self.per = checked_per(per)
-        self.log = StepLog(counts_skipped=self.counts_skipped)
+        self.log: StepLog = StepLog(counts_skipped=self.counts_skipped)
 
     def before_step(self, step: Step) -> None:
         """Gradients at θ_t are ready, the parameters have not moved."""

@@ -42,7 +42,8 @@ class StoreLostError(OSError):
         self, message: str, by_key: Mapping[str, Run], rescued: Path | None
     ) -> None:
         super().__init__(message)
-        self.by_key, self.rescued = by_key, rescued
+        self.by_key: Mapping[str, Run] = by_key
+        self.rescued: Path | None = rescued
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -78,7 +78,7 @@ class RunStore(AbstractContextManager["RunStore"]):
                 "RunStore expects a file, got ':memory:'; sweep(store=None) keeps runs in"
                 " memory"
             )
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._database = Database(self.path)
         self._claims = Claims()
         self._rescue: Rescue | None = None

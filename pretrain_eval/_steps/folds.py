@@ -57,8 +57,11 @@ class Row:
         made: Tensor | Sums,
         skipped: Tensor | None,
     ) -> None:
-        self.step, self.names, self.made, self.skipped = step, names, made, skipped
-        self.is_kept = True
+        self.step: int = step
+        self.names: tuple[str, ...] = names
+        self.made: Tensor | Sums = made
+        self.skipped: Tensor | None = skipped
+        self.is_kept: bool = True
 
     @property
     def values(self) -> Tensor:

@@ -53,8 +53,8 @@ class StepLog:
     """
 
     def __init__(self, *, counts_skipped: bool) -> None:
-        self.count = StepCount()
-        self.last_step = 0
+        self.count: StepCount = StepCount()
+        self.last_step: int = 0
         self.attached = False
         self.newest: Row | None = None
         self.has_warned = False

@@ -22,7 +22,7 @@ class Partition:
 
     def __init__(self, labels: Sequence[str]) -> None:
         parts = list(dict.fromkeys(labels))
-        self.names = ("", *parts)
+        self.names: tuple[str, ...] = ("", *parts)
         places = {part: place for place, part in enumerate(parts, start=1)}
         self._places = torch.tensor([places[label] for label in labels])
 

@@ -34,7 +34,7 @@ class Plan:
 
     def __init__(self, parameters: list[Tensor], *, is_shared: bool = False) -> None:
         self.parameters = parameters
-        self.is_sharded = any(map(shards.is_sharded, parameters))
+        self.is_sharded: bool = any(map(shards.is_sharded, parameters))
         self.is_shared = is_shared
         # Sums of an accelerator stay there.
         here = all(parameter.device.type == "cpu" for parameter in parameters)
@@ -43,7 +43,7 @@ class Plan:
         self._small_places = np.flatnonzero(small)
         self._large_places = np.flatnonzero(np.logical_not(small))
         few = self._at(self._small_places, parameters)
-        self.small = SmallTensors(few) if few else None
+        self.small: SmallTensors | None = SmallTensors(few) if few else None
 
     def large(self) -> list[Tensor]:
         """What is summed by rows, of this process."""
@@ -165,7 +165,8 @@ class Plans:
     def __init__(
         self, optimizers: Sequence[Optimizer], model: nn.Module | None = None
     ) -> None:
-        self.names, self.room = Names(optimizers, model), Room()
+        self.names: Names = Names(optimizers, model)
+        self.room: Room = Room()
         self._optimizers = optimizers
         self._plans: dict[tuple[int, frozenset[int]], tuple[list[Tensor], Plan]] = {}
         self._num_holders: Counter[int] = Counter()

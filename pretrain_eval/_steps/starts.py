@@ -25,7 +25,7 @@ class Start:
     """
 
     def __init__(self, plan: Plan, copies: Moment | None) -> None:
-        self.moved = False
+        self.moved: bool = False
         self.copies = copies
         self._plan, self._marks = plan, plan.marks()
 

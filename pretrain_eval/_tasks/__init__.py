@@ -20,7 +20,7 @@ from pretrain_eval._tasks.samples import as_loader, read_targets, reads_alike
 from pretrain_eval._tasks.segmentation import Segmentation
 from pretrain_eval._tasks.sequence_to_sequence import Decode, SequenceToSequence
 from pretrain_eval._tasks.speech_recognition import SpeechRecognition
-from pretrain_eval._tasks.splits import Split, Splits
+from pretrain_eval._tasks.splits import Samples, Split, Splits
 from pretrain_eval._tasks.stream import Stream
 from pretrain_eval._tasks.task import Task
 from pretrain_eval._tasks.token_classification import TokenClassification
@@ -41,6 +41,7 @@ __all__ = [
     "Recommendation",
     "Regression",
     "Retrieval",
+    "Samples",
     "Segmentation",
     "SequenceToSequence",
     "SpeechRecognition",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import Self
@@ -14,6 +14,18 @@ from pretrain_eval._tasks.stream import Stream
 from pretrain_eval._tasks.views import Target, viewed
 
 Split = Dataset[Any] | DataLoader[Any]
+
+
+class Samples(Protocol):
+    """Samples by index: a list, a `datasets.Dataset`, a pandas `DataFrame`."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """One of them, or a column of a frame."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,18 @@ class Splits:
     _: KW_ONLY
     target: Target | None = None
     allow_overlap: bool = False
+
+    if TYPE_CHECKING:
+        # A list and the like become a Dataset here: more is taken than is held.
+        def __init__(
+            self,
+            train: Split | Samples,
+            valid: Split | Samples,
+            test: Split | Samples | None = None,
+            *,
+            target: Target | None = None,
+            allow_overlap: bool = False,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for name, split in self.parts.items():

@@ -75,8 +75,8 @@ class _OfTexts(Metric):
 @final
 class _BitsPerByte(_OfTexts):
     key = "bits_per_byte"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     @override
     def value(self, sums: np.ndarray) -> float:
@@ -86,8 +86,8 @@ class _BitsPerByte(_OfTexts):
 @final
 class _Perplexity(_OfTexts):
     key = "perplexity"
-    higher_is_better = False
-    bounds = (1.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (1.0, math.inf)
 
     @override
     def value(self, sums: np.ndarray) -> float:
@@ -97,8 +97,8 @@ class _Perplexity(_OfTexts):
 @final
 class _TokenAccuracy(_OfTexts):
     key = "token_accuracy"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     @override
     def value(self, sums: np.ndarray) -> float:

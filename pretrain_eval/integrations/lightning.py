@@ -33,7 +33,8 @@ class StepMetricsCallback(Callback):
     def __init__(
         self, metrics: MetricCollection, *, every: int = 1, prefix: str = "step/"
     ) -> None:
-        self.metrics, self._every, self._prefix = metrics, every, prefix
+        self.metrics: MetricCollection = metrics
+        self._every, self._prefix = every, prefix
         self._attached = ExitStack()
 
     @override

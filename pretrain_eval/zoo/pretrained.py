@@ -70,7 +70,7 @@ class Pretrained:
                 )
 
 
-Model = Pretrained | nn.Module | Callable[[], nn.Module] | str | Enum
+Model = Pretrained | nn.Module | Callable[[], Any] | str | Enum
 
 
 def build(model: Model, *, module: bool = True) -> Any:

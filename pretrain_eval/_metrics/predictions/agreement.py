@@ -82,8 +82,8 @@ class BalancedAccuracy(Agreement):
     """
 
     key = "balanced_accuracy"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     agreement = staticmethod(formulas.balanced_accuracy)
 
 
@@ -111,8 +111,8 @@ class CohenKappa(Agreement):
     """
 
     key = "kappa"
-    higher_is_better = True
-    bounds = (-1.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (-1.0, 1.0)
     agreement = staticmethod(formulas.cohen_kappa)
 
 
@@ -143,8 +143,8 @@ class MatthewsCorrCoef(Agreement):
     """
 
     key = "mcc"
-    higher_is_better = True
-    bounds = (-1.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (-1.0, 1.0)
     agreement = staticmethod(formulas.matthews_corrcoef)
 
 

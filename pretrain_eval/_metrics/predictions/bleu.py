@@ -65,8 +65,8 @@ class BLEU(TextMetric):
     """
 
     key = "bleu"
-    higher_is_better = True
-    bounds = (0.0, 100.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 100.0)
 
     def __init__(self, *, tokenize: str = "13a", lowercase: bool = False) -> None:
         known = needs("text").BLEU.TOKENIZERS

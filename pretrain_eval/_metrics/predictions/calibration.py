@@ -84,8 +84,8 @@ class CalibrationError(CountedMetric):
     """
 
     key = "calibration_error"
-    higher_is_better = False
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __init__(
         self,

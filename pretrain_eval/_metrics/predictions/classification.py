@@ -49,8 +49,8 @@ class Accuracy(CountedMetric):
     """
 
     key = "accuracy"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __init__(
         self,
@@ -110,8 +110,8 @@ class TopKAccuracy(CountedMetric):
     """
 
     key = "top_k_accuracy"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __init__(
         self,

@@ -43,8 +43,8 @@ class PearsonCorrCoef(OfMoments):
     """
 
     key = "pearson"
-    higher_is_better = True
-    bounds = (-1.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (-1.0, 1.0)
     reason = "outputs or targets are constant, or their squares overflow"
 
     @override
@@ -114,8 +114,8 @@ class SpearmanCorrCoef(CountedMetric):
     """
 
     key = "spearman"
-    higher_is_better = True
-    bounds = (-1.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __init__(self, *, average: Outputs = "uniform") -> None:
         if average not in ("uniform", "pooled", "none"):

@@ -44,8 +44,8 @@ class MeanAveragePrecision(Metric):
     """
 
     key = "map"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __init__(
         self,

@@ -48,11 +48,12 @@ class EntityF1(SumMetric):
     """
 
     key = "entity_f1"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __init__(self, labels: Sequence[str], *, ignore_index: int = -100) -> None:
-        self.labels, self.ignore_index = tuple(labels), ignore_index
+        self.labels: tuple[str, ...] = tuple(labels)
+        self.ignore_index: int = ignore_index
         split = [_split(label) for label in self.labels]
         types = sorted({kind for _, kind in split})
         self._tags = torch.tensor([_TAGS.index(tag) for tag, _ in split])

@@ -177,9 +177,12 @@ class FunctionMetric(CountedMetric):
         if name is None or name == "<lambda>":
             raise ValueError(f"{function!r} has no name; give key=...")
         super().__init__(SampleCounter(decide))
-        self.key, self._function, self._arguments = name, function, arguments
-        self.higher_is_better = None if better is None else better == "higher"
-        self.bounds = (float(low), float(high))
+        self._function, self._arguments = function, arguments
+        self.key: str = name
+        self.higher_is_better: bool | None = (
+            None if better is None else better == "higher"
+        )
+        self.bounds: tuple[float, float] = (float(low), float(high))
 
     @override
     def formula(self, sums: np.ndarray) -> Value:

@@ -148,8 +148,8 @@ class LogLoss(MeanOfSamples):
     """
 
     key = "log_loss"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     def __init__(
         self,
@@ -182,8 +182,8 @@ class Perplexity(CountedMetric):
     """
 
     key = "perplexity"
-    higher_is_better = False
-    bounds = (1.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (1.0, math.inf)
 
     def __init__(
         self,
@@ -226,8 +226,8 @@ class BitsPerByte(CountedMetric):
     """
 
     key = "bits_per_byte"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     def __init__(
         self, *, bytes_per_token: float, ignore_index: int | None = -100
@@ -307,7 +307,7 @@ class Loss(MeanOfSamples):
     1.333...
     """
 
-    higher_is_better = False
+    higher_is_better: bool | None = False
 
     def __init__(
         self, criterion: Callable[[Tensor, Tensor], Tensor], *, key: str = "loss"

@@ -120,8 +120,8 @@ class PairRecall(OfPairs):
     """
 
     key = "pair_recall"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def __init__(self, *, k: int = 1, way: Way = "both") -> None:
         super().__init__(way=way)
@@ -149,8 +149,8 @@ class MedianRank(OfPairs):
     """
 
     key = "median_rank"
-    higher_is_better = False
-    bounds = (1.0, float("inf"))
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (1.0, float("inf"))
 
     @override
     def formula(self, sums: np.ndarray) -> Value:

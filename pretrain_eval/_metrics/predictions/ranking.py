@@ -193,8 +193,8 @@ class AUROC(Ranking):
     """
 
     key = "auroc"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     area = staticmethod(formulas.auroc)
 
 
@@ -228,8 +228,8 @@ class AveragePrecision(Ranking):
     """
 
     key = "average_precision"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     area = staticmethod(formulas.average_precision)
 
 

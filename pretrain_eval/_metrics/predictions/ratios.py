@@ -171,8 +171,8 @@ class Precision(ClassRatio):
     """
 
     key = "precision"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     bottom = "predicted"
     ratio = staticmethod(formulas.precision)
 
@@ -208,8 +208,8 @@ class Recall(ClassRatio):
     """
 
     key = "recall"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     bottom = "actual"
     ratio = staticmethod(formulas.recall)
 
@@ -245,8 +245,8 @@ class F1Score(ClassRatio):
     """
 
     key = "f1"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     bottom = "both"
     ratio = staticmethod(formulas.dice)
 

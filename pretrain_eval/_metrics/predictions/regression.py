@@ -89,8 +89,8 @@ class MeanSquaredError(Residuals):
     """
 
     key = "mse"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:
@@ -110,8 +110,8 @@ class MeanAbsoluteError(Residuals):
     """
 
     key = "mae"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:
@@ -134,8 +134,8 @@ class MeanAbsolutePercentageError(Residuals):
     """
 
     key = "mape"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:
@@ -161,8 +161,8 @@ class RootMeanSquaredError(OfMoments):
     """
 
     key = "rmse"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
     reason = "every weight is 0"
 
     @override
@@ -189,8 +189,8 @@ class R2Score(OfMoments):
     """
 
     key = "r2"
-    higher_is_better = True
-    bounds = (-math.inf, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (-math.inf, 1.0)
     reason = "the targets are constant, or their squares overflow"
 
     @override

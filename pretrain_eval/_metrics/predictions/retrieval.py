@@ -175,8 +175,8 @@ def _tied_means(ranked: Ranked) -> Tensor:
 class OfQueries(MeanOfSamples):
     """The mean over queries of a value in [0, 1]; higher is better."""
 
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 @final

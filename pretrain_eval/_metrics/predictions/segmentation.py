@@ -43,8 +43,8 @@ class MeanIoU(ClassRatio):
     """
 
     key = "miou"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     ratio = staticmethod(formulas.jaccard)
 
 
@@ -83,7 +83,7 @@ class DiceScore(ClassRatio):
     """
 
     key = "dice"
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     bottom = "both"
     ratio = staticmethod(formulas.dice)

@@ -56,8 +56,8 @@ class EditCounter(TextCounter):
 class ErrorRate(TextMetric):
     """Edits over the number of words or characters that should have been."""
 
-    higher_is_better = False
-    bounds = (0.0, math.inf)
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     @final
     @override
@@ -119,8 +119,8 @@ class CharErrorRate(ErrorRate):
 class ShareOfTexts(TextMetric):
     """A mean over samples of a value in [0, 1]; higher is better."""
 
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:

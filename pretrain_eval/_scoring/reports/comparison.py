@@ -140,7 +140,7 @@ class Comparison(Tabular, Record):
     def practically_equal(self) -> tuple[str, ...]:
         """Models within the rope of the best with at least `confidence`, best first."""
         gaps = {
-            each.model: self.difference(self.best or "", each.model)
+            each.model: self.difference(self.best, each.model)
             for each in self.reports[1:]
         }
         return tuple(
@@ -217,7 +217,7 @@ class Comparison(Tabular, Record):
             "tasks", as far as they are known and `over` names them; None where no
             number of them is enough. Empty where no cell is common.
         """
-        gap = self.difference(self.best or "", model)
+        gap = self.difference(self.best, model)
         if gap is None:
             return {}
         return gap.needed(
@@ -252,7 +252,7 @@ class Comparison(Tabular, Record):
 
     def _seeds_help(self, model: str) -> bool:
         # Alone, or together with examples where neither is enough.
-        gap, needed = self.difference(self.best or "", model), self.needed(model)
+        gap, needed = self.difference(self.best, model), self.needed(model)
         if gap is None or needed.get("seeds") is not None:
             return True
         both = gap.errors.get("seeds", 0.0) > 0 and needed.get("examples") is None
@@ -309,7 +309,7 @@ class Comparison(Tabular, Record):
         equal = (self.best, *self.practically_equal)
         return [each for each in self.reports if each.model in equal]
 
-    def difference(self, first: str, second: str) -> Difference | None:
+    def difference(self, first: str | None, second: str | None) -> Difference | None:
         """The pair, in the order of the ranking; None where no cell is common."""
         pairs = ((first, second), (second, first))
         return next((d for d in self.differences if (d.first, d.second) in pairs), None)
@@ -432,7 +432,7 @@ class Comparison(Tabular, Record):
         )
 
     def _row(self, report: Report, tasks: bool) -> tuple[str, ...]:
-        gap = self.difference(self.best or "", report.model)
+        gap = self.difference(self.best, report.model)
         words = ""
         if gap is not None and report.model != self.best:
             words = signed(-gap.difference)

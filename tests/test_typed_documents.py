@@ -1,0 +1,135 @@
+"""What README, documents and examples show passes a strict type checker."""
+
+import ast
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(
+    r"^```(?:python|\{code-cell\} ipython3)\n(?:---\n.*?^---\n)?(.*?)^```", re.M | re.S
+)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+# What documents take for granted, as tests/test_documents.py gives it.
+HEAD = """\
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+"""
+GIVEN = {
+    "model": "nn.Module",
+    "optimizer": "torch.optim.Optimizer",
+    "criterion": "nn.Module",
+    "train": "Callable[[], None]",
+    **dict.fromkeys(("loader", "train_loader", "valid_loader"), "DataLoader[Any]"),
+    **dict.fromkeys(("train_images", "valid_images"), "list[tuple[Any, int]]"),
+    "to_small_tensor": "Callable[[Any], torch.Tensor]",
+}
+# Functions of a page are shown as they are typed in a notebook: without annotations.
+LENIENT = ("--allow-untyped-defs", "--allow-incomplete-defs", "--allow-any-generics")
+# Of torch's own functions and modules some have no types, or give Any.
+TORCH = ("--allow-untyped-calls", "--no-warn-return-any")
+
+
+def code_of(document: Path) -> str:
+    """All Python blocks of a document in their order, examples without their output."""
+    parser, parts = doctest.DocTestParser(), []
+    for block in BLOCK.findall(document.read_text(encoding="utf-8")):
+        is_example = ">>>" in block
+        examples = parser.get_examples(block) if is_example else ()
+        parts.append("".join(each.source for each in examples) or block)
+    return "\n".join(parts)
+
+
+def typed(code: str) -> str:
+    """The code after declarations of what it takes for granted."""
+    made = {
+        node.id
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    made |= {n.name for n in ast.walk(ast.parse(code)) if hasattr(n, "name")}
+    given = [f"{name}: {kind}" for name, kind in GIVEN.items() if name not in made]
+    return "\n".join([HEAD, *given, "", code])
+
+
+def checked(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Mypy with the settings of this project."""
+    # One cache for all of a session.
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict", "--no-warn-unused-ignores"),
+            *(
+                "--config-file",
+                ROOT / "pyproject.toml",
+                "--cache-dir",
+                folder.parent / "types",
+            ),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+    )
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What mypy says of each document, by its name."""
+    pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
+    folder = tmp_path_factory.mktemp("typed")
+    for document in DOCUMENTS:
+        if code := code_of(document):
+            (folder / name_of(document)).write_text(typed(code), encoding="utf-8")
+    files = sorted(folder.glob("*.py"))
+    result = checked(folder, *LENIENT, *TORCH, "--allow-redefinition", *files)
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    lines = result.stdout.splitlines()
+    return {
+        file.name: "\n".join(line for line in lines if line.startswith(file.name))
+        for file in files
+    }
+
+
+def name_of(document: Path) -> str:
+    parts = document.relative_to(ROOT).with_suffix("").parts
+    return f"{'_'.join(parts).replace('-', '_')}.py"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [each for each in DOCUMENTS if code_of(each)],
+    ids=lambda each: str(each.relative_to(ROOT)),
+)
+def test_a_document_has_the_types_that_it_uses(document: Path, said: dict[str, str]):
+    """Whoever copies it into a checked program meets no error."""
+    assert said[name_of(document)] == ""
+
+
+def test_the_examples_pass_strictly(tmp_path: Path):
+    """With annotations and all."""
+    pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
+    result = checked(tmp_path, *TORCH, *EXAMPLES)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_wrong_type_is_seen(tmp_path: Path):
+    """The checker reads this package's types, not Any."""
+    pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
+    file = tmp_path / "wrong.py"
+    file.write_text("import pretrain_eval as pe\npe.Accuracy(top_k='two').nothing\n")
+    result = checked(tmp_path, file)
+    assert 'has incompatible type "str"; expected "int"' in result.stdout
+    assert '"Accuracy" has no attribute "nothing"' in result.stdout
