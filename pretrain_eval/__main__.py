@@ -280,7 +280,7 @@ def export(options: argparse.Namespace) -> int:
         elif form == "jsonl":
             store.write_jsonl(options.to)
         else:
-            store.to_pandas().to_parquet(options.to)
+            store.write_parquet(options.to)
     print(f"{len(runs)} runs in {options.to}")
     return 0
 

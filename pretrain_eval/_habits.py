@@ -167,6 +167,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "query": "filter(model=..., task=..., seed=..., status=...)",
         "select": "filter(model=..., task=..., seed=..., status=...)",
         "to_csv": "write_csv(path) writes one row a run",
+        "to_parquet": "write_parquet(path) writes one row a run",
         "to_json": "write_jsonl(path) writes them exactly",
         "load": "runs() are all of them",
         "save": "every add is kept at once; backup(path) copies the store",

@@ -25,11 +25,17 @@ _NEEDS = {
         "mean average precision needs torchmetrics and pycocotools",
         ("pycocotools", "torchmetrics.detection"),
     ),
+    "huggingface_hub": _Need(
+        "a model card needs huggingface_hub",
+        ("huggingface_hub",),
+        package="huggingface_hub",
+    ),
     "ignite": _Need(
         "as_ignite needs ignite", ("ignite.metrics",), package="pytorch-ignite"
     ),
     "keras": _Need("zoo.keras needs Keras 3", ("keras",)),
     "mlflow": _Need("a tracker of MLflow needs mlflow", ("mlflow",), package="mlflow"),
+    "parquet": _Need("Parquet needs pandas and pyarrow", ("pyarrow", "pandas")),
     "pandas": _Need("to_pandas needs pandas", ("pandas",)),
     "plot": _Need("pictures need matplotlib", ("matplotlib.pyplot",)),
     "progress": _Need("a progress bar needs tqdm", ("tqdm.auto",)),

@@ -231,6 +231,7 @@ SAYS = {
     "report.to_frame()": "to_pandas()",
     "report.confidence_interval": "interval.low",
     "card.plot()": "plot.scorecard(card)",
+    "store.to_parquet('runs.parquet')": "write_parquet(path)",
     "store[0]": "store.runs()[0]",
     "store.keys()": "items()",
     "store.df": "to_pandas()",

@@ -33,6 +33,14 @@ PROJECT = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="
             ' pip install "pretrain-eval[transformers]"',
         ),
         ("pandas", 'to_pandas needs pandas: pip install "pretrain-eval[pandas]"'),
+        (
+            "huggingface_hub",
+            "a model card needs huggingface_hub: pip install huggingface_hub",
+        ),
+        (
+            "parquet",
+            'Parquet needs pandas and pyarrow: pip install "pretrain-eval[parquet]"',
+        ),
         ("plot", 'pictures need matplotlib: pip install "pretrain-eval[plot]"'),
         (
             "progress",

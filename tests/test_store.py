@@ -265,6 +265,7 @@ LISTS = {
     "items": RunStore.items,
     "to_pandas": RunStore.to_pandas,
     "write_csv": lambda store: store.write_csv(store.path.with_name("o.csv")),
+    "write_parquet": lambda store: store.write_parquet(store.path.with_name("o")),
     "write_jsonl": lambda store: store.write_jsonl(store.path.with_name("o.jsonl")),
     "backup": lambda store: store.backup(store.path.with_name("copy.db")),
     "merge": lambda store: RunStore(store.path.with_name("new.db")).merge(store.path),
@@ -456,6 +457,38 @@ def test_tables_hold_a_row_a_run(store, tmp_path):
     assert list(frame.index) == ["k0", "k1"]
     assert frame.loc["k0", "scores.accuracy"] == make_run(0).scores["accuracy"]
     assert math.isnan(frame.loc["k1", "scores.accuracy"])
+
+
+def test_parquet_holds_the_rows_with_their_types(store, tmp_path):
+    """Numbers stay numbers, what a run lacks is empty, and mixed settings are text."""
+    pandas = pytest.importorskip(
+        "pandas", reason='pip install "pretrain-eval[parquet]"'
+    )
+    pytest.importorskip("pyarrow", reason='pip install "pretrain-eval[parquet]"')
+    mixed = {"trainable": 2, "epochs": 5}
+    store.add("k0", make_run(0))
+    store.add("k1", dataclasses.replace(make_run(1), settings=mixed, scores={}))
+    store.write_parquet(tmp_path / "runs.parquet")
+    frame = pandas.read_parquet(tmp_path / "runs.parquet").set_index("key")
+    expected = store.to_pandas()
+    assert set(frame.columns) == set(expected.columns)
+    assert frame["seed"].tolist() == [0, 1]
+    assert frame["scores.accuracy"].tolist()[0] == make_run(0).scores["accuracy"]
+    assert math.isnan(frame["scores.accuracy"].tolist()[1])
+    assert frame["settings.trainable"].tolist() == ["all", "2"]
+    assert frame["settings.epochs"].tolist() == [5, 5]
+    with pytest.raises(FileExistsError, match=r"runs\.db is a database"):
+        store.write_parquet(tmp_path / "runs.db")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_parquet_without_its_package_names_the_extra(store, tmp_path, monkeypatch):
+    """And writes nothing."""
+    store.add("k", make_run())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pretrain-eval\[parquet\]"):
+        store.write_parquet(tmp_path / "runs.parquet")
+    assert not (tmp_path / "runs.parquet").exists()
 
 
 def test_an_export_never_replaces_a_database(store, tmp_path):

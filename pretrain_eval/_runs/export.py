@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from pretrain_eval._optional import needs
 from pretrain_eval._runs.checks import Plain
 from pretrain_eval._runs.coding import to_json
 from pretrain_eval._runs.file import is_database
@@ -70,10 +71,8 @@ def flat_rows(items: Iterable[tuple[str, Run]]) -> list[dict[str, Plain]]:
 def write_csv(path: Path, items: Iterable[tuple[str, Run]]) -> None:
     """The flat rows under the union of their columns; what a run lacks is empty."""
     rows = flat_rows(items)
-    columns = ["key", *_PLAIN]
-    rest = {name for row in rows for name in row}.difference(columns)
+    names = _columns_of(rows)
     with _replacing(path) as file:
-        names = [*columns, *sorted(rest)]
         writer = csv.DictWriter(file, names, lineterminator="\n")
         # A carriage return ends a row for who reads it, but csv does not quote it.
         quoting = csv.DictWriter(
@@ -86,15 +85,42 @@ def write_csv(path: Path, items: Iterable[tuple[str, Run]]) -> None:
             )
 
 
+def write_parquet(path: Path, items: Iterable[tuple[str, Run]]) -> None:
+    """The flat rows, typed by column; text where a column mixes kinds of values."""
+    rows = flat_rows(items)
+    frame = needs("parquet").DataFrame(rows, columns=_columns_of(rows))
+    for name in frame.columns:
+        kinds = {type(row[name]) for row in rows if row.get(name) is not None}
+        if len(kinds) > 1 and kinds != {int, float}:
+            words = [row.get(name) for row in rows]
+            frame[name] = [None if each is None else str(each) for each in words]
+    with _replaced(path) as partial:
+        frame.to_parquet(partial, engine="pyarrow", index=False)
+
+
+def _columns_of(rows: Iterable[Mapping[str, Plain]]) -> list[str]:
+    first = ["key", *_PLAIN]
+    return [*first, *sorted({name for row in rows for name in row}.difference(first))]
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file that takes the place of `path` only when it is complete."""
+    """A file of text that takes the place of `path` only when it is complete."""
+    with (
+        _replaced(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A name for a file that takes the place of `path` only when it is complete."""
     if path.exists() and is_database(path):
         raise FileExistsError(f"{path} is a database; export to another file")
     partial = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            yield file
+        yield partial
         partial.replace(path)
     except OSError as error:
         if error.filename is not None:  # it says where

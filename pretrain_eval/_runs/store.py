@@ -18,7 +18,13 @@ from pretrain_eval._runs.coding import decoded, encoded
 from pretrain_eval._runs.conflicts import conflict
 from pretrain_eval._runs.database import Database
 from pretrain_eval._runs.errors import MovedError
-from pretrain_eval._runs.export import flat_rows, read_lines, write_csv, write_lines
+from pretrain_eval._runs.export import (
+    flat_rows,
+    read_lines,
+    write_csv,
+    write_lines,
+    write_parquet,
+)
 from pretrain_eval._runs.file import checksum, is_open
 from pretrain_eval._runs.rescue import Rescue
 from pretrain_eval._runs.run import Run, Status, fields_of
@@ -272,6 +278,16 @@ class RunStore(AbstractContextManager["RunStore"]):
         not your own.
         """
         write_csv(Path(path), self.items(history=False))
+
+    def write_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows of `write_csv` as Parquet, typed by column.
+
+        A column that holds text in some runs and numbers in others is text.
+
+        Raises:
+            ImportError: pandas or pyarrow is not installed (`pretrain-eval[parquet]`).
+        """
+        write_parquet(Path(path), self.items(history=False))
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows of `write_csv` as a data frame, by key.
