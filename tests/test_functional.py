@@ -367,7 +367,7 @@ def test_what_is_wrong_raises_and_what_is_unknown_is_nan():
     """A function refuses and warns as the class does, at the caller's line."""
     with pytest.raises(ValueError, match=r"0\.\.3, got 9"):
         functional.accuracy(SCORES, TARGETS.where(TARGETS != 0, 9))
-    with pytest.raises(TypeError, match="Precision takes average, .* got averag"):
+    with pytest.raises(TypeError, match=r"Precision takes average, .* got averag"):
         functional.precision(SCORES, TARGETS, averag="none")
     with pytest.raises(ValueError, match="counted no sample"):
         functional.mean_squared_error(torch.zeros(0), torch.zeros(0))
