@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
-from pretrain_eval._runs import FrozenDict, Record
-from pretrain_eval._scoring.reports.report import Interval, Report, restored
+from pretrain_eval._runs import Record, is_name
+from pretrain_eval._scoring.reports.checked import (
+    by_name,
+    check,
+    each_is,
+    freeze,
+    is_number,
+    is_text,
+    restore,
+)
+from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.table import Row, Table, Tabular, number, signed
 
 
@@ -39,11 +48,13 @@ class Change(Tabular, Record):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, kind in {"before": Report, "after": Report}.items():
-            object.__setattr__(self, name, restored(kind, getattr(self, name)))
-        for name in ("interval", "examples"):
-            object.__setattr__(self, name, restored(Interval, getattr(self, name)))
-        object.__setattr__(self, "cells", FrozenDict(self.cells))
+        check(self, "a name", is_name, "protocol", "model")
+        check(self, "a number", is_number, "difference")
+        check(self, "numbers by name", by_name(is_number), "cells")
+        check(self, "a tuple of sentences", each_is(is_text), "notes")
+        restore(self, Report, "before", "after")
+        restore(self, Interval, "interval", "examples", optional=True)
+        freeze(self, "cells")
 
     @property
     def dropped(self) -> bool | None:

@@ -10,9 +10,23 @@ import numpy as np
 from typing_extensions import override
 
 from pretrain_eval._habits import refusal
-from pretrain_eval._runs import Cost, FrozenDict, Record
+from pretrain_eval._runs import Cost, FrozenDict, Record, is_name
 from pretrain_eval._scoring.formulas.new_task import limit_on_a_new_task
 from pretrain_eval._scoring.reports import papers, sentence, settling
+from pretrain_eval._scoring.reports.checked import (
+    by_name,
+    check,
+    each_is,
+    freeze,
+    is_count,
+    is_number,
+    is_share,
+    is_size,
+    is_text,
+    or_none,
+    restore,
+    restore_each,
+)
 from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.page import Section
 from pretrain_eval._scoring.reports.pareto import cheapest, front
@@ -20,7 +34,6 @@ from pretrain_eval._scoring.reports.report import (
     Report,
     in_table,
     report_row,
-    restored,
 )
 from pretrain_eval._scoring.reports.table import (
     Row,
@@ -95,15 +108,52 @@ class Comparison(Tabular, Record):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        reports = tuple(restored(Report, each) for each in self.reports)
-        object.__setattr__(self, "reports", reports)
-        differences = tuple(restored(Difference, each) for each in self.differences)
-        object.__setattr__(self, "differences", differences)
-        for name in ("p_best", "p_best_range", "acceptability", "seeds", "spreads"):
-            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+        check(self, "a name", is_name, "protocol")
+        restore_each(self, Report, "reports")
+        restore_each(self, Difference, "differences")
+        restore(self, Cost, "cost")
+        check(self, "one report a model, of one at least", _of_models, "reports")
+        self._check_chances({report.model for report in self.reports})
+        self._check_grid()
+        freeze(self, "p_best", "p_best_range", "acceptability", "seeds", "spreads")
         tasks = {model: FrozenDict(own) for model, own in self.tasks.items()}
         object.__setattr__(self, "tasks", FrozenDict(tasks))
-        object.__setattr__(self, "cost", restored(Cost, self.cost))
+
+    def _check_chances(self, models: set[str]) -> None:
+        """Refuse what is not said of the models that are ranked, or no probability."""
+
+        def own(name: object) -> bool:
+            return is_name(name) and name in models
+
+        what = f"by model, of {sorted(models)}"
+        check(self, f"probabilities {what}", by_name(is_share, own), "p_best")
+        shares = by_name(each_is(is_share), own)
+        check(self, f"tuples of shares {what}", shares, "acceptability")
+        pairs = by_name(each_is(is_share, 2), own)
+        check(self, f"two probabilities {what}", pairs, "p_best_range")
+        check(self, f"some of {sorted(models)}", each_is(own), "not_separable")
+        for gap in self.differences:
+            if not {gap.first, gap.second} <= models:
+                raise ValueError(
+                    f"Comparison.differences must be of two of {sorted(models)}, got"
+                    f" {gap.first!r} and {gap.second!r}"
+                )
+        check(self, "a number or None", or_none(is_number), "regret", "regret_limit")
+        check(self, "a number between 0 and 1", is_share, "confidence")
+        check(self, "a number of at least 0", is_size, "rope")
+        check(self, "a tuple of names", each_is(is_name), "over")
+        check(self, "a tuple of sentences", each_is(is_text), "notes")
+
+    def _check_grid(self) -> None:
+        """Refuse what does not fit the cells."""
+        num_cells = len(self.cells) if isinstance(self.cells, tuple) else 0
+        check(self, "triples of names", each_is(each_is(is_name, 3)), "cells")
+        seeds = by_name(each_is(each_is(is_count), num_cells))
+        check(self, f"the seeds of {num_cells} cells by model", seeds, "seeds")
+        spreads = by_name(each_is(is_number, num_cells))
+        check(self, f"a number for {num_cells} cells by model", spreads, "spreads")
+        tasks = by_name(by_name(is_number))
+        check(self, "numbers by task, by model", tasks, "tasks")
 
     @property
     def best(self) -> str | None:
@@ -460,3 +510,8 @@ class Comparison(Tabular, Record):
             }
             for rank, each in enumerate(self.reports, 1)
         ]
+
+
+def _of_models(reports: tuple[Report, ...]) -> bool:
+    """Whether there is a report, and no model has two."""
+    return 0 < len(reports) == len({report.model for report in reports})

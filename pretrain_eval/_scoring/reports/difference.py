@@ -6,9 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from pretrain_eval._runs import FrozenDict, Record
+from pretrain_eval._runs import Record, is_name
 from pretrain_eval._scoring.formulas.power import more_needed
-from pretrain_eval._scoring.reports.report import Interval, restored
+from pretrain_eval._scoring.reports.checked import (
+    by_name,
+    check,
+    freeze,
+    is_count,
+    is_number,
+    is_share,
+    is_size,
+    or_none,
+    restore,
+)
+from pretrain_eval._scoring.reports.report import Interval
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,19 @@ class Difference(Record):
     num_cells: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("interval", "seeds", "examples", "new_tasks"):
-            object.__setattr__(self, name, restored(Interval, getattr(self, name)))
-        for name in ("errors", "sizes"):
-            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+        check(self, "a name", is_name, "first", "second")
+        check(self, "a number", is_number, "difference")
+        shares = ("p_better", "p_equal", "p_worse", "p_value")
+        check(self, "a probability or None", or_none(is_share), *shares)
+        check(self, "numbers of at least 0 by name", by_name(is_size), "errors")
+        check(self, "whole numbers by name", by_name(is_count), "sizes")
+        of_what = sorted(set(self.errors) - {"luck"})
+        what = f"the numbers of {of_what}, whose errors are known"
+        check(self, what, set(of_what).issubset, "sizes")
+        check(self, "a whole number of at least 0", is_count, "num_cells")
+        intervals = ("interval", "seeds", "examples", "new_tasks")
+        restore(self, Interval, *intervals, optional=True)
+        freeze(self, "errors", "sizes")
 
     def needed(
         self,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from pretrain_eval._habits import refusal
-from pretrain_eval._runs import Cost, FrozenDict, Record, is_name
+from pretrain_eval._runs import Cost, Record, is_name
+from pretrain_eval._scoring.reports.checked import (
+    by_name,
+    check,
+    each_is,
+    freeze,
+    is_count,
+    is_number,
+    is_share,
+    is_text,
+    or_none,
+    restore,
+)
 from pretrain_eval._scoring.reports.table import (
     Row,
     Table,
@@ -17,8 +28,6 @@ from pretrain_eval._scoring.reports.table import (
     number,
     quantity,
 )
-
-R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,11 @@ class Interval(Record):
     method: str
 
     def __post_init__(self) -> None:
-        _check_values(self, "a name", is_name, ("over", "method"))
-        _check_values(self, "a number", _is_number, ("low", "high", "confidence"))
+        check(self, "a name", is_name, "over", "method")
+        check(self, "a number", is_number, "low", "high")
+        check(self, "a number between 0 and 1", is_share, "confidence")
+        what = f"a number of at least low, {self.low!r}"
+        check(self, what, lambda high: not high < self.low, "high")
 
     def __str__(self) -> str:
         return f"[{number(self.low)}, {number(self.high)}]"
@@ -97,24 +109,16 @@ class Report(Tabular, Record):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._check()
-        for name in ("parts", "details"):
-            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
-        for name in ("interval", "new_tasks", "examples"):
-            object.__setattr__(self, name, restored(Interval, getattr(self, name)))
-        object.__setattr__(self, "cost", restored(Cost, self.cost))
-        for kind, names in _NESTED.items():
-            what = f"{kind.__name__} or the fields of one"
-            _check_values(self, what, partial(_is_a, kind), names)
-
-    def _check(self) -> None:
-        _check_values(self, "a name", is_name, ("protocol", "model"))
-        _check_values(self, "a number or None", _is_number_or_none, ("score",))
-        _check_values(self, "numbers by name", _is_numbers, ("parts", "details"))
-        _check_values(self, "two numbers or None", _is_pair_or_none, ("bounds",))
-        _check_values(self, "a tuple of sentences", _is_texts, ("notes",))
+        check(self, "a name", is_name, "protocol", "model")
+        check(self, "a number or None", or_none(is_number), "score")
+        check(self, "numbers by name", by_name(is_number, is_text), "parts", "details")
+        check(self, "two numbers or None", or_none(each_is(is_number, 2)), "bounds")
+        check(self, "a tuple of sentences", each_is(is_text), "notes")
         counts = ("num_runs", "num_scored", "num_diverged", "num_missing")
-        _check_values(self, "a whole number of at least 0", _is_count, counts)
+        check(self, "a whole number of at least 0", is_count, *counts)
+        freeze(self, "parts", "details")
+        restore(self, Interval, "interval", "new_tasks", "examples", optional=True)
+        restore(self, Cost, "cost")
 
     if not TYPE_CHECKING:
         __getattr__ = refusal("report")
@@ -181,56 +185,6 @@ class Report(Tabular, Record):
         return ", ".join(words)
 
 
-_NESTED: dict[type[Record], tuple[str, ...]] = {
-    Interval: ("interval", "new_tasks", "examples"),
-    Cost: ("cost",),
-}
-
-
-def _check_values(
-    record: Record, what: str, right: Callable[[Any], bool], names: tuple[str, ...]
-) -> None:
-    """Refuse a record of which one of the named fields is not what is expected."""
-    for name in names:
-        value = getattr(record, name)
-        if not right(value):
-            raise ValueError(
-                f"{type(record).__name__}.{name} must be {what}, got {value!r:.80}"
-            )
-
-
-def _is_number(value: object) -> bool:
-    """Whether it is a number, NaN and infinity among them; a bool is none."""
-    return hasattr(value, "__float__") and not isinstance(value, bool)
-
-
-def _is_number_or_none(value: object) -> bool:
-    return value is None or _is_number(value)
-
-
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(key, str) and _is_number(each) for key, each in value.items()
-    )
-
-
-def _is_pair_or_none(value: object) -> bool:
-    pair = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
-    return value is None or pair
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_a(kind: type[Record], value: object) -> bool:
-    return isinstance(value, kind) or (value is None and kind is Interval)
-
-
 def report_row(report: Report) -> Row:
     """One report as a flat row of plain values."""
     interval, bounds = report.interval, report.bounds or (None, None)
@@ -261,8 +215,3 @@ def in_table(interval: Interval | None) -> str:
         return "–"
     agree = interval.high - interval.low <= 1e-12
     return f"{interval} ({interval.over} agree)" if agree else str(interval)
-
-
-def restored(kind: type[R], value: Any) -> Any:
-    """A record from the plain dict that JSON gives, or the record itself."""
-    return kind.from_dict(value) if isinstance(value, Mapping) else value

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from pretrain_eval._habits import refusal
-from pretrain_eval._runs import FrozenDict, Record
+from pretrain_eval._runs import Record
+from pretrain_eval._scoring.reports.checked import (
+    by_name,
+    check,
+    freeze,
+    is_text,
+    restore_each,
+)
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.page import Section
-from pretrain_eval._scoring.reports.report import Report, report_row, restored
+from pretrain_eval._scoring.reports.report import Report, report_row
 from pretrain_eval._scoring.reports.table import (
     Row,
     Table,
@@ -47,9 +54,13 @@ class Scorecard(Tabular, Record):
     decided_by: str = "persistence"
 
     def __post_init__(self) -> None:
-        each = tuple(restored(Comparison, value) for value in self.comparisons)
-        object.__setattr__(self, "comparisons", each)
-        object.__setattr__(self, "absent", FrozenDict(self.absent))
+        restore_each(self, Comparison, "comparisons")
+        names = [comparison.protocol for comparison in self.comparisons]
+        what = "comparisons of different protocols, one at least"
+        check(self, what, lambda _: 0 < len(names) == len(set(names)), "comparisons")
+        check(self, "sentences by protocol", by_name(is_text), "absent")
+        check(self, f"one of {names}", names.__contains__, "decided_by")
+        freeze(self, "absent")
 
     @property
     def best(self) -> str | None:
@@ -119,7 +130,7 @@ class Scorecard(Tabular, Record):
         """Models in rows, protocols in columns, the decision below."""
         rows = []
         for model in self.models:
-            reports = [self.report(protocol, model) for protocol in PROTOCOLS]
+            reports = [self._found(protocol, model) for protocol in PROTOCOLS]
             cost = self[self.decided_by].reports[self.models.index(model)].cost
             scores = ["–" if r is None else number(r.score) for r in reports]
             chance = self[self.decided_by].p_best.get(model)
@@ -162,5 +173,9 @@ class Scorecard(Tabular, Record):
             if len(self.models) > 1
         ]
 
+    def _found(self, protocol: str, model: str) -> Report | None:
+        return next((r for r in self._of(protocol) if r.model == model), None)
+
     def _of(self, protocol: str) -> tuple[Report, ...]:
-        return () if protocol in self.absent else self[protocol].reports
+        found = (c.reports for c in self.comparisons if c.protocol == protocol)
+        return next(found, ())
