@@ -119,9 +119,10 @@ def test_a_document_has_the_types_that_it_uses(document: Path, said: dict[str, s
 
 
 def test_the_examples_pass_strictly(tmp_path: Path):
-    """With annotations and all."""
+    """With annotations and all; a package that only one example needs may be missing."""
     pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
-    result = checked(tmp_path, *TORCH, *EXAMPLES)
+    missing = "--disable-error-code=import-not-found"
+    result = checked(tmp_path, *TORCH, missing, *EXAMPLES)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
