@@ -84,6 +84,7 @@ from pretrain_eval._scoring.formulas import (
     performance_profile,
     probability_of_improvement,
 )
+from pretrain_eval._scoring.monitoring import Monitor, monitor
 from pretrain_eval._scoring.protocols import (
     OptimizabilityEvaluator,
     PersistenceEvaluator,
@@ -136,6 +137,7 @@ from pretrain_eval._training import (
     finetune,
     load,
     nearest_neighbours,
+    predict,
     probe,
     zero_shot,
 )
@@ -193,6 +195,7 @@ __all__ = [
     "MedianRank",
     "Metric",
     "MetricCollection",
+    "Monitor",
     "MultiLabel",
     "OptimizabilityEvaluator",
     "Outcomes",
@@ -260,10 +263,12 @@ __all__ = [
     "interval_of_mean",
     "iqm",
     "load",
+    "monitor",
     "nearest_neighbours",
     "optimality_gap",
     "performance_profile",
     "plot",
+    "predict",
     "probability_of_improvement",
     "probe",
     "replay",

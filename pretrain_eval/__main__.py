@@ -11,9 +11,12 @@ import argparse
 import os
 import runpy
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import pretrain_eval as pe
 from pretrain_eval._optional import needs
@@ -44,9 +47,11 @@ EXAMPLES = """examples:
   pretrain-eval choose race.py --workers 2  race the models of a file
   pretrain-eval report runs.db report.html  a page that can be sent
   pretrain-eval export runs.db runs.csv     one row a run
+  pretrain-eval monitor watch.json --look 2026-W48 week.npz   has the model dropped?
 
-exit codes: 0 use the best, 1 practically equal, 2 inconclusive; 64 wrong call, 130
-interrupted. Commands that decide nothing end with 0.
+exit codes: 0 use the best, 1 practically equal, 2 inconclusive; of monitor 0 as before,
+1 drifted, 2 dropped; 64 wrong call, 130 interrupted. Commands that decide nothing end
+with 0.
 """
 
 
@@ -83,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     _add_choose(commands)
     _add_export(commands)
     _add_copies(commands)
+    _add_monitor(commands)
     return top
 
 
@@ -170,6 +176,31 @@ def _add_copies(commands: Any) -> None:
     made = _added(commands, "recover", recover, text)
     made.add_argument("store", type=Path)
     made.add_argument("to", type=Path)
+
+
+def _add_monitor(commands: Any) -> None:
+    text = """Watch a deployed model. The exit code is the verdict:
+0 as before, 1 confidence or features have drifted, 2 the metric has dropped.
+Predictions are .npz files of arrays, outputs, targets, values and features, as
+numpy.savez(path, **pretrain_eval.predict(model, loader)) writes them."""
+    made = _added(commands, "monitor", monitor, text)
+    made.add_argument("watch", type=Path, help="keeps the looks; --reference makes it")
+    made.add_argument(
+        "--reference", type=Path, metavar="NPZ", help="predictions before"
+    )
+    made.add_argument(
+        "--look",
+        nargs=2,
+        metavar=("NAME", "NPZ"),
+        help="one more date, and what it had",
+    )
+    made.add_argument("--report", type=Path, help="write a page, such as watch.html")
+    first = made.add_argument_group("with --reference")
+    first.add_argument("--metric", default="accuracy", help="accuracy by default")
+    first.add_argument("--better", choices=("higher", "lower"))
+    first.add_argument("--scores", choices=("logits", "probabilities"))
+    first.add_argument("--false-alarms", type=float, default=0.05, metavar="RATE")
+    first.add_argument("--horizon", type=int, default=52, metavar="LOOKS")
 
 
 def show(options: argparse.Namespace) -> int:
@@ -309,6 +340,55 @@ def recover(options: argparse.Namespace) -> int:
     number = pe.RunStore.recover(options.store, into=options.to)
     print(f"{number} whole runs saved in {options.to}")
     return 0
+
+
+def monitor(options: argparse.Namespace) -> int:
+    """Begin, go on with or print a watch; its exit code is the verdict."""
+    if options.reference is not None:
+        if options.watch.exists():
+            raise FileExistsError(
+                f"{options.watch} is there; a new watch is a new file"
+            )
+        watch = pe.monitor(
+            _predictions(options.reference),
+            metric=options.metric,
+            better=options.better,
+            scores=options.scores,
+            false_alarms=options.false_alarms,
+            horizon=options.horizon,
+        )
+    elif options.watch.is_file():
+        watch = pe.Monitor.from_json(options.watch.read_text(encoding="utf-8"))
+    else:
+        raise FileNotFoundError(
+            f"{options.watch}: there is no such file; --reference predictions.npz makes it"
+        )
+    if options.look is not None:
+        name, path = options.look
+        watch = watch.look(name, _predictions(Path(path)))
+    if options.look is not None or options.reference is not None:
+        # Beside it first, so that a crash leaves the looks of before.
+        partial = options.watch.with_name(f".{options.watch.name}.{os.getpid()}")
+        partial.write_text(watch.to_json(), encoding="utf-8")
+        partial.replace(options.watch)
+    print(watch)
+    if options.report is not None:
+        watch.save(options.report)
+    return watch.exit_code
+
+
+def _predictions(path: Path) -> dict[str, Any]:
+    """The arrays of a file, which holds no pickles."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} must be an .npz file of plain arrays, as numpy.savez writes it:"
+            f" {error}"
+        ) from error
 
 
 def _stored(path: Path) -> pe.Runs:

@@ -105,6 +105,16 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "best_trial": "best names the model",
         "protocols": "[each.protocol for each in card.comparisons]",
     },
+    "monitor": {
+        "update": "look(name, predictions) gives the monitor after one more look",
+        "add": "look(name, predictions) gives the monitor after one more look",
+        "observe": "look(name, predictions) gives the monitor after one more look",
+        "fit": "monitor(reference) makes one",
+        "run": "monitor(reference, looks) makes one; look(name, predictions) goes on",
+        "calculate": "monitor(reference, looks) makes one; verdict says what it found",
+        "alert": "dropped, drifted and exit_code say it; signals have the alarms",
+        "plot": "pretrain_eval.plot.monitor(monitor) draws it",
+    },
     "choice": {
         "best": "model is the one to use",
         "best_model": "model is the one to use",

@@ -34,6 +34,7 @@ from pretrain_eval._scoring import (
     Source,
 )
 from pretrain_eval._scoring.formulas import Aggregate, Array
+from pretrain_eval._scoring.monitoring import AnyPredictions, Point, Signal
 from pretrain_eval._scoring.reports import Row, Section, Table
 from pretrain_eval._steps import (
     Attachment,
@@ -63,6 +64,7 @@ from pretrain_eval.zoo import Model
 __all__ = [
     "Absent",
     "Aggregate",
+    "AnyPredictions",
     "AnyRuns",
     "Array",
     "Attachment",
@@ -97,6 +99,7 @@ __all__ = [
     "Per",
     "Place",
     "Plain",
+    "Point",
     "Quantity",
     "Read",
     "Row",
@@ -105,6 +108,7 @@ __all__ = [
     "Scored",
     "Scores",
     "Section",
+    "Signal",
     "Source",
     "Split",
     "Start",

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pretrain_eval as pe
@@ -162,6 +163,46 @@ def test_a_race_of_a_file_resumes(
     assert main([*call, "--tolerance", "0.001"]) == code
     assert capsys.readouterr().out == first
     assert pe.compare(tmp_path / "runs.db").cost.seconds == before
+
+
+def test_a_watch_goes_on_from_week_to_week(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file keeps the looks, and the exit code says what they found."""
+    rng = np.random.default_rng(0)
+    watch = tmp_path / "watch.json"
+
+    def arrays(name: str, share: float, size: int = 400) -> str:
+        np.savez(tmp_path / name, values=rng.random(size) < share)
+        return str(tmp_path / name)
+
+    call = ["monitor", str(watch)]
+    assert main([*call, "--reference", arrays("before.npz", 0.9, 2000)]) == 0
+    assert main([*call, "--look", "W1", arrays("one.npz", 0.9)]) == 0
+    before = watch.read_text()
+    page = tmp_path / "watch.html"
+    code = main([*call, "--look", "W2", arrays("two.npz", 0.6), "--report", str(page)])
+    assert code == 2
+    assert "accuracy has dropped" in capsys.readouterr().out
+    assert "accuracy has dropped" in page.read_text()
+    assert main(call) == 2
+    assert pe.Monitor.from_json(watch.read_text()).looks == ("W1", "W2")
+    assert watch.read_text() != before
+    capsys.readouterr()
+    text = tmp_path / "text.npz"
+    text.write_text("no arrays")
+    for words, wrong in {
+        "a new watch is a new file": [*call, "--reference", str(text)],
+        "'W2' has been counted": [*call, "--look", "W2", str(tmp_path / "two.npz")],
+        "must be an .npz file": [*call, "--look", "W3", str(text)],
+        "none.npz: there is no such file": [*call, "--look", "W3", "none.npz"],
+        "--reference predictions.npz makes it": ["monitor", str(tmp_path / "x.json")],
+    }.items():
+        kept = watch.read_text()
+        assert main(wrong) == 64
+        assert words in capsys.readouterr().err
+        assert watch.read_text() == kept
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_a_wrong_call_ends_with_a_code_that_is_no_verdict(

@@ -143,6 +143,13 @@ def attaching() -> None:
     assert len(metrics.history["grad_norm"]) == 1
 
 
+def monitoring() -> None:
+    """Predictions of a shuffled loader, and the simulation behind a look."""
+    loader = DataLoader(points(40, 2), 8, shuffle=True)
+    watch = pe.monitor(pe.predict(NARROW, loader, features=False))
+    assert watch.look("W1", pe.predict(NARROW, loader, features=False)).looks
+
+
 CALLS: dict[str, Callable[[], Any]] = {
     "finetune": lambda: pe.finetune(NARROW, TASK, FULL),
     "checkpoint": lambda: pe.finetune(NARROW, TASK, FULL, checkpoint="c.pt"),
@@ -155,6 +162,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "loaders": loading,
     "choose": choosing,
     "validate": validating,
+    "monitor": monitoring,
     "attach": attaching,
     "count_macs": lambda: pe.count_macs(NARROW, torch.zeros(1, 4)),
 }

@@ -67,6 +67,20 @@ def sizes_of(runs: pe.Runs) -> pe.Estimates:
     return pe.Estimates(estimates=tuple(found), seconds={})
 
 
+def watch_of(num_looks: int) -> pe.Monitor:
+    """Looks with long names, of which the last third drops and drifts."""
+    rng = np.random.default_rng(num_looks)
+
+    def week(number: int, size: int) -> dict[str, Any]:
+        late = number > 2 * num_looks / 3
+        right = rng.random(size) < 0.9 - 0.2 * late
+        return {"values": right, "features": rng.normal(late, 1, (size, 4))}
+
+    names = [f"{LONG[:20]}{number:02d}{LONG[22:]}" for number in range(num_looks)]
+    looks = {name: week(number, 200) for number, name in enumerate(names)}
+    return pe.monitor(week(0, 1000), looks)
+
+
 BUDGET = pe.Budget(parameters=(1e5, 1e10), macs=(1e6, 1e11))
 RUNS = {number: runs_of(number) for number in (2, 5, 30)}
 CARDS = {n: pe.scorecard(runs, budget=BUDGET) for n, runs in RUNS.items()}
@@ -77,6 +91,8 @@ RACES = {
     5: pe.replay(RUNS[5], tolerance=0.0),
     30: pe.replay(RUNS[30], tolerance=0.0, estimates=sizes_of(RUNS[30])),
 }
+
+WATCHES = {number: watch_of(number) for number in (2, 5, 30)}
 
 PICTURES: dict[str, Callable[[int], Any]] = {
     "scores": lambda n: plot.scores(CARDS[n]["persistence"]),
@@ -92,6 +108,8 @@ PICTURES: dict[str, Callable[[int], Any]] = {
     "before_after": lambda n: plot.before_after(RUNS[n].filter(model=RUNS[n][0].model)),
     "history": lambda n: plot.history(STEPS),
     "race": lambda n: plot.race(RACES[n]),
+    "monitor": lambda n: plot.monitor(WATCHES[n]),
+    "monitor, features": lambda n: plot.monitor(WATCHES[n], "features"),
 }
 STEPS = {
     "step": tuple(range(1, 61)),

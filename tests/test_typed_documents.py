@@ -31,7 +31,9 @@ GIVEN = {
     "optimizer": "torch.optim.Optimizer",
     "criterion": "nn.Module",
     "train": "Callable[[], None]",
-    **dict.fromkeys(("loader", "train_loader", "valid_loader"), "DataLoader[Any]"),
+    **dict.fromkeys(
+        ("loader", "train_loader", "valid_loader", "new_loader"), "DataLoader[Any]"
+    ),
     **dict.fromkeys(("train_images", "valid_images"), "list[tuple[Any, int]]"),
     "to_small_tensor": "Callable[[Any], torch.Tensor]",
 }

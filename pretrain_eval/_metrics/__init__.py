@@ -9,6 +9,7 @@ from pretrain_eval._metrics.forward import (
     logits,
     moved,
     named_device,
+    takes,
 )
 from pretrain_eval._metrics.metric import (
     CountedMetric,
@@ -71,6 +72,7 @@ __all__ = [
     "named_device",
     "preserved_rng",
     "seed_all",
+    "takes",
     "validate",
     "value_of",
 ]

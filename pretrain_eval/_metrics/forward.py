@@ -23,7 +23,7 @@ def forward_batch(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
                 " give validate a forward=..."
             )
         named = dict(batch)
-        if not _takes(model, "labels"):
+        if not takes(model, "labels"):
             del named["labels"]
         outputs = model(**named)
         _check_not_shifted(outputs, batch["labels"])
@@ -145,7 +145,7 @@ def _explains(loss: Tensor, scores: Tensor, labels: Tensor) -> bool:
     return bool(torch.isclose(loss.float().reshape(()), own, rtol=1e-4, atol=1e-5))
 
 
-def _takes(model: nn.Module, name: str) -> bool:
+def takes(model: nn.Module, name: str) -> bool:
     parameters = inspect.signature(model.forward).parameters
     return name in parameters or any(
         parameter.kind is inspect.Parameter.VAR_KEYWORD

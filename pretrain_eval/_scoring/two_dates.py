@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -38,6 +38,8 @@ def change(
         after: Runs of the second date.
         is_share: Whether the score is a share of examples.
     """
+    for runs in (before, after):
+        _check_one_date(runs)
     asked = [one_model(protocol, by_model(runs), "change") for runs in (before, after)]
     models = [own.model for own, _ in asked]
     if models[0] != models[1]:
@@ -68,6 +70,17 @@ def change(
         cells=dict(zip(map("/".join, cells.names), gaps.tolist(), strict=True)),
         notes=_notes(interval, common, first | second),
     )
+
+
+def _check_one_date(runs: object) -> None:
+    """Refuse several dates, which have a tool of their own."""
+    first = next(iter(runs), None) if isinstance(runs, Sequence) else None
+    if isinstance(runs, Mapping) or isinstance(first, Sequence | Mapping):
+        raise TypeError(
+            "change expects the runs of one date before and of one after, got several"
+            " dates; monitor(reference, {date: predictions}) watches many, with one rate"
+            " of false alarms over all of them"
+        )
 
 
 def _over_seeds(

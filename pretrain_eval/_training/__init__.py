@@ -27,6 +27,7 @@ from pretrain_eval._training.fingerprint import (
 )
 from pretrain_eval._training.fits import check_fits
 from pretrain_eval._training.glimpse import Glimpse, glimpse
+from pretrain_eval._training.predict import predict
 from pretrain_eval._training.ready import nearest_neighbours, probe, zero_shot
 from pretrain_eval._training.side_by_side import (
     ApartError,
@@ -67,6 +68,7 @@ __all__ = [
     "glimpse",
     "load",
     "nearest_neighbours",
+    "predict",
     "probe",
     "remove_folder",
     "stackable",

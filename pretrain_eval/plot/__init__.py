@@ -6,6 +6,7 @@ from pretrain_eval.plot._metrics import (
     per_class,
     reliability,
 )
+from pretrain_eval.plot._monitor import monitor
 from pretrain_eval.plot._pages import pictures as pictures  # for pages, by being here
 from pretrain_eval.plot._race import race
 from pretrain_eval.plot._runs import before_after, curves, grid, profiles
@@ -28,6 +29,7 @@ __all__ = [
     "differences",
     "grid",
     "history",
+    "monitor",
     "per_class",
     "profiles",
     "race",

@@ -1,0 +1,451 @@
+"""A deployed model, looked at again and again: has it dropped, has what it sees changed?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from pretrain_eval._habits import refusal
+from pretrain_eval._runs import SCALES, Better, Record, Run, is_name
+from pretrain_eval._scoring.formulas.statistics import Array
+from pretrain_eval._scoring.monitoring.predictions import (
+    VALUES,
+    AnyPredictions,
+    Columns,
+    Scores,
+    read,
+)
+from pretrain_eval._scoring.monitoring.signal import Point, Signal
+from pretrain_eval._scoring.reports.checked import (
+    check,
+    each_is,
+    is_count,
+    is_share,
+    is_text,
+    restore_each,
+)
+from pretrain_eval._scoring.reports.table import (
+    Row,
+    Table,
+    Tabular,
+    counted,
+    listing,
+    number,
+    quantity,
+)
+
+# Where other signals are watched beside the metric, so much of the rate is the metric's.
+_SHARE_OF_METRIC = 0.8
+_MOST_LOOKS = 2000
+
+
+@final
+@dataclass(frozen=True)
+class Monitor(Tabular, Record):
+    """A deployed model's looks, and what they say.
+
+    Made by `monitor`; frozen, `look` gives another one. `to_json` and `from_json` keep
+    it between the runs of a scheduler: it holds means, no examples.
+
+    Attributes:
+        metric: The metric's key.
+        better: Which of its values are better.
+        scores: What float outputs are; None is logits where the metric is of classes.
+        false_alarms: How probable any alarm is in `horizon` looks where nothing changes,
+            over all signals and looks together, from 0 to 1.
+        horizon: A number of looks, such as the weeks of a year.
+        signals: What is watched: the metric, where there are labels, then confidence
+            and features.
+        looks: Names of the looks, in the order in which they came.
+    """
+
+    _: KW_ONLY
+    metric: str
+    better: Better
+    scores: Scores | None
+    false_alarms: float
+    horizon: int
+    signals: tuple[Signal, ...]
+    looks: tuple[str, ...] = ()
+
+    if not TYPE_CHECKING:
+        __getattr__ = refusal("monitor")
+
+    def __post_init__(self) -> None:
+        check(self, "a name", is_name, "metric")
+        check(self, "'higher' or 'lower'", lambda b: b in ("higher", "lower"), "better")
+        known = ("logits", "probabilities", None)
+        check(self, f"one of {known}", lambda scores: scores in known, "scores")
+        check(self, "a share", is_share, "false_alarms")
+        check(self, "a whole number", is_count, "horizon")
+        check(self, "a tuple of names", each_is(is_text), "looks")
+        restore_each(self, Signal, "signals")
+
+    def look(self, name: str, predictions: AnyPredictions) -> Monitor:
+        """The monitor after one more look.
+
+        Args:
+            name: Of the date, week or batch. Where a look of this name has no labels
+                yet, the same predictions again, with targets, give it some.
+            predictions: As `monitor` takes them.
+
+        Raises:
+            ValueError: A look of this name has been counted, or the predictions are of
+                another form than the reference.
+        """
+        return self.after({name: predictions})
+
+    def after(self, looks: Mapping[str, AnyPredictions]) -> Monitor:
+        """The monitor after several more looks, in their order."""
+        columns = {}
+        for name, predictions in looks.items():
+            if not is_name(name):
+                raise ValueError(f"a look is expected to have a name, got {name!r}")
+            columns[name] = read(name, predictions, self.metric, self.scores)
+        for name in columns.keys() & set(self.looks):
+            self._check_late(name, columns[name])
+        names = tuple(dict.fromkeys((*self.looks, *columns)))
+        if len(names) > _MOST_LOOKS:
+            raise ValueError(
+                f"a monitor holds {_MOST_LOOKS} looks at most, got {len(names)}; pool"
+                " batches into hours, days or weeks, or take a new reference"
+            )
+        signals = tuple(self._watched(signal, columns) for signal in self.signals)
+        return dataclasses.replace(self, signals=signals, looks=names)
+
+    def _watched(self, signal: Signal, columns: Mapping[str, Columns]) -> Signal:
+        counted_looks = {point.look for point in signal.points}
+        new = [
+            (name, values)
+            for name, each in columns.items()
+            if name not in counted_looks
+            and (values := _of(signal.name, self.metric, each)) is not None
+        ]
+        return signal.watched(new) if new else signal
+
+    def _check_late(self, name: str, columns: Columns) -> None:
+        """Refuse a look that has been counted, but for labels that come late."""
+        labelled = any(
+            point.look == name
+            for signal in self.signals
+            if signal.name == self.metric
+            for point in signal.points
+        )
+        if labelled or self.metric not in self or columns.values is None:
+            raise ValueError(
+                f"the look {name!r} has been counted; further examples are a look of"
+                " another name"
+            )
+
+    def __contains__(self, name: object) -> bool:
+        return any(signal.name == name for signal in self.signals)
+
+    def __getitem__(self, name: str) -> Signal:
+        """The signal of a name.
+
+        Raises:
+            KeyError: It is not watched.
+        """
+        for signal in self.signals:
+            if signal.name == name:
+                return signal
+        raise KeyError(f"{name!r} is not watched, but {[s.name for s in self.signals]}")
+
+    @property
+    def dropped(self) -> bool | None:
+        """Whether the metric has got worse; None where no look has labels."""
+        if self.metric not in self or not self[self.metric].points:
+            return None
+        return self[self.metric].alarm is not None
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """Names of the other signals that have changed."""
+        return tuple(s.name for s in self.signals if s.name != self.metric and s.alarm)
+
+    @property
+    def exit_code(self) -> int:
+        """For a scheduler: 2 where the metric has dropped, 1 where others drifted, 0."""
+        return 2 if self.dropped else 1 if self.drifted else 0
+
+    @property
+    def verdict(self) -> str:
+        """What the looks say, in sentences."""
+        sentences = [self._of_metric()]
+        if self.drifted:
+            words = [self._of_drift(self[name]) for name in self.drifted]
+            sentences.append(" ".join(words))
+            if self.dropped is None:
+                sentences.append(
+                    "Drift is no drop: labels of these looks would tell what it costs."
+                )
+        elif others := [s.name for s in self.signals if s.points and s.better is None]:
+            sentences.append(f"No drift of {listing(others)}.")
+        return " ".join(sentences)
+
+    @property
+    def lead(self) -> str:
+        """What a page says first."""
+        return self.verdict
+
+    def _of_metric(self) -> str:
+        if self.dropped is None:
+            return (
+                f"Whether {self.metric} has dropped is not known: no look has labels."
+            )
+        signal = self[self.metric]
+        before, after, size = signal.split()
+        if signal.alarm is None:
+            sizes = sorted(point.num_examples for point in signal.points)
+            return (
+                f"No drop of {self.metric} in {counted(len(sizes), 'look')}:"
+                f" {quantity(after)}, before {quantity(before)}; a change of"
+                f" {quantity(signal.visible() or 0.0)} would be seen within 4 looks of"
+                f" {sizes[len(sizes) // 2]:,} examples in 80 %."
+            )
+        word = "dropped" if self.better == "higher" else "risen"
+        return (
+            f"{self.metric} has {word} by {quantity(abs(after - before))} since"
+            f" {signal.since}: {quantity(after)} on {size:,} examples, before"
+            f" {quantity(before)}."
+        )
+
+    def _of_drift(self, signal: Signal) -> str:
+        if signal.kind == "vector":
+            return f"The {signal.name} have drifted since {signal.since}."
+        before, after, _ = signal.split()
+        return (
+            f"The {signal.name} has drifted since {signal.since}: {quantity(after)},"
+            f" before {quantity(before)}."
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know, in sentences."""
+        told = [
+            f"Where nothing changes, {100 * self.false_alarms:g} % of"
+            f" {self.horizon} looks hold an alarm (*) at most, over all columns."
+        ]
+        for signal in self.signals:
+            times = signal.dispersion
+            if times is not None and signal.alarm is None:
+                told.append(
+                    f"The {signal.name} swings between looks {times:.1f} times as much"
+                    " as that of independent examples: examples of one look are alike,"
+                    " and alarms come too easily."
+                )
+        return tuple(told)
+
+    def table(self) -> Table:
+        """A look a row: examples, the metric, confidence, and how far features moved."""
+        header = ("look", "examples", *(s.name for s in self.signals))
+        first = ("reference", *_reference(self.signals))
+        rows = [first, *(self._row(name) for name in self.looks)]
+        marked = tuple(
+            place
+            for place, name in enumerate(self.looks, start=1)
+            if any(p.is_alarm for s in self.signals for p in s.points if p.look == name)
+        )
+        return Table(
+            f"{self.metric} of a deployed model, {counted(len(self.looks), 'look')}",
+            header,
+            tuple(rows),
+            (self.verdict, *self.notes),
+            marked,
+        )
+
+    def _row(self, name: str) -> tuple[str, ...]:
+        points = [_point(signal, name) for signal in self.signals]
+        sizes = [point.num_examples for point in points if point is not None]
+        words = [
+            "–" if point is None else _word(signal, point)
+            for signal, point in zip(self.signals, points, strict=True)
+        ]
+        return (name, f"{max(sizes, default=0):,}", *words)
+
+    def rows(self) -> list[Row]:
+        """A signal of a look a row, with its statistic and limit."""
+        return [
+            {
+                "look": point.look,
+                "signal": signal.name,
+                "num_examples": point.num_examples,
+                "value": point.value,
+                "statistic": point.statistic,
+                "limit": point.limit,
+                "window": point.window,
+                "alarm": int(point.is_alarm),
+            }
+            for signal in self.signals
+            for point in signal.points
+        ]
+
+
+def monitor(
+    reference: AnyPredictions,
+    looks: Mapping[str, AnyPredictions] | None = None,
+    *,
+    metric: str = "accuracy",
+    better: Better | None = None,
+    scores: Scores | None = None,
+    false_alarms: float = 0.05,
+    horizon: int = 52,
+) -> Monitor:
+    """Whether a deployed model still does what it did, from looks as they arrive.
+
+    The metric's mean over labelled examples, the mean confidence and the mean of the
+    features are held against the reference and the looks before, in windows of 1, 2, 4,
+    … and all looks, so that a sudden drop and a slow one are both seen. Limits are
+    simulated for the sizes that came, such that where nothing changes an alarm comes in
+    at most `false_alarms` of `horizon` looks, over all looks and signals together; the
+    metric has four fifths of that rate where other signals are watched beside it. The
+    examples of a look are taken to be independent; where looks swing by more than that,
+    a note says so.
+
+    Predictions come as `(outputs, targets)`, targets None where there are none yet; as a
+    mapping, or what `numpy.load` gives of an .npz file, with some of these arrays; or as
+    a `Run`, of its outcomes.
+
+    - "outputs": `(num_examples, num_classes)`, or predicted classes as integers, or
+      numbers as targets are.
+    - "targets": `(num_examples,)`, integer classes, or numbers.
+    - "values": `(num_examples,)`, any metric of one's own of each example.
+    - "features": `(num_examples, num_features)`. Where there are none, outputs stand for
+      them.
+
+    Args:
+        reference: What the model did on examples of before, best those of a held-out
+            split that nothing was selected on; its size limits what can be seen.
+        looks: By name of the date, week or batch, in order; more come by `look`.
+        metric: "accuracy", "log_loss", "mse", "mae", or a name for "values".
+        better: Which values are better, where the name does not say it.
+        scores: Whether float outputs of classes are "logits", as by default, or
+            "probabilities".
+        false_alarms: The rate, between 0 and 1.
+        horizon: In so many looks.
+
+    Raises:
+        TypeError: Predictions are of no form that is known.
+        ValueError: The direction of a metric is not known, the reference has fewer than
+            30 examples, arrays are of unlike lengths, hold no numbers, or look like other
+            `scores`.
+
+    Sources: limits by Lan and DeMets, Biometrika 1983; drift of outputs and features as
+    in Rabanser, Günnemann and Lipton, Failing Loudly, NeurIPS 2019.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> def week(accuracy, size=400):
+    ...     return {"values": rng.random(size) < accuracy}
+    >>> watch = monitor(week(0.9, 3000), {f"W{i}": week(0.9) for i in range(1, 5)})
+    >>> watch.dropped, watch.exit_code
+    (False, 0)
+    >>> watch = watch.look("W5", week(0.8)).look("W6", week(0.8))
+    >>> watch.dropped, watch["accuracy"].since, watch.exit_code
+    (True, 'W5', 2)
+    """
+    if better not in ("higher", "lower", None):
+        raise ValueError(
+            f"monitor expects better as 'higher' or 'lower', got {better!r}"
+        )
+    if not 0 < false_alarms < 1:
+        raise ValueError(
+            f"monitor expects false_alarms between 0 and 1, got {false_alarms!r}"
+        )
+    if not is_count(horizon) or horizon < 1:
+        raise ValueError(f"monitor expects horizon as 1 look or more, got {horizon!r}")
+    if looks is not None and not isinstance(looks, Mapping):
+        raise TypeError(
+            "monitor expects looks as a mapping, the name of each to its predictions, got"
+            f" {type(looks).__name__}"
+        )
+    better = better or _direction(metric, reference)
+    watched = _watchable(read("reference", reference, metric, scores), metric)
+    made = Monitor(
+        metric=metric,
+        better=better,
+        scores=scores,
+        false_alarms=false_alarms,
+        horizon=horizon,
+        signals=tuple(
+            Signal.of(name, values, better if name == metric else None, rate, horizon)
+            for (name, values), rate in zip(
+                watched.items(), _rates(watched, metric, false_alarms), strict=True
+            )
+        ),
+    )
+    return made.after(looks) if looks else made
+
+
+def _of(name: str, metric: str, columns: Columns) -> Array | None:
+    """The column of a signal; None where the look has none."""
+    if name == metric:
+        return columns.values
+    if name == "confidence":
+        return columns.confidence
+    return columns.rows.get(name)
+
+
+def _watchable(reference: Columns, metric: str) -> dict[str, Array]:
+    """The columns of a reference by name, the metric first, less what never varies."""
+    if metric in ("confidence", "outputs", "features"):
+        raise ValueError(
+            f"monitor watches {metric!r} anyway; name the metric otherwise"
+        )
+    columns = {} if reference.values is None else {metric: reference.values}
+    others = {"confidence": reference.confidence, **reference.rows}
+    for name, values in others.items():
+        if values is not None and np.ptp(values, axis=0).any():
+            columns[name] = values
+    if not columns:
+        raise ValueError(
+            "the reference has nothing to watch: no targets or values, and outputs or"
+            " features that never vary"
+        )
+    return columns
+
+
+def _rates(
+    columns: Mapping[str, Array], metric: str, false_alarms: float
+) -> list[float]:
+    """Of each column its share of the false alarms."""
+    others = len(columns) - (metric in columns)
+    if metric not in columns:
+        return [false_alarms / others] * others
+    if not others:
+        return [false_alarms]
+    rest = (1 - _SHARE_OF_METRIC) * false_alarms / others
+    return [_SHARE_OF_METRIC * false_alarms, *[rest] * others]
+
+
+def _direction(metric: str, reference: AnyPredictions) -> Better:
+    known = SCALES.get(metric)
+    if isinstance(reference, Run):
+        known = reference.scales.get(metric, known)
+    if known is None:
+        raise ValueError(
+            f"monitor does not know which values of {metric!r} are better; give"
+            f' better="higher" or "lower". It knows {", ".join(VALUES)}'
+        )
+    return known.better
+
+
+def _point(signal: Signal, look: str) -> Point | None:
+    return next((point for point in signal.points if point.look == look), None)
+
+
+def _word(signal: Signal, point: Point) -> str:
+    if point.value is None:
+        word = f"{number(point.statistic, 1)} of {number(point.limit, 1)}"
+    else:
+        word = quantity(point.value)
+    return f"{word} *" if point.is_alarm else word
+
+
+def _reference(signals: tuple[Signal, ...]) -> tuple[str, ...]:
+    words = ["–" if s.value is None else quantity(s.value) for s in signals]
+    return (f"{max(s.num_examples for s in signals):,}", *words)
