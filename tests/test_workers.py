@@ -45,6 +45,17 @@ def test_calls_run_in_other_processes_and_return_or_raise(pool):
         pool.submit(lambda: 1).result(60)
 
 
+def imported(names):
+    """Which of these packages are imported here."""
+    return [name for name in names if name in sys.modules]
+
+
+def test_a_worker_imports_nothing_that_it_does_not_use(pool):
+    """Its start costs what torch costs, and none of what a score or a picture needs."""
+    optional = ("IPython", "matplotlib", "pandas", "scipy", "sklearn", "torchvision")
+    assert pool.submit(imported, optional).result(60) == []
+
+
 def test_threads_are_divided_among_workers(pool):
     """Workers together use no more threads than this process would."""
     threads = pool.submit(torch.get_num_threads).result(60)
