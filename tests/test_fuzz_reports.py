@@ -16,6 +16,13 @@ Place = tuple[Any, ...]
 RUNS = make_grid(("a", "b", "c"))
 CARD = pe.scorecard(RUNS, budget=BUDGET)
 CHANGE = pe.PersistenceEvaluator().change(RUNS[:24], RUNS[:24])
+WATCH = pe.monitor(
+    {
+        "values": [True] * 30 + [False] * 10,
+        "features": [[n % 7, n % 3] for n in range(40)],
+    },
+    {"W1": {"values": [True, False] * 10}, "W2": {"features": [[1.0, 2.0]] * 9}},
+)
 # What damage leaves: another value, or one that looks nearly right.
 VALUES = PLAIN | st.sampled_from(
     [0, 1, -1, 2.5, "a", "persistence", [], {}, [0.5, 0.5]]
@@ -27,6 +34,7 @@ RECORDS: dict[str, Any] = {
     "interval": CARD["persistence"].reports[0].interval,
     "change": CHANGE,
     "budget": BUDGET,
+    "monitor": WATCH,
 }
 
 
@@ -65,7 +73,7 @@ def read(name: str, text: str) -> None:
     fields = record.to_dict()
     for field, value in json.loads(text).items():
         assert same(fields[field], value), field
-    if name in ("comparison", "scorecard", "change"):
+    if name in ("comparison", "scorecard", "change", "monitor"):
         assert str(record)
         record.rows()
 
@@ -158,6 +166,11 @@ def test_a_changed_value_is_right_or_refused(name: str, data: st.DataObject) -> 
         ("interval", "confidence", 95, "a number between 0 and 1"),
         ("interval", "high", -1.0, "a number of at least low"),
         ("difference", "num_cells", -1, "a whole number of at least 0"),
+        ("monitor", "better", "more", "'higher' or 'lower'"),
+        ("monitor", "false_alarms", 5, "a number between 0 and 1"),
+        ("monitor", "horizon", 0, "a whole number of at least 1"),
+        ("monitor", "signals", [], "one signal or more, of different names"),
+        ("monitor", "looks", ["W1"], "the names of all looks"),
         ("change", "before", None, "Report or the fields of one"),
         ("change", "difference", "up", "a number"),
         ("change", "cells", {"t/d/full": None}, "numbers by name"),

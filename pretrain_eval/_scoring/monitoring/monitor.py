@@ -23,9 +23,8 @@ from pretrain_eval._scoring.monitoring.signal import Point, Signal
 from pretrain_eval._scoring.reports.checked import (
     check,
     each_is,
-    is_count,
-    is_share,
-    is_text,
+    is_positive,
+    is_rate,
     restore_each,
 )
 from pretrain_eval._scoring.reports.table import (
@@ -80,10 +79,15 @@ class Monitor(Tabular, Record):
         check(self, "'higher' or 'lower'", lambda b: b in ("higher", "lower"), "better")
         known = ("logits", "probabilities", None)
         check(self, f"one of {known}", lambda scores: scores in known, "scores")
-        check(self, "a share", is_share, "false_alarms")
-        check(self, "a whole number", is_count, "horizon")
-        check(self, "a tuple of names", each_is(is_text), "looks")
+        check(self, "a number between 0 and 1", is_rate, "false_alarms")
+        check(self, "a whole number of at least 1", is_positive, "horizon")
+        check(self, "a tuple of names", each_is(is_name), "looks")
         restore_each(self, Signal, "signals")
+        names = [signal.name for signal in self.signals]
+        what = "one signal or more, of different names"
+        check(self, what, lambda _: 0 < len(names) == len(set(names)), "signals")
+        seen = {point.look for signal in self.signals for point in signal.points}
+        check(self, "the names of all looks", lambda looks: seen <= set(looks), "looks")
 
     def look(self, name: str, predictions: AnyPredictions) -> Monitor:
         """The monitor after one more look.
@@ -352,11 +356,11 @@ def monitor(
         raise ValueError(
             f"monitor expects better as 'higher' or 'lower', got {better!r}"
         )
-    if not 0 < false_alarms < 1:
+    if not is_rate(false_alarms):
         raise ValueError(
             f"monitor expects false_alarms between 0 and 1, got {false_alarms!r}"
         )
-    if not is_count(horizon) or horizon < 1:
+    if not is_positive(horizon):
         raise ValueError(f"monitor expects horizon as 1 look or more, got {horizon!r}")
     if looks is not None and not isinstance(looks, Mapping):
         raise TypeError(

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from pretrain_eval._runs import Record
 from pretrain_eval._scoring.formulas.statistics import Array
-from pretrain_eval._scoring.reports.checked import check, is_count, is_text
+from pretrain_eval._scoring.reports.checked import check, is_positive, is_text
 
 _MOST = 16  # directions
 _ROWS_PER_DIRECTION = 20
@@ -40,7 +40,8 @@ class Directions(Record):
     packed: str
 
     def __post_init__(self) -> None:
-        check(self, "a whole number", is_count, "num_features", "num_directions")
+        sizes = ("num_features", "num_directions")
+        check(self, "a whole number of at least 1", is_positive, *sizes)
         check(self, "a text", is_text, "packed")
         expected = 4 * sum(int(np.prod(shape)) for shape in self._shapes)
         try:

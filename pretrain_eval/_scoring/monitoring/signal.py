@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from typing_extensions import Self
 
-from pretrain_eval._runs import Better, Record
+from pretrain_eval._runs import Better, Record, is_name
 from pretrain_eval._scoring.formulas.intervals import chi_quantile, t_quantile
 from pretrain_eval._scoring.formulas.statistics import Array
 from pretrain_eval._scoring.monitoring.alarms import Kind, Unchanged, limits, reaches
@@ -19,9 +19,12 @@ from pretrain_eval._scoring.reports.checked import (
     check,
     each_is,
     is_count,
+    is_finite,
     is_number,
+    is_positive,
+    is_rate,
     is_share,
-    is_text,
+    is_size,
     or_none,
     restore,
     restore_each,
@@ -57,10 +60,11 @@ class Point(Record):
     window: int
 
     def __post_init__(self) -> None:
-        check(self, "a text", is_text, "look")
-        check(self, "a whole number", is_count, "num_examples", "window")
-        check(self, "a tuple of numbers", each_is(is_number), "mean")
-        check(self, "a number or None", or_none(is_number), "value")
+        check(self, "a name", is_name, "look")
+        check(self, "a whole number of at least 1", is_positive, "num_examples")
+        check(self, "a whole number of at least 0", is_count, "window")
+        check(self, "a tuple of finite numbers", each_is(is_finite), "mean")
+        check(self, "a finite number or None", or_none(is_finite), "value")
         check(self, "a number", is_number, "statistic", "limit")
 
     @property
@@ -112,17 +116,45 @@ class Signal(Record):
     points: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
-        check(self, "a text", is_text, "name")
-        check(self, "one of them", lambda kind: kind in _KINDS, "kind")
-        check(self, "higher, lower or None", lambda b: b in _BETTER, "better")
-        check(self, "a share", is_share, "rate")
-        check(self, "a whole number", is_count, "horizon", "num_examples")
-        check(self, "a tuple of numbers", each_is(is_number), "mean")
-        check(self, "a number or None", or_none(is_number), "value")
-        numbers = ("low", "high", "deviation", "skewness", "kurtosis")
-        check(self, "a number", is_number, *numbers)
+        check(self, "a name", is_name, "name")
+        check(self, f"one of {_KINDS}", lambda kind: kind in _KINDS, "kind")
+        check(self, f"one of {_BETTER}", lambda better: better in _BETTER, "better")
+        check(self, "a number between 0 and 1", is_rate, "rate")
+        check(self, "a whole number of at least 1", is_positive, "horizon")
+        what = f"a whole number of at least {_FEWEST}"
+        enough = lambda size: is_positive(size) and size >= _FEWEST  # noqa: E731
+        check(self, what, enough, "num_examples")
+        check(self, "a finite number or None", or_none(is_finite), "value")
+        check(self, "a number", is_number, "low", "high")
+        check(self, "a finite number", is_finite, "deviation", "skewness", "kurtosis")
+        check(self, "a number of at least 0", is_size, "deviation")
         restore(self, Directions, "directions", optional=True)
         restore_each(self, Point, "points")
+        self._check_form()
+
+    def _check_form(self) -> None:
+        """What is of a vector, and what of numbers."""
+        is_vector = self.kind == "vector"
+        what = "there" if is_vector else "None"
+        check(self, what, lambda rows: (rows is not None) == is_vector, "directions")
+        check(self, "None" if is_vector else "a number", self._is_value, "value")
+        width = self.directions.width if self.directions is not None else 1
+        check(self, f"{width} finite numbers", each_is(is_finite, width), "mean")
+        for point in self.points:
+            if len(point.mean) != width or not self._is_value(point.value):
+                raise ValueError(
+                    f"Signal.points must be of the form of {self.name}, got {point!r:.80}"
+                )
+        names = [point.look for point in self.points]
+        windows = [point.window <= at for at, point in enumerate(self.points, start=1)]
+        once = len(set(names)) == len(names)
+        check(self, "of looks that are told once", lambda _: once, "points")
+        check(self, "of looks in their windows", lambda _: all(windows), "points")
+        if self.kind == "bits":
+            check(self, "(a share,)", each_is(is_share), "mean")
+
+    def _is_value(self, value: float | None) -> bool:
+        return (value is None) == (self.kind == "vector")
 
     @classmethod
     def of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -110,6 +111,11 @@ def is_number(value: object) -> bool:
     return True
 
 
+def is_finite(value: Any) -> bool:
+    """Whether it is a number, neither NaN nor infinite."""
+    return is_number(value) and math.isfinite(value)
+
+
 def is_share(value: Any) -> bool:
     """Whether it is a number from 0 to 1.
 
@@ -117,6 +123,11 @@ def is_share(value: Any) -> bool:
     (True, False, False)
     """
     return is_number(value) and 0 <= value <= 1
+
+
+def is_rate(value: Any) -> bool:
+    """Whether it is a number between 0 and 1, neither of them."""
+    return is_number(value) and 0 < value < 1
 
 
 def is_size(value: Any) -> bool:
@@ -127,3 +138,8 @@ def is_size(value: Any) -> bool:
 def is_count(value: object) -> bool:
     """Whether it is a whole number of at least 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_positive(value: object) -> bool:
+    """Whether it is a whole number of at least 1."""
+    return is_count(value) and value != 0
