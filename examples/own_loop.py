@@ -8,9 +8,8 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 import pretrain_eval as pe
 
 torch.manual_seed(0)
-digits = load_digits()
-images = torch.from_numpy(digits.data).float() / 16
-everything = TensorDataset(images, torch.from_numpy(digits.target))
+pixels, labels = map(torch.as_tensor, load_digits(return_X_y=True))
+everything = TensorDataset(pixels.float() / 16, labels)
 train, valid = random_split(everything, (0.8, 0.2))
 loader, valid_loader = DataLoader(train, 64, shuffle=True), DataLoader(valid, 256)
 

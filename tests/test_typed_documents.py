@@ -1,7 +1,8 @@
-"""What README, documents and examples show passes a strict type checker."""
+"""What README, documents and examples show passes two type checkers."""
 
 import ast
 import doctest
+import json
 import os
 import re
 import subprocess
@@ -54,15 +55,27 @@ def code_of(document: Path) -> str:
 
 
 def typed(code: str) -> str:
-    """The code after declarations of what it takes for granted."""
+    """The code after an import of what it takes for granted."""
     made = {
         node.id
         for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
     made |= {n.name for n in ast.walk(ast.parse(code)) if hasattr(n, "name")}
-    given = [f"{name}: {kind}" for name, kind in GIVEN.items() if name not in made]
-    return "\n".join([HEAD, *given, "", code])
+    taken = ", ".join(name for name in GIVEN if name not in made)
+    return "\n".join([HEAD, f"from given import {taken}", "", code])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code of every document, and the types of what it takes for granted."""
+    made = tmp_path_factory.mktemp("typed")
+    given = [f"{name}: {kind}" for name, kind in GIVEN.items()]
+    (made / "given.pyi").write_text("\n".join([HEAD, *given]), encoding="utf-8")
+    for document in DOCUMENTS:
+        if code := code_of(document):
+            (made / name_of(document)).write_text(typed(code), encoding="utf-8")
+    return made
 
 
 def checked(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -88,13 +101,9 @@ def checked(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def said(folder: Path) -> dict[str, str]:
     """What mypy says of each document, by its name."""
-    pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
-    folder = tmp_path_factory.mktemp("typed")
-    for document in DOCUMENTS:
-        if code := code_of(document):
-            (folder / name_of(document)).write_text(typed(code), encoding="utf-8")
+    pytest.importorskip("mypy", reason='pip install "pretrain-eval[test]"')
     files = sorted(folder.glob("*.py"))
     result = checked(folder, *LENIENT, *TORCH, "--allow-redefinition", *files)
     assert result.returncode in (0, 1), result.stdout + result.stderr
@@ -122,7 +131,7 @@ def test_a_document_has_the_types_that_it_uses(document: Path, said: dict[str, s
 
 def test_the_examples_pass_strictly(tmp_path: Path):
     """With annotations and all; a package that only one example needs may be missing."""
-    pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
+    pytest.importorskip("mypy", reason='pip install "pretrain-eval[test]"')
     missing = "--disable-error-code=import-not-found"
     result = checked(tmp_path, *TORCH, missing, *EXAMPLES)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -130,9 +139,37 @@ def test_the_examples_pass_strictly(tmp_path: Path):
 
 def test_a_wrong_type_is_seen(tmp_path: Path):
     """The checker reads this package's types, not Any."""
-    pytest.importorskip("mypy", reason='pip install "pretrain-eval[dev]"')
+    pytest.importorskip("mypy", reason='pip install "pretrain-eval[test]"')
     file = tmp_path / "wrong.py"
     file.write_text("import pretrain_eval as pe\npe.Accuracy(top_k='two').nothing\n")
     result = checked(tmp_path, file)
     assert 'has incompatible type "str"; expected "int"' in result.stdout
     assert '"Accuracy" has no attribute "nothing"' in result.stdout
+
+
+def test_pyright_accepts_documents_and_examples(folder: Path):
+    """The checker of VS Code and its kin, at its standard strictness."""
+    pytest.importorskip("pyright", reason="pip install 'pyright[nodejs]'")
+    settings = {
+        "include": [str(folder), *map(str, EXAMPLES)],
+        "extraPaths": [str(ROOT)],
+        "typeCheckingMode": "standard",
+        "reportMissingImports": False,
+    }
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "pyright", "--project", folder, "--outputjson"),
+            *("--pythonpath", sys.executable, "--level", "error"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    found = json.loads(result.stdout[result.stdout.index("{") :])
+    assert found["summary"]["filesAnalyzed"] > len(EXAMPLES)
+    wrong = [
+        f"{each['file']}: {each['message']}" for each in found["generalDiagnostics"]
+    ]
+    assert not wrong, "\n".join(wrong)
