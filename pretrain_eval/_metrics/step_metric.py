@@ -22,7 +22,6 @@ from pretrain_eval._steps import (
     Statistic,
     Step,
     StepLog,
-    Sums,
     checked_per,
     checked_statistic,
     keyed,
@@ -114,9 +113,9 @@ class StepMetric(Metric):
             sums: One number for each of the step's parameters, such as
                 `step.gradient_squares`.
         """
-        made = Sums(formula, step.split(self.per), sums)
-        row = Row(step.number, made.split.names, made, step.skipped)
-        if len(sums[0]) > _MANY:
+        split = step.split(self.per)
+        row = Row(step.number, split.names, sums, step.skipped, formula, split)
+        if sums[0].numel() > _MANY:
             self.record(step, row.values, row.names)
         else:
             self.log.add(row)

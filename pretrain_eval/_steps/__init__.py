@@ -5,7 +5,6 @@ from pretrain_eval._steps.folds import (
     Formula,
     Row,
     Statistic,
-    Sums,
     checked_statistic,
 )
 from pretrain_eval._steps.log import StepLog, joined, keyed, part_key
@@ -27,7 +26,6 @@ __all__ = [
     "Statistic",
     "Step",
     "StepLog",
-    "Sums",
     "checked_per",
     "checked_statistic",
     "joined",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any, Protocol, final
@@ -21,6 +21,9 @@ from pretrain_eval._steps.plan import Plans
 from pretrain_eval._steps.starts import Start, Starts
 from pretrain_eval._steps.step import Clipping, Step
 from pretrain_eval._steps.warning import warn
+
+# `torch.no_grad` takes as long as all arithmetic of a small network.
+_set_gradients: Callable[[bool], object] = torch._C._set_grad_enabled
 
 
 class StepEvents(Protocol):
@@ -214,13 +217,18 @@ class Attachment:
         if self._done and id(optimizer) in self._done:
             self._finish()
         if not self._under_way:
-            if self._measures_next:
-                self._step = Step(self._count.number + 1, self._plans)
-            self._count.number += 1
+            number = self._count.number
+            self._count.number = number + 1
             self._under_way = True
+            if number % self._every == 0:
+                self._step = Step(number + 1, self._plans)
         if self._step is not None:
-            with _WithoutGradients():
+            enabled = torch.is_grad_enabled()
+            _set_gradients(False)
+            try:
                 self._read(self._step, optimizer, start)
+            finally:
+                _set_gradients(enabled)
         if self._clippings:
             self._clippings = []
         if self._step is not None or not self._is_alone:
@@ -228,7 +236,8 @@ class Attachment:
 
     def _read(self, step: Step, optimizer: Optimizer, start: Start | None) -> None:
         step.begin(optimizer, start)
-        step.clippings += self._clippings
+        if self._clippings:
+            step.clippings += self._clippings
         for watcher in self._watchers:
             watcher.before_step(step)
         known = step.read()
@@ -254,10 +263,14 @@ class Attachment:
             if is_last:
                 self._finish()
             return
-        with _WithoutGradients():
+        enabled = torch.is_grad_enabled()
+        _set_gradients(False)
+        try:
             self._step.end(optimizer)
             if is_last:
                 self._tell(self._finished())
+        finally:
+            _set_gradients(enabled)
 
     def _finish(self) -> None:
         step = self._finished()
@@ -279,20 +292,6 @@ class Attachment:
             watcher.after_step(step)
         if self._tells is not None:
             self._tells.after_step(step)
-
-
-@final
-class _WithoutGradients:
-    """`torch.no_grad`, which takes as long as all arithmetic of a small network."""
-
-    __slots__ = ("_before",)
-
-    def __enter__(self) -> None:
-        self._before = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)
-
-    def __exit__(self, *_: object) -> None:
-        torch._C._set_grad_enabled(self._before)
 
 
 def _is_clipped(total: Tensor, max_norm: float) -> Tensor:
@@ -346,6 +345,7 @@ def watched_step(
     yield
     with torch.no_grad():
         step.end(optimizer)
+        step.finish()
         for watcher in watchers:
             watcher.after_step(step)
 

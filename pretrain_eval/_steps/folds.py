@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, final, get_args
+from typing import Literal, cast, final, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain_eval._steps.names import Partition
+from pretrain_eval._steps.names import TOTAL, Partition
 
 Statistic = Literal["mean", "last", "max", "std"]
 
@@ -22,20 +22,6 @@ COUNT, _TOTAL, _LARGEST, _LAST, _DEVIATION = range(5)
 Formula = Callable[..., Tensor]
 
 
-class Sums(NamedTuple):
-    """What a step's values are made of, once somebody asks.
-
-    Attributes:
-        formula: Makes them of the sums, in total and per part.
-        split: The parts.
-        of_parameters: One number a parameter, as many vectors as the formula takes.
-    """
-
-    formula: Formula
-    split: Partition
-    of_parameters: tuple[Tensor, ...]
-
-
 @final
 class Row:
     """One step's values by name; the name of the total is empty.
@@ -43,24 +29,31 @@ class Row:
     Attributes:
         step: Its number.
         names: Of the values.
-        made: The values, one a name, or what they are made of.
+        made: The values, one a name; or what a formula makes them of, once somebody
+            asks: one number a parameter, as many vectors as the formula takes.
         skipped: 1 where a gradient scaler made the optimizer skip the step.
+        formula: Makes the values of the sums, in total and per part.
+        split: The parts.
         is_kept: Whether the history keeps it.
     """
 
-    __slots__ = ("is_kept", "made", "names", "skipped", "step")
+    __slots__ = ("formula", "is_kept", "made", "names", "skipped", "split", "step")
 
     def __init__(
         self,
         step: int,
         names: tuple[str, ...],
-        made: Tensor | Sums,
+        made: Tensor | tuple[Tensor, ...],
         skipped: Tensor | None,
+        formula: Formula | None = None,
+        split: Partition = TOTAL,
     ) -> None:
         self.step: int = step
         self.names: tuple[str, ...] = names
-        self.made: Tensor | Sums = made
+        self.made: Tensor | tuple[Tensor, ...] = made
         self.skipped: Tensor | None = skipped
+        self.formula: Formula | None = formula
+        self.split: Partition = split
         self.is_kept: bool = True
 
     @property
@@ -71,19 +64,17 @@ class Row:
     @property
     def kind(self) -> tuple[object, ...]:
         """Rows of one kind are made together."""
-        made = self.made
-        if not isinstance(made, Sums):  # which is faster to tell than a tensor is
+        if self.formula is None:
             return (self.names,)
-        return self.names, made.formula, made.split, made.of_parameters[0].shape
+        return self.names, self.formula, self.split, self.made[0].shape
 
 
 def values_of(rows: Sequence[Row]) -> Tensor:
     """The values of rows of one kind, shape `(len(rows), len(names))`."""
-    made = [row.made for row in rows if isinstance(row.made, Sums)]
-    if not made:
+    formula, split = rows[0].formula, rows[0].split
+    if formula is None:
         return torch.stack([row.made for row in rows if isinstance(row.made, Tensor)])
-    formula, split, _ = made[0]
-    sums = zip(*(each.of_parameters for each in made), strict=True)
+    sums = zip(*(row.made for row in rows), strict=True)
     with torch.no_grad():
         return formula(*(split.sums(torch.stack(each)) for each in sums))
 

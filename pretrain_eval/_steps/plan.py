@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any, final
 
 import numpy as np
@@ -18,6 +18,8 @@ from pretrain_eval._steps.rows import Array
 from pretrain_eval._steps.small import SmallTensors, is_small
 from pretrain_eval._steps.snapshot import Room, Snapshot
 
+_gradient = attrgetter("grad")
+
 
 @final
 class Plan:
@@ -30,6 +32,7 @@ class Plan:
         parameters: Each once.
         is_sharded: Whether one lies in pieces on several processes.
         is_shared: Whether another optimizer that is watched holds one of them, too.
+        is_small: Whether all of them are small ones, and there are some.
     """
 
     def __init__(self, parameters: list[Tensor], *, is_shared: bool = False) -> None:
@@ -44,6 +47,7 @@ class Plan:
         self._large_places = np.flatnonzero(np.logical_not(small))
         few = self._at(self._small_places, parameters)
         self.small: SmallTensors | None = SmallTensors(few) if few else None
+        self.is_small = self.small is not None and not len(self._large_places)
 
     def large(self) -> list[Tensor]:
         """What is summed by rows, of this process."""
@@ -57,7 +61,7 @@ class Plan:
 
     def gradients(self) -> list[Tensor | None]:
         """The gradient of each parameter, of this process."""
-        gradients = [parameter.grad for parameter in self.parameters]
+        gradients = list(map(_gradient, self.parameters))
         return list(map(shards.local, gradients)) if self.is_sharded else gradients
 
     def square_sums(self, tensors: Sequence[Tensor | None]) -> Tensor:
@@ -72,9 +76,8 @@ class Plan:
 
     def write(self, tensors: Sequence[Tensor | None]) -> bool:
         """Keep them to be summed with the next moment, where all are small."""
-        if self.small is None or len(self._large_places):
-            return False
-        return self.small.write(tensors)
+        small = self.small
+        return self.is_small and small is not None and small.write(tensors)
 
     def in_order(self, small: Array, large: Tensor) -> Tensor:
         """Sums of small parameters and of the others, in the parameters' order."""
@@ -113,8 +116,9 @@ class Moment:
         self._plan = plan
         if plan.small:
             plan.small.copy()
-        large = plan.large()
-        self._snapshot = Snapshot(large, room) if large else None
+        self._snapshot = None
+        if not plan.is_small and (large := plan.large()):
+            self._snapshot = Snapshot(large, room)
 
     def is_over(self) -> bool:
         """Whether a parameter holds something else now."""
@@ -131,13 +135,16 @@ class Moment:
             sizes: After it, Σ|then|².
         """
         small, snapshot = self._plan.small, self._snapshot
-        rest = snapshot and snapshot.compare(self._plan.large(), sizes=sizes)
+        if snapshot is None:
+            if small is None:
+                nothing = torch.zeros(0, dtype=torch.float64)
+                return [nothing] * (1 + sizes)
+            few = small.compare(given=written, sizes=sizes)
+            return list(map(torch.from_numpy, few))
+        rest = snapshot.compare(self._plan.large(), sizes=sizes)
         if small is None:
-            nothing = torch.zeros(0, dtype=torch.float64)
-            return [nothing] * (1 + sizes) if rest is None else list(rest)
+            return list(rest)
         few = small.compare(given=written, sizes=sizes)
-        if rest is None:
-            return [torch.from_numpy(sums) for sums in few]
         return [self._plan.in_order(*both) for both in zip(few, rest, strict=True)]
 
     def tensors(self) -> list[Tensor]:
@@ -178,11 +185,13 @@ class Plans:
             optimizer: One of those that are watched.
             counted: Identities of parameters that others have begun with.
         """
-        held = _held(optimizer)
+        groups = optimizer.param_groups
+        held = groups[0]["params"] if len(groups) == 1 else _held(optimizer)
         key = id(optimizer), counted
         if key in self._plans:
             known, plan = self._plans[key]
-            if _is_same(held, known) and _is_current(plan):
+            is_same = len(held) == len(known) and all(map(is_, held, known))
+            if is_same and (plan.small is None or plan.small.are_as_they_were()):
                 return plan
             self._forget()
         if not self._num_holders:
@@ -190,7 +199,7 @@ class Plans:
             self._num_holders = Counter(i for ids in each for i in ids)
         own = {id(p): p for p in held if id(p) not in counted}
         shared = any(self._num_holders[id(p)] > 1 for p in held)
-        self._plans[key] = held, Plan(list(own.values()), is_shared=shared)
+        self._plans[key] = list(held), Plan(list(own.values()), is_shared=shared)
         return self._plans[key][1]
 
     def _forget(self) -> None:
@@ -202,14 +211,4 @@ class Plans:
 
 def _held(optimizer: Optimizer) -> list[Tensor]:
     groups = optimizer.param_groups
-    if len(groups) == 1:
-        return list(groups[0]["params"])
     return [parameter for group in groups for parameter in group["params"]]
-
-
-def _is_same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
-    return len(first) == len(second) and all(map(is_, first, second))
-
-
-def _is_current(plan: Plan) -> bool:
-    return plan.small is None or plan.small.are_as_they_were()

@@ -4,7 +4,7 @@ What costs with small tensors is the number of calls. Their entries are written 
 behind another into one vector of float64, in which no square of a float32 overflows:
 
     tensors   64·32 numbers, 64, 64·64, 64, ...      wherever they lie now
-    vector    [2048 numbers | 64 | 4096 | 64 | ...]  one concatenation
+    vector    [2048 numbers | 64 | 4096 | 64 | ...]  one `_foreach_copy_`
     sums      Σ of the squares of each segment       one `multiply`, one `reduceat`
 
 A tensor's sum does not depend on the tensors beside it, to the last bit.
@@ -13,11 +13,12 @@ A tensor's sum does not depend on the tensors beside it, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor, _utils, nn
+from torch import Tensor, nn
 
 from pretrain_eval._steps.rows import Array
 
@@ -30,10 +31,13 @@ _VECTOR = 1 << 16
 # Those that float64 holds.
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
+# What happens at every step takes few calls of Python, hence a C function that maps.
+_shape = attrgetter("shape")
+
+_copy: Callable[[Any, Any], object] = torch._foreach_copy_
+
 # Rows of a vector: a gradient or whatever is summed, what is now or has moved, what was.
 _GIVEN, _NOW, _THEN = range(3)
-
-_flattened: Callable[[Sequence[Any]], Tensor] = _utils._flatten_dense_tensors
 
 
 def is_small(tensor: Tensor) -> bool:
@@ -57,14 +61,16 @@ class SmallTensors:
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._tensors = list(tensors)
-        self._shapes = [tensor.shape for tensor in tensors]
+        self._shapes = list(map(_shape, tensors))
         self._absent = [torch.zeros(shape) for shape in self._shapes]
         sizes = [tensor.numel() for tensor in tensors]
-        self._vectors = [_Vector(part, sizes) for part in _parts(sizes)]
+        self._vectors = [_Vector(part, self._tensors) for part in _parts(sizes)]
+        # Its squares may be infinite, of which numpy would warn.
+        self._is_wide = any(tensor.dtype is torch.float64 for tensor in tensors)
 
     def are_as_they_were(self) -> bool:
         """Whether none has got another shape since."""
-        return [tensor.shape for tensor in self._tensors] == self._shapes
+        return list(map(_shape, self._tensors)) == self._shapes
 
     def write(self, tensors: Sequence[Tensor | None]) -> bool:
         """Keep one tensor for each, of the same shape; zeros for None.
@@ -73,7 +79,8 @@ class SmallTensors:
             False, where one of them is sparse.
         """
         try:
-            self._write(_GIVEN, tensors)
+            for vector in self._vectors:
+                _copy(vector.segments[_GIVEN], tensors[vector.part])
         except TypeError:
             given = zip(tensors, self._absent, strict=True)
             return self.write([zeros if t is None else t for t, zeros in given])
@@ -83,16 +90,18 @@ class SmallTensors:
 
     def copy(self) -> None:
         """Keep what the tensors hold now, in the place of what was kept."""
-        self._write(_THEN, self._tensors)
+        for vector in self._vectors:
+            _copy(vector.segments[_THEN], vector.tensors)
 
     def differ(self) -> bool:
         """Whether one holds something else than its copy."""
-        self._write(_NOW, self._tensors)
-        return any(vector.differs() for vector in self._vectors)
+        for vector in self._vectors:
+            _copy(vector.segments[_NOW], vector.tensors)
+        return any(not torch.equal(v.rows[_NOW], v.rows[_THEN]) for v in self._vectors)
 
     def square_sums(self) -> Array:
         """Σ|x|² of each tensor that was written."""
-        squares: Array = self._sums(_GIVEN, _NOW, moves=False)[0]
+        squares: Array = self._squares(_GIVEN, _NOW)[0]
         return squares
 
     def compare(self, *, given: bool, sizes: bool) -> Array:
@@ -105,58 +114,60 @@ class SmallTensors:
         Returns:
             Shape `(given + 1 + sizes, len(tensors))`.
         """
-        self._write(_NOW, self._tensors)
-        return self._sums(_NOW - given, _THEN + sizes, moves=True)
-
-    def _write(self, row: int, tensors: Sequence[Tensor | None]) -> None:
         for vector in self._vectors:
-            vector.write(row, tensors)
+            _copy(vector.segments[_NOW], vector.tensors)
+            vector.rows[_NOW].sub_(vector.rows[_THEN])
+        return self._squares(_NOW - given, _THEN + sizes)
 
-    def _sums(self, first: int, end: int, *, moves: bool) -> Array:
-        # ∞ − ∞ is NaN, and squares of float64 may be infinite.
-        with np.errstate(invalid="ignore", over="ignore"):
-            if moves:
-                for vector in self._vectors:
-                    vector.move()
-            sums = [vector.squares(first, end) for vector in self._vectors]
+    def _squares(self, first: int, end: int) -> Array:
+        if self._is_wide:
+            with np.errstate(over="ignore"):
+                return self._sums(first, end)
+        return self._sums(first, end)
+
+    def _sums(self, first: int, end: int) -> Array:
+        """Σx² of each segment of some rows, which then hold squares."""
+        sums: list[Array] = []
+        for vector in self._vectors:
+            rows = vector.table[first:end]
+            np.multiply(rows, rows, out=rows)
+            sums.append(np.add.reduceat(rows, vector.starts, axis=1))
         return sums[0] if len(sums) == 1 else np.concatenate(sums, axis=-1)
 
     def copies(self) -> list[Tensor]:
         """What was kept of each, in float64."""
-        flat = (torch.from_numpy(c) for v in self._vectors for c in v.copies())
-        return [c.view(shape) for c, shape in zip(flat, self._shapes, strict=True)]
+        return [kept.clone() for v in self._vectors for kept in v.segments[_THEN]]
 
 
 @final
 class _Vector:
-    """The segments of some of the tensors, in rows."""
+    """The segments of some of the tensors, in rows.
 
-    def __init__(self, part: slice, sizes: Sequence[int]) -> None:
-        self._part = part
-        ends = np.cumsum(sizes[part])
-        self._starts = np.concatenate([[0], ends[:-1]]).astype(np.intp)
-        table = torch.zeros(3, int(ends[-1]), dtype=torch.float64)
-        self._rows, self._table = list(table), table.numpy()
+    Attributes:
+        part: Which of all.
+        tensors: They.
+        rows: Of all entries.
+        segments: The rows' parts in the tensors' shapes.
+        table: The rows as an array.
+        starts: Where its segments begin.
+    """
 
-    def write(self, row: int, tensors: Sequence[Tensor | None]) -> None:
-        self._rows[row].copy_(_flattened(tensors[self._part]))
+    __slots__ = ("part", "rows", "segments", "starts", "table", "tensors")
 
-    def differs(self) -> bool:
-        return not np.array_equal(self._table[_NOW], self._table[_THEN])
-
-    def move(self) -> None:
-        now = self._table[_NOW]
-        np.subtract(now, self._table[_THEN], out=now)
-
-    def squares(self, first: int, end: int) -> Array:
-        """Σx² of each segment of some rows, which then hold squares."""
-        rows = self._table[first:end]
-        np.multiply(rows, rows, out=rows)
-        sums: Array = np.add.reduceat(rows, self._starts, axis=1)
-        return sums
-
-    def copies(self) -> list[Array]:
-        return np.split(self._table[_THEN].copy(), self._starts[1:])
+    def __init__(self, part: slice, tensors: Sequence[Tensor]) -> None:
+        self.part, self.tensors = part, list(tensors[part])
+        sizes = [tensor.numel() for tensor in self.tensors]
+        table = torch.zeros(3, sum(sizes), dtype=torch.float64)
+        self.rows = list(table)
+        self.segments = [
+            [
+                segment.view(tensor.shape)
+                for segment, tensor in zip(row.split(sizes), self.tensors, strict=True)
+            ]
+            for row in self.rows
+        ]
+        self.table: Array = table.numpy()
+        self.starts = np.cumsum([0, *sizes[:-1]]).astype(np.intp)
 
 
 def _parts(sizes: Sequence[int]) -> Iterator[slice]:

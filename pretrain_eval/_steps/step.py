@@ -72,7 +72,7 @@ class _Part:
         Returns:
             Whether it could be read.
         """
-        lost = self.is_lost
+        lost = self._start is not None and self.is_lost
         if lost:
             unknown = torch.full((len(self.plan.parameters),), torch.nan).double()
             self.sums |= dict.fromkeys(_OF_WEIGHTS & self.wanted, unknown)
@@ -96,13 +96,14 @@ class _Part:
     def _read_gradients(self, gradients: list[Tensor | None], *, lost: bool) -> None:
         # A fused optimizer under GradScaler holds scaled gradients until its step.
         scale: Tensor | None = getattr(self.optimizer, "grad_scale", None)
-        if "gradient" in self.wanted and self._moment is not None and scale is None:
-            self._written = self.plan.write(gradients)
-        if "gradient" in self.wanted and not self._written:
-            squares = self.plan.square_sums(gradients)
-            if scale is not None:
-                squares /= scale.to(squares).square()
-            self.sums["gradient"] = squares
+        if "gradient" in self.wanted:
+            if self._moment is not None and scale is None:
+                self._written = self.plan.write(gradients)
+            if not self._written:
+                squares = self.plan.square_sums(gradients)
+                if scale is not None:
+                    squares /= scale.to(squares).square()
+                self.sums["gradient"] = squares
         if "nonzero" in self.wanted:
             self.sums["nonzero"] = _gradients.nonzero_counts(gradients)
         if "product" in self.wanted and not lost:
@@ -114,7 +115,8 @@ class _Part:
     def end(self) -> None:
         """Read what is wanted at θ_{t+1}."""
         found = getattr(self.optimizer, "found_inf", None)
-        self.skipped = None if found is None else found.detach().clone()
+        if found is not None:
+            self.skipped = found.detach().clone()
         # Another optimizer may move what is shared on; then this is not yet the end.
         if not self.plan.is_shared:
             self.compare()
@@ -148,6 +150,7 @@ class Step:
         self._known: Mapping[str, Tensor] | None = None
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
+        self._skipped: Tensor | None = None
 
     def begin(self, optimizer: Optimizer, start: Start | None = None) -> None:
         """The optimizer's gradients are ready, its parameters have not moved.
@@ -184,8 +187,16 @@ class Step:
 
     def finish(self) -> None:
         """All optimizers have stepped."""
+        flags = []
         for part in self._parts.values():
             part.compare()
+            if part.skipped is not None:
+                flags.append(part.skipped)
+        if flags:
+            device = flags[0].device
+            self._skipped = torch.stack(
+                [f.reshape(()).to(device) for f in flags]
+            ).amax()
 
     def keep(self, *quantities: Quantity) -> None:
         """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t.
@@ -220,12 +231,7 @@ class Step:
 
         None without a gradient scaler, or where it passes over the optimizer itself.
         """
-        flags = [p.skipped for p in self._parts.values() if p.skipped is not None]
-        if not flags:
-            return None
-        return torch.stack(
-            [flag.reshape(()).to(flags[0].device) for flag in flags]
-        ).amax()
+        return self._skipped
 
     @property
     def gradient_squares(self) -> Tensor:
