@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -41,7 +42,10 @@ def images(seed: int) -> Iterator[tuple[list[Image], list[Image]]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_thresholds_stand_beside_the_mean(seed: int) -> None:
     """A collection has map_50 and map_75 of the same boxes, under whatever key."""
-    judge = judges.MeanAveragePrecision()
+    judge = judges.MeanAveragePrecision(
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+    )
     metrics = pe.MetricCollection(pe.MeanAveragePrecision())
     named = pe.MetricCollection(boxes=pe.MeanAveragePrecision())
     for batch in images(seed):
@@ -141,3 +145,16 @@ def test_no_box_to_find_is_no_value() -> None:
         values = metrics.compute()
     assert list(values) == ["map"]
     assert math.isnan(values["map"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("hits", "boxes"), [(3, 5), (3, 10), (7, 10), (1, 20)])
+def test_a_recall_on_a_threshold_reaches_it(hits: int, boxes: int) -> None:
+    """COCO's thresholds of recall are those of float64: three of five are .60, not .59."""
+    corners = torch.arange(boxes)[:, None] * 50.0 * torch.ones(1, 2)
+    there = torch.cat((corners, corners + 20), 1)
+    labels = torch.zeros(boxes).long()
+    metric = pe.MeanAveragePrecision()
+    found = {"boxes": there[:hits], "labels": labels[:hits], "scores": torch.ones(hits)}
+    metric.update([found], [{"boxes": there, "labels": labels}])
+    recalls = np.linspace(0, 1, 101)
+    assert metric.compute() == pytest.approx(float((recalls <= hits / boxes).mean()))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fuzz_vision import boxes, pixels
 from scipy import stats
 from sklearn import metrics as sk
 from torch import Tensor
@@ -176,7 +177,7 @@ def confidence(rng: np.random.Generator) -> None:
 def numbers(rng: np.random.Generator) -> None:
     """Errors and correlations of one output or several, far from 0, with weights."""
     length, width = int(rng.integers(3, 40)), int(rng.integers(1, 4))
-    offset = float(rng.choice([0.0, 1.0, -1e5]))
+    offset = float(rng.choice([0.0, 1.0, -1e5, 1e6, 1e8]))
     truth = rng.normal(size=(length, width)) * 10.0 ** rng.integers(-2, 3) + offset
     found = truth + rng.normal(size=(length, width)) * rng.choice([0.01, 1.0, 10.0])
     named = some_weights(rng, length)
@@ -352,22 +353,11 @@ def entities(rng: np.random.Generator) -> None:
     agrees(counted(pe.EntityF1(names), rng, given, torch.from_numpy(truth)), expected)
 
 
-FAMILIES: dict[str, Case] = {
-    family.__name__: family
-    for family in (
-        classes,
-        labels,
-        order,
-        confidence,
-        numbers,
-        queries,
-        transcripts,
-        summaries,
-        translations,
-        answers,
-        entities,
-    )
-}
+CASES: tuple[Case, ...] = (
+    classes, labels, order, confidence, numbers, queries, transcripts, summaries,
+    translations, answers, entities, pixels, boxes,
+)  # fmt: skip
+FAMILIES = {case.__name__: case for case in CASES}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")

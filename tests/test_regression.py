@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import gloo_predictions
 import numpy as np
@@ -163,11 +164,11 @@ def test_two_processes() -> None:
         own = sk.r2_score(targets[part], outputs[part])
         assert found["own"] == pytest.approx(own, rel=1e-9)
         assert found["other"] == (
-            "r2 has other outputs than the processes have agreed on, 9 numbers for 16;"
+            "r2 has other outputs than the processes have agreed on, 11 numbers for 20;"
             " a new metric counts these"
         )
         assert found["uneven"] == (
-            "r2: processes met different numbers of outputs, 7 and 14 counters"
+            "r2: processes met different numbers of outputs, 9 and 18 counters"
         )
 
 
@@ -203,3 +204,32 @@ def test_an_empty_batch_of_several_outputs_has_as_many() -> None:
         stats.spearmanr(*pair)[0] for pair in zip(outputs.T, targets.T, strict=True)
     ]
     assert metrics.compute()["spearman"] == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cuts", [[], [0], [1, 5], [3, 3, 9]])
+def test_a_far_offset_costs_no_digits(cuts: list[int], masked: bool) -> None:
+    """A thousandth around 10⁸, in batches, is as exact as fractions are."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=12) * 1e-3 + 1e8
+    found = truth + rng.normal(size=12) * 1e-3
+    kept = rng.random(12) < 0.6 if masked else np.ones(12, bool)
+    kept[:2] = [not masked, True]
+    metrics = pe.MetricCollection(pe.PearsonCorrCoef(), pe.R2Score())
+    for start, end in zip([0, *cuts], [*cuts, 12], strict=True):
+        part = slice(start, end)
+        pair = torch.from_numpy(found[part]), torch.from_numpy(truth[part])
+        weights = torch.from_numpy(kept[part]) if masked else None
+        metrics.update(*pair, weights=weights)
+    x, y = ([Fraction(v) for v in values[kept].tolist()] for values in (found, truth))
+    x, y = ([v - sum(values) / len(values) for v in values] for values in (x, y))
+    residual = sum(
+        (a - b) ** 2
+        for a, b in zip(found[kept].tolist(), truth[kept].tolist(), strict=True)
+    )
+    spreads = [float(sum(v * v for v in values)) for values in (x, y)]
+    both = float(sum(a * b for a, b in zip(x, y, strict=True)))
+    assert metrics.compute() == {
+        "pearson": pytest.approx(both / math.sqrt(spreads[0] * spreads[1]), rel=1e-9),
+        "r2": pytest.approx(1 - residual / spreads[1], rel=1e-9),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
+import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
@@ -54,10 +55,13 @@ class MeanAveragePrecision(Metric):
         box_format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy",
     ) -> None:
         judge = needs("detection").MeanAveragePrecision
-        thresholds = None if iou_threshold is None else [iou_threshold]
+        one = None if iou_threshold is None else [iou_threshold]
+        # As pycocotools has them. The judge's own are of float32, which moves a recall
+        # of 3/5 below the threshold .6: one point in 101.
         self._judge: Any = judge(
             box_format,
-            iou_thresholds=thresholds,
+            iou_thresholds=one or np.linspace(0.5, 0.95, 10).tolist(),
+            rec_thresholds=np.linspace(0.0, 1.0, 101).tolist(),
             # The value of one process is no value of all, whichever is asked first.
             compute_with_cache=False,
             distributed_available_fn=self._is_summed,

@@ -35,6 +35,8 @@ class Moments(NamedTuple):
         of_targets: Σ (target − mean)².
         of_both: Σ (output − mean) (target − mean).
         residual: Σ (output − target)².
+        rest_of_outputs: What the mean output is beyond float64's rounding of it.
+        rest_of_targets: The same of the mean target.
     """
 
     weight: Tensor
@@ -44,19 +46,24 @@ class Moments(NamedTuple):
     of_targets: Tensor
     of_both: Tensor
     residual: Tensor
+    rest_of_outputs: Tensor
+    rest_of_targets: Tensor
 
     @classmethod
     def of(cls, outputs: Tensor, targets: Tensor, weights: Tensor) -> Moments:
         """Those of `(num_samples, num_outputs)`; what weighs nothing is finite."""
         weight = weights.sum(0)
         divisor = weight.where(weight > 0, 1.0)
-        # Relative to the first sample, a far offset costs no digits of the mean.
-        means, apart = [], []
+        # Relative to a sample that counts, a far offset costs no digits of the mean.
+        means, rests, apart = [], [], []
         for values in (outputs, targets):
-            first = values[:1].sum(0)
-            mean = first + ((values - first) * weights).sum(0) / divisor
+            first = _first(values, weights)
+            near = values - first
+            beyond = (near * weights).sum(0) / divisor
+            mean, rest = _exact_sum(first, beyond)
             means.append(mean.where(weight > 0, 0.0))
-            apart.append(values - mean)
+            rests.append(rest.where(weight > 0, 0.0))
+            apart.append(near - beyond)
         return cls(
             weight,
             means[0],
@@ -65,6 +72,7 @@ class Moments(NamedTuple):
             (apart[1].square() * weights).sum(0),
             (apart[0] * apart[1] * weights).sum(0),
             ((outputs - targets).square() * weights).sum(0),
+            *rests,
         )
 
     def plus(self, other: Moments) -> Moments:
@@ -72,34 +80,69 @@ class Moments(NamedTuple):
         weight = self.weight + other.weight
         share = other.weight / weight.where(weight > 0, 1.0)
         between = self.weight * share
+        # Means far from 0 may be nearer to each other than float64 tells numbers apart.
         outputs = other.outputs - self.outputs
+        outputs = outputs + (other.rest_of_outputs - self.rest_of_outputs)
         targets = other.targets - self.targets
+        targets = targets + (other.rest_of_targets - self.rest_of_targets)
+        mean_output, output_rest = _exact_sum(self.outputs, outputs * share)
+        mean_target, target_rest = _exact_sum(self.targets, targets * share)
+        # What has counted nothing so far has no mean to start from.
+        begins = self.weight == 0
         return Moments(
             weight,
-            self.outputs + outputs * share,
-            self.targets + targets * share,
+            torch.where(begins, other.outputs, mean_output),
+            torch.where(begins, other.targets, mean_target),
             self.of_outputs + other.of_outputs + outputs.square() * between,
             self.of_targets + other.of_targets + targets.square() * between,
             self.of_both + other.of_both + outputs * targets * between,
             self.residual + other.residual,
+            torch.where(
+                begins, other.rest_of_outputs, self.rest_of_outputs + output_rest
+            ),
+            torch.where(
+                begins, other.rest_of_targets, self.rest_of_targets + target_rest
+            ),
         )
 
     def pooled(self) -> Moments:
         """Those of all outputs as one."""
         weight = self.weight.sum()
         share = self.weight / weight.where(weight > 0, 1.0)
-        outputs, targets = (share * self.outputs).sum(), (share * self.targets).sum()
-        apart = self.outputs - outputs, self.targets - targets
+        origins = self.outputs[:1].sum(), self.targets[:1].sum()
+        near = (
+            self.outputs - origins[0] + self.rest_of_outputs,
+            self.targets - origins[1] + self.rest_of_targets,
+        )
+        beyond = [(share * each).sum() for each in near]
+        apart = [each - mean for each, mean in zip(near, beyond, strict=True)]
         pooled = (
             weight,
-            outputs,
-            targets,
+            origins[0] + beyond[0],
+            origins[1] + beyond[1],
             (self.of_outputs + apart[0].square() * self.weight).sum(),
             (self.of_targets + apart[1].square() * self.weight).sum(),
             (self.of_both + apart[0] * apart[1] * self.weight).sum(),
             self.residual.sum(),
+            torch.zeros_like(weight),
+            torch.zeros_like(weight),
         )
         return Moments(*(each[None] for each in pooled))
+
+
+def _first(values: Tensor, weights: Tensor) -> Tensor:
+    """The first one of each column that counts."""
+    if not len(values):
+        return values.sum(0)
+    place = (weights != 0).to(torch.uint8).argmax(0, keepdim=True)
+    return values.gather(0, place)[0]
+
+
+def _exact_sum(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum, and what its rounding left out (Knuth's TwoSum)."""
+    total = first + second
+    part = total - first
+    return total, (first - (total - part)) + (second - part)
 
 
 def _total(many: list[Moments]) -> Moments:
