@@ -52,7 +52,6 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "to": _MOVED,
         "cuda": _MOVED,
         "cpu": _MOVED,
-        "plot": _DRAWN,
         "add_metrics": "MetricCollection(metrics, more) makes one of both",
         "prefix": "metrics.clone(prefix='valid_') has such keys",
         "postfix": "metrics.clone(postfix='_valid') has such keys",

@@ -280,7 +280,7 @@ def test_a_word_that_nobody_uses_is_refused_plainly(names):
     ):
         with pytest.raises(AttributeError, match=r"has no attribute 'nonsense'$"):
             names[name].nonsense  # noqa: B018
-        assert not hasattr(names[name], "plot")
+        assert not hasattr(names[name], "boxplot")
     with pytest.raises(AttributeError, match=r"pretrain_eval has no 'nonsense'$"):
         pe.nonsense  # noqa: B018
 

@@ -209,3 +209,66 @@ def test_sums_of_very_many_parameters_are_not_kept(count: int) -> None:
     assert row is not None
     assert isinstance(row.made, torch.Tensor) is (count > 1024)
     assert metric.history["grad_norm"] == pytest.approx([2 * count**0.5])
+
+
+def counted(count: int = 6, **options: int) -> pe.MetricCollection:
+    """A training whose batches are counted, and computed after 2 and after all."""
+    metrics = pe.MetricCollection(pe.GradNorm(), pe.Accuracy())
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with metrics.attach(optimizer, **options):
+        for number, (inputs, targets) in enumerate(batches(count), start=1):
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            cross_entropy(outputs, targets).backward()
+            optimizer.step()
+            metrics.update(outputs.detach(), targets)
+            if number in (2, count):
+                metrics.compute()
+                metrics.reset()
+    return metrics
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_history_holds_what_was_computed_of_batches(every: int) -> None:
+    """At the step that was measured last; a pause keeps it, and no step has a gap."""
+    metrics = counted(every=every)
+    history = metrics.history
+    at = {1: (2, 6), 4: (1, 5)}[every]
+    known = zip(history["step"], history["accuracy"], strict=True)
+    assert tuple(step for step, value in known if value == value) == at
+    assert not np.isnan(history["grad_norm"]).any()
+    file = io.BytesIO()
+    torch.save(metrics.state_dict(), file)
+    file.seek(0)
+    resumed = pe.MetricCollection(pe.GradNorm(), pe.Accuracy())
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert repr(resumed.history) == repr(history)
+    assert list(metrics.to_pandas()["accuracy"].dropna()) == [
+        value for value in history["accuracy"] if value == value
+    ]
+
+
+def test_batches_alone_are_numbered_by_what_was_computed() -> None:
+    """Without steps there are computations 1, 2, …; what is no number is left out."""
+    metrics = pe.MetricCollection(pe.Accuracy(), pe.ConfusionMatrix(num_classes=2))
+    for right in (1, 0, 1):
+        metrics.update(torch.tensor([[0.1, 0.9]]), torch.tensor([right]))
+        metrics.compute()
+        metrics.reset()
+    assert metrics.history == {"accuracy": (1.0, 0.0, 1.0), "step": (1, 2, 3)}
+    with pytest.raises(ValueError, match="the key 'history' is of the collection"):
+        pe.MetricCollection(history=pe.Accuracy())
+
+
+def test_a_collection_draws_its_history() -> None:
+    """As `plot.history` does, where it is told to."""
+    mpl = pytest.importorskip("matplotlib", reason="pip install matplotlib")
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    _, ax = pyplot.subplots()
+    assert counted().plot(ax=ax) is ax
+    labels = {line.get_label() for each in ax.figure.axes for line in each.lines}
+    assert labels == {"grad_norm", "accuracy"}
+    pyplot.close("all")

@@ -175,5 +175,5 @@ def test_a_pause_changes_no_value(
     expected = whole.compute()
     assert len(expected) == 5 + 1 + len(list(network().parameters()))
     assert resumed.compute() == pytest.approx(expected, rel=1e-12)
-    assert resumed.history == whole.history
+    assert repr(resumed.history) == repr(whole.history)  # NaN is itself there
     assert whole.history["step"] == tuple(range(1, COUNT + 1, every))

@@ -14,6 +14,7 @@ from collections.abc import (
     ValuesView,
 )
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, Union, final
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from pretrain_eval._habits import refusal
+from pretrain_eval._metrics.computed import Computed
 from pretrain_eval._metrics.counter import Counter, Held
 from pretrain_eval._metrics.foreign import (
     Other,
@@ -51,6 +53,7 @@ from pretrain_eval._steps import (
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
 Metrics: TypeAlias = Union[
     Metric,
@@ -89,12 +92,17 @@ class MetricCollection:
         self._counted: dict[Counter, list[CountedMetric]] = {}
         self._others: list[Other] = []
         self._has_warned = False
+        self._computed = Computed()
         for key, metric in (*members(metrics), *members(named)):
             self._add(key, metric)
         if not self._metrics:
             raise ValueError("MetricCollection expects at least one metric, got none")
 
     def _add(self, key: str, metric: Metric | SupportsUpdate) -> None:
+        if key == "history":
+            raise ValueError(
+                "the key 'history' is of the collection's own; name the metric otherwise"
+            )
         if key in self._metrics:
             raise ValueError(
                 f"two metrics have the key {key!r}; name one of them:"
@@ -257,6 +265,7 @@ class MetricCollection:
         counts, fetched = fetch_counts(counted, tensors, sync=sync)
         sums, rest = iter(counts), iter(fetched)
         values: dict[str, Value] = {}
+        of_batches: dict[str, Value] = {}
         for key, metric in metrics.items():
             found: dict[str, Value] = {}
             if isinstance(metric, CountedMetric):
@@ -271,6 +280,11 @@ class MetricCollection:
             if double := values.keys() & found.keys():
                 raise ValueError(f"two members compute {sorted(double)}; name one")
             values |= found
+            if not isinstance(metric, StepMetric):
+                of_batches |= found
+        # A row of its own would be a gap in the columns of steps.
+        steps = [metric.log.last_step for metric in self.step_metrics]
+        self._computed.note(of_batches, max(steps, default=None))
         return values
 
     def _computable(self, sync: bool) -> dict[str, Metric | SupportsUpdate]:
@@ -306,11 +320,16 @@ class MetricCollection:
         Of torchmetrics' metrics, all their states. A member of another kind is asked
         for its own `state_dict`; one that has none is left out, with a warning.
         """
-        return state_of(self._metrics)
+        state = state_of(self._metrics)
+        if rows := self._computed.state_dict():
+            state["history"] = rows
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave; other keys or declarations raise."""
-        load_state(self._metrics, state)
+        members = dict(state)
+        self._computed.load_state_dict(members.pop("history", {}))
+        load_state(self._metrics, members)
 
     def reset(self) -> None:
         """Forget everything since the last reset, in every member."""
@@ -319,12 +338,33 @@ class MetricCollection:
 
     @property
     def history(self) -> dict[str, tuple[float, ...]]:
-        """The step metrics' values, a column each, and their `step` numbers."""
-        return joined(
+        """The step metrics' values, a column each, and their `step` numbers.
+
+        Also what `compute` has said of batches, at the step that was measured last, and
+        NaN at the others; where no member reads steps, at 1, 2, ….
+        """
+        histories = [
             keyed(key, metric.log.columns())
             for key, metric in self._metrics.items()
             if isinstance(metric, StepMetric)
-        )
+        ]
+        return joined([*histories, self._computed.columns()])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the history: `pretrain_eval.plot.history` of this collection.
+
+        Steps that were clipped or skipped are marked, where a member says which.
+
+        Args:
+            ax: Where to draw; a new figure by default.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: There is no history yet.
+        """
+        # Pictures stand above the metrics, and are known here by name alone.
+        axes: Axes = import_module("pretrain_eval.plot").history(self, ax=ax)
+        return axes
 
     def to_pandas(self) -> pandas.DataFrame:
         """The history as a data frame, a row a step, whose number is the index.

@@ -7,7 +7,14 @@ from pretrain_eval._steps.folds import (
     Statistic,
     checked_statistic,
 )
-from pretrain_eval._steps.log import StepLog, joined, keyed, part_key
+from pretrain_eval._steps.log import (
+    CAPACITY,
+    Columns,
+    StepLog,
+    joined,
+    keyed,
+    part_key,
+)
 from pretrain_eval._steps.names import Partition, Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
 from pretrain_eval._steps.snapshot import update_ratio
@@ -16,7 +23,9 @@ from pretrain_eval._steps.step import Quantity, Step
 from pretrain_eval._steps.warning import warn
 
 __all__ = [
+    "CAPACITY",
     "Attachment",
+    "Columns",
     "Formula",
     "Partition",
     "Per",
