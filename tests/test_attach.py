@@ -172,6 +172,7 @@ def test_window_of_skipped_steps(statistic):
     assert np.isnan(metric.compute())
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # 3.13.0
 def test_compiled_step():
     """A compiled step is measured alike, and stays one graph."""
     from torch._dynamo.testing import CompileCounter

@@ -317,6 +317,7 @@ def test_a_model_that_does_not_bear_a_layout_is_refused_before_any_run() -> None
 # --- the compiler
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # 3.13.0
 def test_a_compiled_run_is_the_plain_one_and_can_be_paused(tmp_path: Path) -> None:
     """Compiled on this CPU: equal to rounding, the same names, paused to the bit."""
     splits = pe.Splits(points(32, 1), points(32, 2))

@@ -314,7 +314,7 @@ def grid():
 def test_a_race_over_trainings_is_the_one_over_their_records(choice, grid):
     """The same decision, trail and cost; its whole runs are a sweep's, to the bit."""
     replayed = pe.replay(grid)
-    assert replayed.rounds == choice.rounds
+    assert str(replayed.rounds) == str(choice.rounds)  # NaN is not NaN
     assert str(replayed) == str(choice)
     by_name = {run.name: run for run in grid}
     whole = [run for run in choice.runs if run.status == "completed"]
@@ -405,7 +405,7 @@ def test_the_reported_split_decides_nothing(choice):
     other = chosen.func(
         *[MODELS, [task(shuffled=True)], STRATEGIES, range(3)], progress=False
     )
-    assert other.rounds == choice.rounds
+    assert str(other.rounds) == str(choice.rounds)
 
 
 def test_runs_serve_before_and_after(tmp_path, choice, grid):

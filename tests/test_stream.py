@@ -91,6 +91,7 @@ def test_the_weights_are_those_of_a_hand_written_loop() -> None:
 
 def test_a_stream_is_swept_stored_and_resumed(tmp_path: Path) -> None:
     """By both strategies, also in workers; another version is another run."""
+    torch.manual_seed(0)
     grid = partial(
         pe.sweep,
         {"net": Small()},
@@ -102,7 +103,7 @@ def test_a_stream_is_swept_stored_and_resumed(tmp_path: Path) -> None:
     runs = grid(tasks=[task()], workers=2)
     assert {run.status for run in runs} == {"completed"}
     assert runs[0].cost.num_samples == 96
-    assert runs[0].baseline["accuracy"] > 0.5
+    assert runs[0].baseline["accuracy"] > runs[0].chance["accuracy"]
     assert grid(tasks=[task()]) == runs
     newer = pe.Stream(Endless(points(48, 1)), 48, version="points 2")
     grid(tasks=[task(newer)])
