@@ -454,3 +454,55 @@ def test_learning_rate():
             schedule.step()
     assert metric.history["learning_rate"] == pytest.approx((1.0, 0.1))
     assert metric.history["learning_rate/group 1"] == pytest.approx((0.5, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "first", "second"),
+    [
+        ("Adam", {}, "exp_avg", "exp_avg_sq"),
+        ("AdamW", {"fused": True}, "exp_avg", "exp_avg_sq"),
+        ("NAdam", {"foreach": True}, "exp_avg", "exp_avg_sq"),
+        ("RMSprop", {"momentum": 0.9}, "momentum_buffer", "square_avg"),
+    ],
+)
+def test_moments_are_those_of_the_optimizer(name, options, first, second):
+    """After each step, in total and per parameter, beside the norms of the step."""
+    model = network()
+    optimizer = CLASSES[name](model.parameters(), lr=0.01, **options)
+    metrics = pe.MetricCollection(
+        pe.GradNorm(), pe.UpdateNorm(),
+        pe.MomentNorm(per="parameter"), pe.SecondMomentNorm(),
+    )  # fmt: skip
+    rows = []
+    with metrics.attach(optimizer, model):
+        for inputs, targets in batches():
+            optimizer.zero_grad()
+            cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+            states = [optimizer.state[p] for p in model.parameters()]
+            rows.append(
+                [
+                    torch.cat([s[key].double().flatten() for s in states]).norm().item()
+                    for key in (first, second)
+                ]
+                + [states[2][first].double().norm().item()]
+            )
+    keys = "moment_norm", "second_moment_norm", "moment_norm/3.weight"
+    found = np.array([metrics.history[key] for key in keys]).T
+    assert found == pytest.approx(np.array(rows), rel=1e-6)
+
+
+def test_an_optimizer_without_moments_is_unknown():
+    """NaN with one warning, and the training goes on; no gradient at all counts as 0."""
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    weights[0].grad = torch.ones(2)
+    with (metric := pe.MomentNorm()).attach(optimizer):
+        with pytest.warns(UserWarning, match="moment_norm is NaN: SGD keeps no moment"):
+            optimizer.step()
+        optimizer.step()
+    assert np.isnan(metric.history["moment_norm"]).all()
+    optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    with (metric := pe.MomentNorm()).attach(optimizer):
+        optimizer.step()
+    assert metric.compute() == pytest.approx(2**0.5)

@@ -18,6 +18,7 @@ from pretrain_eval._metrics.metric import (
     Value,
     value_of,
 )
+from pretrain_eval._metrics.moment_norms import MomentNorm, SecondMomentNorm
 from pretrain_eval._metrics.optimization import (
     Clipped,
     GradNorm,
@@ -51,7 +52,9 @@ __all__ = [
     "Metric",
     "MetricCollection",
     "Metrics",
+    "MomentNorm",
     "ParameterNorm",
+    "SecondMomentNorm",
     "Skipped",
     "StepMetric",
     "SumMetric",

@@ -19,11 +19,12 @@ from pretrain_eval._steps.names import Partition, Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
 from pretrain_eval._steps.snapshot import update_ratio
 from pretrain_eval._steps.starts import Start
-from pretrain_eval._steps.step import Quantity, Step
+from pretrain_eval._steps.step import MOMENTS, Quantity, Step
 from pretrain_eval._steps.warning import warn
 
 __all__ = [
     "CAPACITY",
+    "MOMENTS",
     "Attachment",
     "Columns",
     "Formula",

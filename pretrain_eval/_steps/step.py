@@ -10,18 +10,26 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pretrain_eval._steps import gradients as _gradients
-from pretrain_eval._steps import shards
+from pretrain_eval._steps import norms, shards
 from pretrain_eval._steps.kinds import home
 from pretrain_eval._steps.names import TOTAL, Partition, Per
 from pretrain_eval._steps.plan import Moment, Plan, Plans
 from pretrain_eval._steps.snapshot import Room
 from pretrain_eval._steps.starts import Start
 
-Quantity = Literal["gradient", "nonzero", "product", "update", "parameter"]
+Quantity = Literal[
+    "gradient", "nonzero", "product", "update", "parameter", "moment", "second moment"
+]
 
 _QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 _OF_GRADIENTS: frozenset[Quantity] = frozenset({"gradient", "nonzero", "product"})
 _OF_WEIGHTS: frozenset[Quantity] = frozenset({"product", "update", "parameter"})
+
+# Running means of gradients and of their squares, as torch's optimizers name them.
+MOMENTS: Mapping[str, tuple[str, ...]] = {
+    "moment": ("exp_avg", "momentum_buffer"),
+    "second moment": ("exp_avg_sq", "square_avg"),
+}
 
 
 class Clipping(NamedTuple):
@@ -120,6 +128,18 @@ class _Part:
         # Another optimizer may move what is shared on; then this is not yet the end.
         if not self.plan.is_shared:
             self.compare()
+        for name in MOMENTS:
+            if name in self.wanted:
+                self.sums[name] = self._moment_squares(MOMENTS[name])
+
+    def _moment_squares(self, names: Sequence[str]) -> Tensor:
+        states = getattr(self.optimizer, "state", {})
+        found = []
+        for parameter in self.plan.parameters:
+            state = states.get(parameter, {})
+            moment = next((state[n] for n in names if n in state), None)
+            found.append(shards.local(moment))
+        return norms.square_sums(found)
 
     def compare(self) -> None:
         """Read what is wanted of the weights, at the end."""
@@ -201,7 +221,9 @@ class Step:
     def keep(self, *quantities: Quantity) -> None:
         """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t.
 
-        Also how much of g is "nonzero", and its "product" ⟨g, θ_t⟩ with the parameter.
+        Also how much of g is "nonzero", and its "product" ⟨g, θ_t⟩ with the parameter;
+        and what the optimizer remembers of gradients after the step, their running mean,
+        "moment", and that of their squares, "second moment".
         """
         if self._current is None:
             raise RuntimeError("call step.keep(...) in before_step")
@@ -257,6 +279,16 @@ class Step:
     def parameter_squares(self) -> Tensor:
         """Σθ_t² of each parameter, float64."""
         return self._sums("parameter")
+
+    @property
+    def moment_squares(self) -> Tensor:
+        """Σm² of each parameter, m the optimizer's running mean of gradients, float64."""
+        return self._sums("moment")
+
+    @property
+    def second_moment_squares(self) -> Tensor:
+        """Σv² of each parameter, v the mean of squared gradients, float64."""
+        return self._sums("second moment")
 
     @property
     def clipping_squares(self) -> Tensor:
