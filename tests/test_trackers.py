@@ -167,6 +167,17 @@ def test_any_log_can_be_smoothed() -> None:
         trackers.smoothed(log, smoothing=-0.1)
 
 
+def test_any_log_can_be_of_medians() -> None:
+    """Of the newest values of each key; a spike and what is not finite move nothing."""
+    told: list[dict[str, float]] = []
+    log = trackers.medians(lambda values, _: told.append(dict(values)), window=3)
+    for step, value in enumerate((4.0, 2.0, 900.0, math.nan, 1.0, 1.0), start=1):
+        log({"grad_norm": value}, step)
+    assert [each["grad_norm"] for each in told] == [4.0, 3.0, 4.0, 4.0, 2.0, 1.0]
+    with pytest.raises(ValueError, match="window is at least 1, got 0"):
+        trackers.medians(log, window=0)
+
+
 def test_tensorboard_reads_back_every_step(tmp_path: Path) -> None:
     """By its own reader of events."""
     pytest.importorskip("tensorboard", reason="pip install tensorboard")

@@ -10,6 +10,8 @@ import csv as _csv
 import json
 import math
 import os
+import statistics
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -188,6 +190,31 @@ def smoothed(log: Log, *, smoothing: float = 0.9) -> Log:
                 before = means.get(key, value)
                 means[key] = smoothing * before + (1 - smoothing) * value
         log(dict(means), step)
+
+    return told
+
+
+def medians(log: Log, *, window: int = 21) -> Log:
+    """To another log, each value as the median of the newest ones, which no spike moves.
+
+    What is not known or infinite is left out.
+
+    Args:
+        log: Told the medians of all keys, such as `csv("medians.csv")`.
+        window: How many values of each key count, at most.
+
+    Raises:
+        ValueError: The window is empty.
+    """
+    if window < 1:
+        raise ValueError(f"window is at least 1, got {window}")
+    newest: dict[str, deque[float]] = {}
+
+    def told(values: Mapping[str, float], step: int) -> None:
+        for key, value in values.items():
+            if math.isfinite(value):
+                newest.setdefault(key, deque(maxlen=window)).append(value)
+        log({key: statistics.median(kept) for key, kept in newest.items()}, step)
 
     return told
 
