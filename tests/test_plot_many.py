@@ -24,7 +24,7 @@ WAYS = ("full fine-tuning", "head only")
 LONG = "vit_base_patch16_clip_224.laion2b_ft_in1k"  # 41 characters
 
 
-def runs_of(num_models: int) -> pe.Runs:
+def runs_of(num_models: int, decades: float = 4) -> pe.Runs:
     """Models whose names share both ends, and whose costs differ by decades."""
     rng = np.random.default_rng(num_models)
     runs = []
@@ -47,7 +47,7 @@ def runs_of(num_models: int) -> pe.Runs:
                     chance={"accuracy": 0.25},
                     curve={"step": (0, 1, 2, 3, 4), "accuracy": tuple(curve)},
                     cost=pe.Cost(
-                        num_parameters=int(10 ** (5 + 4 * number / num_models)),
+                        num_parameters=int(10 ** (5 + decades * number / num_models)),
                         macs=int(10 ** (6 + 4 * number / num_models)),
                         seconds=1.0 + number,
                         total_seconds=2.0 + number,
@@ -81,6 +81,25 @@ def watch_of(num_looks: int) -> pe.Monitor:
     return pe.monitor(week(0, 1000), looks)
 
 
+def confusions_of(num_classes: int) -> np.ndarray:
+    """Counts of thousands on the diagonal, and of every size beside it."""
+    rng = np.random.default_rng(num_classes)
+    table = rng.integers(0, 900, (num_classes, num_classes))
+    return table + np.diag(rng.integers(1000, 99999, num_classes))
+
+
+def recalls_of(num_classes: int) -> list[float]:
+    """One value a class, the last of which is not known."""
+    return [*np.linspace(0.99, 0.05, num_classes - 1), float("nan")]
+
+
+def bins_of(num_bins: int) -> dict[str, Any]:
+    """Bins of growing size, which claim more than they keep."""
+    middle = (np.arange(num_bins) + 0.5) / num_bins
+    sizes = 1 + np.arange(num_bins) ** 2
+    return {"num_samples": sizes, "confidence": middle, "accuracy": middle**1.5}
+
+
 BUDGET = pe.Budget(parameters=(1e5, 1e10), macs=(1e6, 1e11))
 RUNS = {number: runs_of(number) for number in (2, 5, 30)}
 CARDS = {n: pe.scorecard(runs, budget=BUDGET) for n, runs in RUNS.items()}
@@ -92,6 +111,8 @@ RACES = {
     30: pe.replay(RUNS[30], tolerance=0.0, estimates=sizes_of(RUNS[30])),
 }
 
+CLASSES = {n: [f"{LONG[:20]}{k:02d}{LONG[22:]}" for k in range(n)] for n in RUNS}
+TABLES = {number: confusions_of(number) for number in RUNS}
 WATCHES = {number: watch_of(number) for number in (2, 5, 30)}
 
 PICTURES: dict[str, Callable[[int], Any]] = {
@@ -110,6 +131,12 @@ PICTURES: dict[str, Callable[[int], Any]] = {
     "race": lambda n: plot.race(RACES[n]),
     "monitor": lambda n: plot.monitor(WATCHES[n]),
     "monitor, features": lambda n: plot.monitor(WATCHES[n], "features"),
+    "confusion_matrix": lambda n: plot.confusion_matrix(TABLES[n], labels=CLASSES[n]),
+    "confusion_matrix, cells": lambda n: plot.confusion_matrix(confusions_of(20)),
+    "confusion_matrix, many": lambda n: plot.confusion_matrix(confusions_of(10 * n)),
+    "per_class, many": lambda n: plot.per_class(recalls_of(50 * n)),
+    "per_class": lambda n: plot.per_class(recalls_of(n), labels=CLASSES[n]),
+    "reliability": lambda n: plot.reliability(bins_of(n)),
 }
 STEPS = {
     "step": tuple(range(1, 61)),
@@ -185,11 +212,35 @@ def test_no_text_leaves_the_figure_or_covers_another(
             height = min(first.y1, second.y1) - max(first.y0, second.y0)
             assert width < 1.5 or height < 1.5, (one.get_text(), two.get_text())
         page = to_rgb(figure.get_facecolor())
-        in_cells = name in ("grid", "tasks", "confusion_matrix")
+        in_cells = name.split(",")[0] in ("grid", "tasks", "confusion_matrix")
         for text, _ in texts:
             if in_cells and text in figure.axes[0].texts:
                 continue  # on a colour of its own, tested below
             assert contrast(to_rgb(text.get_color()), page) >= 4.5, text.get_text()
+
+
+def test_every_picture_is_looked_at() -> None:
+    """A new one is drawn here too, of 2, 5 and 30 models or classes."""
+    assert {name.split(",")[0] for name in PICTURES} == set(plot.__all__)
+
+
+@pytest.mark.parametrize("decades", [0.0, 0.001, 0.3, 1.2, 1.3, 1.5, 2.0, 3.0, 8.0])
+def test_costs_of_any_range_have_words_that_stay_apart(
+    decades: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between 10 and 100 times, minor ticks of a logarithmic axis once met."""
+    usability = pe.UsabilityEvaluator(budget=BUDGET)
+    comparison = usability.compare(runs_of(5, decades))
+    monkeypatch.setitem(PICTURES, "cost", lambda _: plot.cost(comparison))
+    figure, _ = drawn("cost", 5)
+    test_no_text_leaves_the_figure_or_covers_another("cost", 5, "default")
+    axis = figure.axes[0].xaxis
+    low, high = figure.axes[0].get_xlim()
+    places = [x for x in axis.get_majorticklocs() if low <= x <= high]
+    words = axis.get_major_formatter().format_ticks(places)
+    assert len(set(words)) == len(words) >= 2
+    assert not axis.get_offset_text().get_text()
+    assert not any("mathdefault" in word or "−" in word for word in words)
 
 
 def contrast(first: tuple[float, ...], second: tuple[float, ...]) -> float:

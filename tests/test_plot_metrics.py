@@ -77,6 +77,21 @@ def test_bars_start_with_the_worst_class() -> None:
     assert ax.lines[0].get_xdata()[0] == pytest.approx(0.6)
 
 
+def test_of_many_classes_the_worst_are_shown() -> None:
+    """Forty bars, the title says of how many; the line is the mean of all."""
+    values = [k / 100 for k in range(100)]
+    ax = per_class(values)
+    assert [bar.get_width() for bar in ax.patches] == values[:40]
+    assert ax.get_title() == "the worst 40 of 100 classes"
+    assert ax.lines[0].get_xdata()[0] == pytest.approx(0.495)
+
+
+def test_counts_are_written_without_powers() -> None:
+    """Whole up to 9,999, then with a letter; never 1.2e+04."""
+    ax = confusion_matrix(((12345, 9999), (0, 2_000_000)))
+    assert [text.get_text() for text in ax.texts] == ["12.3k", "9999", "0", "2M"]
+
+
 def test_a_reliability_diagram_shows_filled_bins() -> None:
     """Every filled bin is a dot at its confidence and accuracy."""
     metric = pe.CalibrationError(scores="probabilities", task="binary", num_bins=4)

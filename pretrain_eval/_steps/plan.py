@@ -47,7 +47,7 @@ class Plan:
         self._large_places = np.flatnonzero(np.logical_not(small))
         few = self._at(self._small_places, parameters)
         self.small: SmallTensors | None = SmallTensors(few) if few else None
-        self.is_small = self.small is not None and not len(self._large_places)
+        self.is_small: bool = self.small is not None and not len(self._large_places)
 
     def large(self) -> list[Tensor]:
         """What is summed by rows, of this process."""

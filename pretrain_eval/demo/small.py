@@ -31,7 +31,7 @@ class SmallNet(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
+        self.body: nn.Module = nn.Sequential(
             *_block(1, 16, stride=1),
             *_block(16, 32, stride=2),
             *_block(32, 64, stride=1),
@@ -39,7 +39,7 @@ class SmallNet(nn.Module):
             nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
         )
-        self.head = nn.Linear(64, num_classes)
+        self.head: nn.Module = nn.Linear(64, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores `(num_images, num_classes)` of images `(num_images, 1, 12, 12)`."""

@@ -89,6 +89,27 @@ def spans_decades(values: Iterable[float], factor: float = 30.0) -> bool:
     return bool(known) and max(known) > factor * min(known)
 
 
+def amount_axis(ax: Axes, values: Sequence[float], *, in_units: bool) -> None:
+    """An axis of amounts with few words: 30M, not 3 × 10⁷, and no minor ones."""
+    from matplotlib.ticker import (
+        EngFormatter,
+        LogLocator,
+        NullFormatter,
+        StrMethodFormatter,
+    )
+
+    if spans_decades(values, 10):
+        ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        subs = (1.0, 3.0) if high < 1000 * low else (1.0,)
+        ax.xaxis.set_major_locator(LogLocator(subs=subs))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.set_xlim(left=max(0.0, ax.get_xlim()[0]))  # nothing costs less than nothing
+    style = EngFormatter(sep="") if in_units else StrMethodFormatter("{x:g}")
+    ax.xaxis.set_major_formatter(style)
+
+
 def annotate_apart(
     ax: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str]
 ) -> list[str]:

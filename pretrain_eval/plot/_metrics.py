@@ -9,6 +9,7 @@ import numpy as np
 
 from pretrain_eval._runs import Run
 from pretrain_eval._scoring import num_classes_of
+from pretrain_eval._scoring.reports import amount
 from pretrain_eval.plot._axes import (
     CYCLE,
     MARKERS,
@@ -16,11 +17,14 @@ from pretrain_eval.plot._axes import (
     ink,
     legend_beside,
     spans_decades,
+    wrapped,
 )
+from pretrain_eval.plot._axes import labels as shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_ROWS = 40  # more names than that do not fit beside a picture
 _MAIN, _MUTED = "#0072b2", "#999999"
 
 
@@ -64,10 +68,10 @@ def history(source: Any, *, ax: Axes | None = None) -> Axes:
         lines += ax.plot(
             steps[found],
             np.full(len(found), place),
-            "|",
+            _MARKS[key],
             transform=ax.get_xaxis_transform(),
-            color=CYCLE[1 + 3 * row],
-            ms=9,
+            color=CYCLE[(len(columns) + row) % len(CYCLE)],
+            ms=7,
             label=f"{key} ({len(found)} of {len(values)} steps)",
         )
     ax.set_xlabel("step")
@@ -81,8 +85,8 @@ def history(source: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-# Columns of 0 and 1 that say what befell a step.
-_MARKS = ("clipped", "skipped")
+# Columns of 0 and 1 that say what befell a step, each with its marker.
+_MARKS = {"clipped": "|", "skipped": "x"}
 _Columns = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -144,26 +148,32 @@ def confusion_matrix(
     cells = np.asarray(given, dtype=float)
     if cells.ndim != 2 or cells.shape[0] != cells.shape[1]:
         raise ValueError(f"a confusion matrix is square, got shape {cells.shape}")
-    ax = axes_for(ax, height=4.8)
     names = _names(labels, len(cells))
+    # One name in so many that they stay apart; a wide cell bears its number.
+    every = -(-len(cells) // _MOST_ROWS)
+    side = max(3.6, min(0.42 * len(cells), 12.0))
+    room = 1.0 + 0.085 * max(map(len, names))
+    ax = axes_for(ax, width=side + room, height=side + room)
     totals = cells.sum(axis=1, keepdims=True)
     shares = np.divide(cells, totals, out=np.zeros_like(cells), where=totals > 0)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(cells) <= 20:
         for row, column in np.ndindex(*cells.shape):
             color = ink(image.cmap(image.norm(shares[row, column]))[:3])
-            text = f"{cells[row, column]:.4g}"
-            ax.text(column, row, text, ha="center", va="center", color=color)
-    places = range(len(cells))
-    ax.set_xticks(places, names)
-    ax.set_yticks(places, names)
+            size = 9 if len(cells) <= 8 else 7
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size}
+            ax.text(column, row, _cell(float(cells[row, column])), color=color, **style)
+    places = range(0, len(cells), every)
+    ax.set_xticks(places, names[::every])
+    ax.set_yticks(places, names[::every])
+    if max(map(len, names)) > 3:
+        ax.tick_params(axis="x", labelrotation=90)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
     title = "confusions, shaded by the share of a row"
     if isinstance(matrix, Run):
-        # A dollar sign would begin a formula.
-        name = matrix.name.replace("$", r"\$")
-        title = f"{name}: {int(cells.sum()):,} samples\n{title}"
+        title = f"{matrix.name}: {int(cells.sum()):,} samples\n{title}"
+        title = "\n".join(wrapped(line, 44) for line in title.split("\n"))
     ax.set_title(title, fontsize=9)
     return ax
 
@@ -174,10 +184,11 @@ def per_class(
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """One bar a class, the worst on top, and a line at their mean.
+    """One bar a class, the worst on top, and a line at the mean of all.
 
     Conclude: bars far left of the line are the classes that the mean hides; a class
-    without a value had nothing to be measured on.
+    without a value had nothing to be measured on. Of more than 40 classes the worst 40
+    are drawn.
 
     Args:
         values: A metric with average="none", or as it computes them; NaN has no bar.
@@ -187,18 +198,21 @@ def per_class(
     heights = np.asarray(_computed(values), dtype=float)
     if heights.ndim != 1 or not len(heights):
         raise ValueError(f"per_class expects one value a class, got {values!r}")
-    ax = axes_for(ax, height=4.8)
     names = _names(labels, len(heights))
-    order = np.argsort(np.nan_to_num(heights, nan=np.inf), kind="stable")
+    order = np.argsort(np.nan_to_num(heights, nan=np.inf), kind="stable")[:_MOST_ROWS]
+    ax = axes_for(ax, height=max(2.4, 1.0 + 0.24 * len(order)))
     rows = np.arange(len(order))
     ax.barh(rows, np.nan_to_num(heights[order]), color=_MAIN)
     for row, label in enumerate(order):
         if np.isnan(heights[label]):
-            ax.text(0, row, " no value", va="center", color=_MUTED)
+            ax.text(0, row, " no value", va="center", fontsize=9)
     if not np.isnan(heights).all():
         ax.axvline(float(np.nanmean(heights)), color=_MUTED, linestyle="--")
     ax.set_yticks(rows, [names[label] for label in order])
-    ax.invert_yaxis()
+    ax.set_ylim(len(order) - 0.5, -0.5)
+    ax.set_xlabel(f"{getattr(values, 'key', 'value')}; dashed: the mean of all classes")
+    if len(order) < len(heights):
+        ax.set_title(f"the worst {len(order)} of {len(heights)} classes")
     ax.grid(axis="x", alpha=0.3)
     return ax
 
@@ -225,7 +239,7 @@ def reliability(bins: Any, *, ax: Axes | None = None) -> Axes:
     ax.plot([0, 1], [0, 1], color=_MUTED, linestyle="--")
     ax.plot(confidence, accuracy, color=_MAIN, alpha=0.4)
     ax.scatter(confidence, accuracy, s=20 + 400 * shares, color=_MAIN)
-    ax.set_xlabel("confidence")
+    ax.set_xlabel("confidence; a dot's size: its share of the samples")
     ax.set_ylabel("accuracy")
     ax.set_aspect("equal")
     ax.grid(alpha=0.3)
@@ -247,9 +261,13 @@ def _table(run: Run) -> Any:
     return table
 
 
+def _cell(value: float) -> str:
+    return amount(value) if value >= 10_000 else f"{value:.4g}"
+
+
 def _names(labels: Sequence[str] | None, num_classes: int) -> list[str]:
     if labels is None:
         return [str(label) for label in range(num_classes)]
     if len(labels) != num_classes:
         raise ValueError(f"expected {num_classes} labels, got {len(labels)}")
-    return list(labels)
+    return shortened(labels)

@@ -24,12 +24,12 @@ from pretrain_eval.plot._axes import (
     BEST,
     OTHER,
     TIED,
+    amount_axis,
     annotate_apart,
     axes_for,
     labels,
     legend_beside,
     plain,
-    spans_decades,
 )
 from pretrain_eval.plot._runs import heat
 
@@ -136,9 +136,8 @@ def cost(
     ax.step(
         *np.array(line).T, where="post", color=BEST, alpha=0.5, label="Pareto front"
     )
-    if spans_decades((x for x, _ in points), 10):
-        ax.set_xscale("log")
     ax.margins(0.22)
+    amount_axis(ax, [x for x, _ in points], in_units=against != "seconds")
     ax.set_xlabel(_UNITS.get(against, against))
     ax.set_ylabel("performance, normalised (0 chance, 1 perfect)")
     ax.set_title(f"performance against cost: {_count(kept)}")
@@ -299,7 +298,8 @@ def critical_difference(comparison: Comparison, *, ax: Axes | None = None) -> Ax
     ax.set_yticks(range(len(models)), labels(models))
     bars = max(1, len(_cliques(means, reach)))
     ax.set_ylim(len(models) + 0.5 * bars, -0.5)
-    ax.set_xlim(0.7, len(models) + 0.3)
+    edge = 0.3 + 0.02 * len(models)  # no marker is cut
+    ax.set_xlim(1 - edge, len(models) + edge)
     ax.set_xlabel(
         f"mean rank over {counted(num_tasks, 'task')}; grey: a critical difference"
         f" {reach:.2f}"

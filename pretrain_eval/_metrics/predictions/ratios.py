@@ -173,7 +173,7 @@ class Precision(ClassRatio):
     key = "precision"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    bottom = "predicted"
+    bottom: ClassVar[Bottom | None] = "predicted"
     ratio = staticmethod(formulas.precision)
 
 
@@ -210,7 +210,7 @@ class Recall(ClassRatio):
     key = "recall"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    bottom = "actual"
+    bottom: ClassVar[Bottom | None] = "actual"
     ratio = staticmethod(formulas.recall)
 
 
@@ -247,7 +247,7 @@ class F1Score(ClassRatio):
     key = "f1"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    bottom = "both"
+    bottom: ClassVar[Bottom | None] = "both"
     ratio = staticmethod(formulas.dice)
 
 

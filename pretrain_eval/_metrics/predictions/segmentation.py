@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from pretrain_eval._metrics.predictions import formulas
+from pretrain_eval._metrics.predictions.class_counters import Bottom
 from pretrain_eval._metrics.predictions.ratios import ClassRatio
 
 
@@ -85,5 +86,5 @@ class DiceScore(ClassRatio):
     key = "dice"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    bottom = "both"
+    bottom: ClassVar[Bottom | None] = "both"
     ratio = staticmethod(formulas.dice)
