@@ -66,6 +66,33 @@ def test_a_formula_of_sums_is_asked_for_many_steps_together() -> None:
     assert ours.compute() == theirs.compute()
 
 
+def test_sums_may_be_told_by_name() -> None:
+    """The values are those of the tensors; what nobody asked for is an error."""
+
+    class Named(pe.StepMetric):
+        key = "mine"
+
+        def before_step(self, step: pe.Step) -> None:
+            step.keep("gradient")
+
+        def after_step(self, step: pe.Step) -> None:
+            self.record_sums(step, torch.sqrt, "gradient")
+
+    class Wrong(Named):
+        def after_step(self, step: pe.Step) -> None:
+            self.record_sums(step, torch.sqrt, "update")
+
+    metrics = pe.MetricCollection(
+        Named(per="parameter"), theirs=Gradient(per="parameter")
+    )
+    trained(metrics)
+    columns = metrics.history
+    for key in columns:
+        assert columns[key] == columns[key.replace("mine", "theirs")]
+    with pytest.raises(RuntimeError, match="the update was not measured"):
+        trained(pe.MetricCollection(Wrong()))
+
+
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda metrics: pickle.loads(pickle.dumps(metrics))]
 )

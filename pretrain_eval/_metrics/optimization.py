@@ -56,7 +56,7 @@ class GradNorm(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        self.record_sums(step, torch.sqrt, step.gradient_squares)
+        self.record_sums(step, torch.sqrt, "gradient")
 
 
 @final
@@ -164,7 +164,7 @@ class UpdateNorm(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        self.record_sums(step, torch.sqrt, step.update_squares)
+        self.record_sums(step, torch.sqrt, "update")
 
 
 @final
@@ -195,7 +195,7 @@ class ParameterNorm(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        self.record_sums(step, torch.sqrt, step.parameter_squares)
+        self.record_sums(step, torch.sqrt, "parameter")
 
 
 @final
@@ -228,7 +228,7 @@ class UpdateRatio(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        self.record_sums(step, _ratio, step.update_squares, step.parameter_squares)
+        self.record_sums(step, _ratio, "update", "parameter")
 
 
 @final

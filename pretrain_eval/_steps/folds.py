@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pretrain_eval._steps.names import TOTAL, Partition
+from pretrain_eval._steps.rows import Array
 
 Statistic = Literal["mean", "last", "max", "std"]
 
@@ -43,14 +44,14 @@ class Row:
         self,
         step: int,
         names: tuple[str, ...],
-        made: Tensor | tuple[Tensor, ...],
+        made: Tensor | tuple[Tensor | Array, ...],
         skipped: Tensor | None,
         formula: Formula | None = None,
         split: Partition = TOTAL,
     ) -> None:
         self.step: int = step
         self.names: tuple[str, ...] = names
-        self.made: Tensor | tuple[Tensor, ...] = made
+        self.made: Tensor | tuple[Tensor | Array, ...] = made
         self.skipped: Tensor | None = skipped
         self.formula: Formula | None = formula
         self.split: Partition = split
@@ -66,7 +67,8 @@ class Row:
         """Rows of one kind are made together."""
         if self.formula is None:
             return (self.names,)
-        return self.names, self.formula, self.split, self.made[0].shape
+        first = self.made[0]
+        return self.names, self.formula, self.split, type(first), first.shape
 
 
 def values_of(rows: Sequence[Row]) -> Tensor:
@@ -76,7 +78,13 @@ def values_of(rows: Sequence[Row]) -> Tensor:
         return torch.stack([row.made for row in rows if isinstance(row.made, Tensor)])
     sums = zip(*(row.made for row in rows), strict=True)
     with torch.no_grad():
-        return formula(*(split.sums(torch.stack(each)) for each in sums))
+        return formula(*(split.sums(_stacked(each)) for each in sums))
+
+
+def _stacked(sums: Sequence[Tensor | Array]) -> Tensor:
+    if isinstance(sums[0], np.ndarray):
+        return torch.from_numpy(np.stack([np.asarray(each) for each in sums]))
+    return torch.stack([torch.as_tensor(each) for each in sums])
 
 
 @dataclass(frozen=True)

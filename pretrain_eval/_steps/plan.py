@@ -127,8 +127,8 @@ class Moment:
             return True
         return snapshot is not None and snapshot.differs(self._plan.large())
 
-    def compare(self, *, written: bool, sizes: bool) -> Sequence[Tensor]:
-        """Σ|now − then|² of each parameter, float64.
+    def compare(self, *, written: bool, sizes: bool) -> Sequence[Tensor | Array]:
+        """Σ|now − then|² of each parameter, float64; arrays where all are small.
 
         Args:
             written: Before it, Σ|x|² of what the plan was given to `write`.
@@ -139,8 +139,7 @@ class Moment:
             if small is None:
                 nothing = torch.zeros(0, dtype=torch.float64)
                 return [nothing] * (1 + sizes)
-            few = small.compare(given=written, sizes=sizes)
-            return list(map(torch.from_numpy, few))
+            return list(small.compare(given=written, sizes=sizes))
         rest = snapshot.compare(self._plan.large(), sizes=sizes)
         if small is None:
             return list(rest)

@@ -14,6 +14,7 @@ from pretrain_eval._steps import norms, shards
 from pretrain_eval._steps.kinds import home
 from pretrain_eval._steps.names import TOTAL, Partition, Per
 from pretrain_eval._steps.plan import Moment, Plan, Plans
+from pretrain_eval._steps.rows import Array
 from pretrain_eval._steps.snapshot import Room
 from pretrain_eval._steps.starts import Start
 
@@ -56,7 +57,7 @@ class _Part:
     ) -> None:
         self.optimizer, self.plan = optimizer, plan
         self.wanted: set[Quantity] = set()
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor | Array] = {}
         self.skipped: Tensor | None = None
         self._room, self._start = room, start
         self._moment: Moment | None = None
@@ -167,7 +168,7 @@ class Step:
         self.number = number
         self.clippings: list[Clipping] = []
         self._plans = plans
-        self._known: Mapping[str, Tensor] | None = None
+        self._known: Mapping[str, Tensor | Array] | None = None
         self._parts: dict[int, _Part] = {}
         self._current: _Part | None = None
         self._skipped: Tensor | None = None
@@ -301,16 +302,29 @@ class Step:
             return TOTAL
         return self._plans.names.split(self.parameters, per)
 
-    def _sums(self, name: str) -> Tensor:
+    def sums(self, *quantities: str) -> tuple[Tensor | Array, ...]:
+        """What was measured of each parameter, as it lies in memory.
+
+        Arrays where all parameters are small ones of a CPU, of which a tensor would take
+        as long as the sum itself.
+
+        Raises:
+            RuntimeError: Nobody has asked for it by `keep`.
+        """
         if self._known is None:
             self._known = self._all_sums()
-        if name not in self._known:
+        try:
+            return tuple(map(self._known.__getitem__, quantities))
+        except KeyError as error:
+            name = error.args[0]
             raise RuntimeError(
                 f"the {name} was not measured; call step.keep({name!r}) in before_step"
-            )
-        return self._known[name]
+            ) from None
 
-    def _all_sums(self) -> Mapping[str, Tensor]:
+    def _sums(self, name: str) -> Tensor:
+        return torch.as_tensor(self.sums(name)[0])
+
+    def _all_sums(self) -> Mapping[str, Tensor | Array]:
         """Every sum that was measured, over all processes, by one all_reduce."""
         parts = list(self._parts.values())
         if len(parts) == 1 and not parts[0].plan.is_sharded and not self.clippings:
@@ -341,9 +355,9 @@ class Step:
         return dict(zip(known, sums, strict=True))
 
 
-def _joined(sums: Sequence[Tensor | None]) -> Tensor | None:
+def _joined(sums: Sequence[Tensor | Array | None]) -> Tensor | None:
     """The sums of several optimizers as one; None where one has none."""
-    given = [each for each in sums if each is not None]
+    given = [torch.as_tensor(each) for each in sums if each is not None]
     if len(given) < len(sums) or not given:
         return None
     if len(given) == 1:
