@@ -35,6 +35,8 @@ class World:
         self.levels, self.rng = dict(levels), rng
         self.models, self.seeds = tuple(levels), tuple(range(seeds))
         self.num_blocks = blocks
+        self.tasks = tuple(f"t{number}" for number in range(blocks))
+        self.num_examples = np.full(blocks, np.nan)
         self.total_steps = float(len(levels) * blocks * seeds)
         effects = rng.normal(0, 0.05, (len(levels), blocks))
         effects -= effects.mean(axis=1, keepdims=True)  # levels are those of the blocks

@@ -20,19 +20,22 @@ class Choice:
 
     Attributes:
         model: Use it.
-        p_best: How probably each model is the best for new seeds, of those that were
-            not dropped; 0 for those that were.
+        p_best: How probably each model is the best for new draws of what `over` says, of
+            those that are not separable; 0 for the others.
         regret_limit: How much worse than the best of the models that ran at full length
-            it is at most, at `confidence`, for new seeds on the validation examples;
-            NaN where that is not known.
+            it is at most, at `confidence`, for new draws of what `over` says; NaN where
+            that is not known.
         confidence: Of that limit.
         cost_share: What was spent, as a share of the grid's optimizer steps.
-        not_separable: Models that were not dropped beside it.
+        not_separable: Models that ran at full length and were not told from it.
         stopped: Why the race has ended.
         rounds: The trail.
         runs: Every run that was made or read, those cut short with the status "pruned".
         filtered: Models that were not trained, since estimates ranked them last.
         evidence: The names of those estimators and static baselines.
+        over: "seeds", and "examples" where it is known on how many validation examples
+            the scores were counted, as of accuracies.
+        seeds_limit: As `regret_limit`, for new seeds on these validation examples.
 
     The sentence says what the limit covers: models that estimates filtered or a short
     round dropped are beyond it.
@@ -50,17 +53,22 @@ class Choice:
     runs: tuple[Run, ...] = ()
     filtered: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    over: tuple[str, ...] = ("seeds",)
+    seeds_limit: float = math.nan
 
     if not TYPE_CHECKING:
         __getattr__ = refusal("choice")
 
     def __str__(self) -> str:
+        both = "examples" in self.over
+        new = "seeds and examples" if both else "seeds on these validation examples"
         limit = f"at most {shown(self.regret_limit)} worse than the best"
         if math.isnan(self.regret_limit):
             limit = "how much worse than the best is not known"
+        alone = f" ({shown(self.seeds_limit)} for new seeds alone)" if both else ""
         lines = [
-            f"Use {self.model}; P(best) = {self.p_best[self.model]:.2f} for new seeds on"
-            f" these validation examples; {limit} at {self.confidence:.0%}.",
+            f"Use {self.model}; P(best) = {self.p_best[self.model]:.2f} for new {new};"
+            f" {limit} at {self.confidence:.0%}{alone}.",
             f"{self.cost_share:.0%} of the grid's cost; the race stopped because"
             f" {self.stopped}.",
         ]
@@ -105,17 +113,18 @@ def _them(names: Sequence[str]) -> str:
 def choice_of(race: Race, runs: tuple[Run, ...]) -> Choice:
     """What a race that has ended says."""
     last = race.rounds[-1]
-    left = [name for name in last.models if name not in last.dropped]
     return Choice(
         model=last.leader,
         p_best=race.p_best(),
         regret_limit=last.regret_limit,
         confidence=race.rules.confidence,
         cost_share=last.cost_share,
-        not_separable=tuple(name for name in left if name != last.leader),
+        not_separable=race.not_separable,
         stopped=race.stopped,
         rounds=tuple(race.rounds),
         runs=runs,
         filtered=race.filtered,
         evidence=race.evidence.names,
+        over=race.over,
+        seeds_limit=last.seeds_limit,
     )

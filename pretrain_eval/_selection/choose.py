@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from pretrain_eval._runs import Run, RunStore, Status
 from pretrain_eval._selection.choice import Choice, choice_of
@@ -236,7 +238,9 @@ class Trained:
         self.models = tuple(dict.fromkeys(cell.model_name for cell in cells))
         self.seeds = tuple(dict.fromkeys(cell.seed for cell in cells))
         self.blocks: tuple[Block, ...] = tuple(dict.fromkeys(map(_block, cells)))
-        self.num_blocks = len(self.blocks)
+        self.tasks = tuple(task for task, _, _ in self.blocks)
+        firsts = {_block(cell): cell for cell in reversed(cells)}
+        self.num_examples = np.array([_num_valid(firsts[b]) for b in self.blocks])
 
     @property
     def total_steps(self) -> float:
@@ -336,6 +340,16 @@ class Trained:
 
 def _epochs(cell: Cell) -> int:
     return cell.strategy.epochs or 1
+
+
+def _num_valid(cell: Cell) -> float:
+    """Examples of the validation split; NaN of batches that do not say it."""
+    split = cell.raw_splits.valid
+    try:
+        held: Any = split.dataset if isinstance(split, DataLoader) else split
+        return float(len(held))
+    except TypeError:
+        return math.nan
 
 
 def _block(cell: Cell) -> Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -55,13 +56,22 @@ def resolution(values: Array) -> Array:
     return np.array(found)
 
 
-def drawn(values: Array, steps: Array) -> Array:
+def drawn(
+    values: Array,
+    steps: Array,
+    aside: Sequence[tuple[float, float]] = (),
+    variances: Array | None = None,
+) -> Array:
     """Draws of the models' mean scores, `(num_models, num_draws)`.
 
     Args:
-        values: `(num_models, num_seeds, num_blocks)`.
+        values: `(num_models, num_seeds, num_blocks)`, the leader's first.
         steps: `(num_blocks,)`, see `resolution`.
+        aside: Further models, which ran fewer seeds: how far each is behind the leader,
+            and the standard error of that.
+        variances: `(num_models,)` of all of them, over validation examples.
     """
+    rng = np.random.default_rng(0)
     num_models, num_seeds, num_blocks = values.shape
     means = values.mean(axis=(1, 2))
     if num_seeds > 1:
@@ -71,13 +81,19 @@ def drawn(values: Array, steps: Array) -> Array:
         rest = values - values.mean(axis=2, keepdims=True)
         rest = rest - rest.mean(axis=0, keepdims=True)
         freedom = num_blocks - 1
-    if freedom == 0:
-        rng = np.random.default_rng(0)
-        return rng.standard_normal((num_models, _NUM_DRAWS))  # nothing is known
+    if freedom == 0:  # nothing is known
+        return rng.standard_normal((num_models + len(aside), _NUM_DRAWS))
     flat = rest.reshape(num_models, -1) / math.sqrt(freedom * num_seeds * num_blocks)
-    rng = np.random.default_rng(0)
     normal = flat @ rng.standard_normal((flat.shape[1], _NUM_DRAWS))
     counted = math.sqrt(float(np.mean(steps**2)) / 12 / (num_seeds * num_blocks))
     normal += counted * rng.standard_normal(normal.shape)
-    heavy = np.sqrt(freedom / rng.chisquare(freedom, _NUM_DRAWS))
-    return drawn_together(means, means[:, None] + normal * heavy)
+    if aside:
+        behind, errors = np.array(aside).T
+        means = np.concatenate([means, means[0] - behind])
+        others = rng.standard_normal((len(aside), _NUM_DRAWS))
+        normal = np.vstack([normal, errors[:, None] / math.sqrt(2) * others])
+    noise = normal * np.sqrt(freedom / rng.chisquare(freedom, _NUM_DRAWS))
+    if variances is not None:
+        spread = np.sqrt(variances)[:, None]
+        noise = noise + spread * rng.standard_normal(noise.shape)
+    return drawn_together(means, means[:, None] + noise)

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pretrain_eval._scoring.formulas import Array, share_first, t_quantile
+from pretrain_eval._selection.counted import counted_on, variance_over_examples
 from pretrain_eval._selection.evidence import Evidence
 from pretrain_eval._selection.paired import drawn, error_of_mean, resolution
 
@@ -43,8 +44,12 @@ class Field(Protocol):
         """In the order in which they are run."""
 
     @property
-    def num_blocks(self) -> int:
-        """How many tasks, datasets and strategies there are together."""
+    def tasks(self) -> Sequence[str]:
+        """Of each block, which is a task's dataset under a strategy."""
+
+    @property
+    def num_examples(self) -> Array:
+        """Of each block's validation split; NaN where that is not known."""
 
     @property
     def total_steps(self) -> float:
@@ -61,6 +66,27 @@ class Field(Protocol):
         self, models: Sequence[str], seed: int, *, short: bool
     ) -> Mapping[str, Measured]:
         """One run of each model on every block, in part or whole."""
+
+
+class Lead(NamedTuple):
+    """How a model stands to the leader.
+
+    Attributes:
+        behind: How far it is behind it.
+        error: The standard error of that over seeds.
+        seeds: How far it may be off for new seeds, at what is spent on this look.
+        examples: And for new validation examples; 0 where that is not known.
+    """
+
+    behind: float
+    error: float
+    seeds: float
+    examples: float
+
+    @property
+    def reach(self) -> float:
+        """How far it may be off for both."""
+        return math.hypot(self.seeds, self.examples)
 
 
 @dataclass(frozen=True)
@@ -121,7 +147,10 @@ class Round:
         dropped: Who goes no further, and why.
         leader: Who is ahead.
         regret_limit: How much worse than the best of those that ran at full length the
-            leader is at most, at the confidence asked for; NaN before it is known.
+            leader is at most, at the confidence asked for, for new seeds and, where it
+            is known on how many the scores were counted, new validation examples; NaN
+            before it is known.
+        seeds_limit: The same for new seeds on these validation examples.
         cost_share: What was spent until now, as a share of the grid.
         reach: How far a model's difference from the leader may be off, at the
             confidence over all looks: it is dropped where it is further behind; none of
@@ -135,6 +164,7 @@ class Round:
     dropped: Mapping[str, str]
     leader: str
     regret_limit: float
+    seeds_limit: float
     cost_share: float
     reach: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -176,6 +206,11 @@ class Race:
     in Hsu's multiple comparisons with the best, The Annals of Statistics 1984; an
     error spent unevenly over looks is Lan and DeMets', Biometrika 1983).
 
+    That is of new seeds on the same validation examples, of which no seed makes more.
+    The regret limit is of new examples too, where scores are shares of a known number:
+    the error of two shares, as if their examples were others, is added. Seeds that could
+    tell no more than examples leave open are not run.
+
     Attributes:
         field: Where measurements come from.
         rules: When to drop and when to end.
@@ -196,6 +231,8 @@ class Race:
     _spent: float = 0.0
     _values: dict[str, list[Array]] = dataclasses.field(default_factory=dict)
     _seen: list[Array] = dataclasses.field(default_factory=list)
+    _sizes: Array = dataclasses.field(default_factory=lambda: np.array([]))
+    _leads_now: dict[str, Lead] = dataclasses.field(default_factory=dict)
 
     def run(self) -> None:
         """Run rounds until the rules end them."""
@@ -251,7 +288,7 @@ class Race:
             name: f"rank {order.index(name) + 1} of a short round"
             for name in order[kept:]
         }
-        self._add(seed, True, models, means, dropped, order[0], math.nan)
+        self._add(seed, True, models, means, dropped, order[0])
         return [name for name in models if name not in dropped]
 
     def _full_round(self, alive: list[str], seed: int, num_full: int) -> list[str]:
@@ -263,40 +300,61 @@ class Race:
         running = [name for name in alive if name not in failed]
         if not running:
             self.stopped = "a run of every model has failed"
-            self._add(seed, False, alive, {}, failed, alive[0], math.nan)
+            self._add(seed, False, alive, {}, failed, alive[0])
             return alive
         means = {name: float(np.mean(self._values[name])) for name in running}
         leader = max(running, key=lambda name: means[name])
-        limits = self._limits(running, leader, num_full)
+        leads = self._leads(leader, num_full)
+        own = {name: leads[name] for name in running if name != leader}
         worse = {
-            n: "worse than the leader" for n, (gap, s) in limits.items() if gap > s
+            n: "worse than the leader"
+            for n, lead in own.items()
+            if lead.behind > lead.seeds
         }
         left = [name for name in running if name not in worse]
-        over = [s - gap for name, (gap, s) in limits.items() if name in left]
-        regret = max([0.0, *over])
-        reach = {name: s for name, (_, s) in limits.items() if math.isfinite(s)}
-        self._add(seed, False, alive, means, {**failed, **worse}, leader, regret, reach)
+        regret = max([0.0, *(each.reach - each.behind for each in leads.values())])
+        over_seeds = [own[n].seeds - own[n].behind for n in left if n != leader]
+        limits = regret, max([0.0, *over_seeds])
+        reach = {n: each.seeds for n, each in own.items() if math.isfinite(each.seeds)}
+        dropped = {**failed, **worse}
+        self._add(seed, False, alive, means, dropped, leader, limits, reach)
+        self._leads_now = leads
         if len(left) == 1:
             self.stopped = "one model is left"
         elif regret <= self.rules.tolerance:
             self.stopped = "what could be lost is within the tolerance"
+        elif limits[1] <= self.rules.tolerance:
+            self.stopped = "what new seeds could tell is within the tolerance"
+        elif all(_is_up_to_examples(own[name]) for name in left if name != leader):
+            self.stopped = "only more validation examples could tell"
         return left
 
-    def _limits(
-        self, running: list[str], leader: str, num_full: int
-    ) -> dict[str, tuple[float, float]]:
-        """By model how far the leader is ahead, and how far that may be off."""
+    def _leads(self, leader: str, num_full: int) -> dict[str, Lead]:
+        """Of all that ran at full length, also those that were dropped since."""
+        seen = np.array(self._seen)
         ahead = np.array(self._values[leader])
         alpha = self._error_of_look(len(ahead)) / max(num_full - 1, 1)
-        steps = resolution(np.array(self._seen))
+        steps = resolution(seen)
+        self._sizes = counted_on(seen, self.field.num_examples)
         found = {}
-        for name in running:
-            if name != leader:
-                gaps = ahead - np.array(self._values[name])
-                error, freedom = error_of_mean(gaps, steps)
-                reach = t_quantile(1 - alpha, freedom) * error if freedom else math.inf
-                found[name] = (float(gaps.mean()), reach)
+        for name, values in self._values.items():
+            own = np.array(values)
+            if name == leader or np.isnan(own).any():
+                continue
+            gaps = ahead[: len(own)] - own
+            error, freedom = error_of_mean(gaps, steps)
+            seeds = t_quantile(1 - alpha, freedom) * error if freedom else math.inf
+            variance = sum(self._variances((leader, name)))
+            z = t_quantile(1 - alpha, math.inf)
+            examples = z * math.sqrt(variance) if variance == variance else 0.0
+            found[name] = Lead(float(gaps.mean()), error, seeds, examples)
         return found
+
+    def _variances(self, models: Sequence[str]) -> list[float]:
+        """Of each model's mean over new validation examples; NaN where unknown."""
+        sizes, tasks = self._sizes, self.field.tasks
+        shares = [np.mean(self._values[name], axis=0) for name in models]
+        return [variance_over_examples(each, sizes, tasks) for each in shares]
 
     def _error_of_look(self, number: int) -> float:
         """What of 1 − confidence is spent on the look after so many seeds.
@@ -306,9 +364,9 @@ class Race:
         nothing on the first look where there is one block, which tells nothing then.
         """
         error, looks = 1 - self.rules.confidence, len(self.field.seeds)
-        if looks > 1 and self.field.num_blocks == 1:
+        if looks > 1 and len(self.field.tasks) == 1:
             return error / (looks - 1)
-        if looks == 1 or self.field.num_blocks < _MANY_BLOCKS:
+        if looks == 1 or len(self.field.tasks) < _MANY_BLOCKS:
             return error / looks
         return error / 2 if number == 1 else error / 2 / (looks - 1)
 
@@ -320,7 +378,7 @@ class Race:
         means: Mapping[str, float],
         dropped: Mapping[str, str],
         leader: str,
-        regret_limit: float,
+        limits: tuple[float, float] = (math.nan, math.nan),
         reach: Mapping[str, float] | None = None,
     ) -> None:
         self.rounds.append(
@@ -331,7 +389,7 @@ class Race:
                 means,
                 dropped,
                 leader,
-                regret_limit,
+                *limits,
                 self._spent,
                 reach or {},
             )
@@ -339,17 +397,45 @@ class Race:
         if self.on_round is not None:
             self.on_round(self.rounds[-1])
 
-    def p_best(self) -> dict[str, float]:
-        """How probably each model is the best of those that were not dropped."""
+    @property
+    def over(self) -> tuple[str, ...]:
+        """What the regret limit and P(best) are of: new seeds, and new examples."""
+        known = any(lead.examples for lead in self._leads_now.values())
+        return ("seeds", "examples") if known else ("seeds",)
+
+    @property
+    def not_separable(self) -> tuple[str, ...]:
+        """Who was not told from the leader, of those that ran at full length."""
         last = self.rounds[-1]
-        left = [name for name in last.models if name not in last.dropped]
-        ordered = sorted(left, key=lambda name: name != last.leader)
+        leads = self._leads_now
+        left = [n for n in last.models if n not in last.dropped and n != last.leader]
+        near = [n for n, lead in leads.items() if lead.behind <= lead.reach]
+        return (*left, *(name for name in near if name not in left))
+
+    def p_best(self) -> dict[str, float]:
+        """How probably each model is the best of those that are not separable from it."""
+        last = self.rounds[-1]
+        names = [last.leader, *self.not_separable]
         chances = dict.fromkeys(self.field.models, 0.0)
-        if len(ordered) == 1 or last.short:
-            return chances | dict.fromkeys(ordered[:1], 1.0)
-        values = np.array([self._values[name] for name in ordered])
-        shares = share_first(drawn(values, resolution(np.array(self._seen))))
-        return chances | dict(zip(ordered, map(float, shares), strict=True))
+        if len(names) == 1 or last.short:
+            return chances | dict.fromkeys(names[:1], 1.0)
+        length = len(self._values[last.leader])
+        left = [name for name in names if len(self._values[name]) == length]
+        aside = [name for name in names if name not in left]
+        variances = np.array(self._variances([*left, *aside]))
+        draws = drawn(
+            np.array([self._values[name] for name in left]),
+            resolution(np.array(self._seen)),
+            [self._leads_now[name][:2] for name in aside],
+            variances if "examples" in self.over else None,
+        )
+        shares = map(float, share_first(draws))
+        return chances | dict(zip([*left, *aside], shares, strict=True))
+
+
+def _is_up_to_examples(lead: Lead) -> bool:
+    """Whether more seeds would leave it where it is: within the error of examples."""
+    return max(lead.seeds, lead.behind) <= lead.examples
 
 
 def _mean(values: Array) -> float:

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from pretrain_eval._runs import Run, Runs
+from pretrain_eval._scoring.formulas import Array
 from pretrain_eval._selection.choice import Choice, choice_of
 from pretrain_eval._selection.estimates import Estimates
 from pretrain_eval._selection.evidence import evidence_of
@@ -130,9 +131,14 @@ class Recorded:
         return cls(runs, models, order, blocks, by_place, key, sign, short)
 
     @property
-    def num_blocks(self) -> int:
-        """How many blocks there are."""
-        return len(self.blocks)
+    def tasks(self) -> tuple[str, ...]:
+        """Of each block."""
+        return tuple(task for task, _, _ in self.blocks)
+
+    @property
+    def num_examples(self) -> Array:
+        """Not known: a record says on how many its reported split was measured."""
+        return np.full(len(self.blocks), np.nan)
 
     @property
     def total_steps(self) -> float:
