@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="tune the whole networks on images too; about two minutes more",
+        help="tune the whole networks on images too; some twenty minutes of processor time",
     )
     options = parser.parse_args(arguments)
     folder: Path = options.folder
