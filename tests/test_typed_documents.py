@@ -173,3 +173,34 @@ def test_pyright_accepts_documents_and_examples(folder: Path):
         f"{each['file']}: {each['message']}" for each in found["generalDiagnostics"]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_pyright_knows_the_type_of_every_public_name(tmp_path: Path):
+    """Complete, as `--verifytypes` counts it: no name is unknown or may be guessed."""
+    pytest.importorskip("pyright", reason="pip install 'pyright[nodejs]'")
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    python = Path(sys.executable)
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "pyright", "--verifytypes", "pretrain_eval"),
+            *("--ignoreexternal", "--outputjson", "--pythonpath", python),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        # Pyright asks the first python of the path for what is installed.
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]]),
+        },
+    )
+    found = json.loads(result.stdout[result.stdout.index("{") :])["typeCompleteness"]
+    wrong = [
+        (each["name"], each["diagnostics"][0]["message"])
+        for each in found["symbols"]
+        if each["isExported"] and not each["isTypeKnown"] and each["diagnostics"]
+    ]
+    assert found["exportedSymbolCounts"]["withKnownType"] > 600
+    assert wrong == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from pretrain_eval._metrics.predictions import Accuracy, F1Score, Precision, Rec
 from pretrain_eval._runs import majority_levels
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.frozen import nearest_class_mean
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.samples import read_targets
 from pretrain_eval._tasks.splits import Split, Splits
 
@@ -43,7 +43,7 @@ class Classification(TaskKind):
     num_classes: int
     _: KW_ONLY
     one_logit: bool = False
-    before = "frozen"
+    before: ClassVar[Before | None] = "frozen"
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes, 2)

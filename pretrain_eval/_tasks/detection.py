@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from typing_extensions import override
 from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import MeanAveragePrecision
 from pretrain_eval._tasks.checks import check_count
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.samples import each_target
 from pretrain_eval._tasks.splits import Splits
 
@@ -53,7 +53,7 @@ class Detection(TaskKind):
     """
 
     num_classes: int
-    before = "untrained"
+    before: ClassVar[Before | None] = "untrained"
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes, 2)

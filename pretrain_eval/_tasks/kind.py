@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -39,10 +39,10 @@ class TaskKind(ABC):
     """
 
     num_outputs: int | None = None
-    place: Place = "sample"
-    before: Before | None = None
+    place: ClassVar[Place] = "sample"
+    before: ClassVar[Before | None] = None
     collate: Callable[[list[Any]], Any] | None = None
-    outcomes_of: Literal["batch", "split"] = "batch"
+    outcomes_of: ClassVar[Literal["batch", "split"]] = "batch"
 
     @abstractmethod
     def metrics(self) -> Metrics:

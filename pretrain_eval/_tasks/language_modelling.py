@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics import Metric, Metrics
 from pretrain_eval._metrics.predictions import Accuracy, BitsPerByte, Perplexity
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import called
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Split, Splits
@@ -61,8 +61,8 @@ class LanguageModelling(TaskKind):
     masked: bool = False
     bytes_per_token: float | None = None
     by_byte: bool = False
-    place = "token"
-    before = "untrained"
+    place: ClassVar[Place] = "token"
+    before: ClassVar[Before | None] = "untrained"
 
     def __post_init__(self) -> None:
         if self.bytes_per_token is not None:

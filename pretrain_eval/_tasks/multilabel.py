@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +14,7 @@ from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import AUROC, AveragePrecision, F1Score
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.frozen import ridge
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.samples import read_targets
 from pretrain_eval._tasks.splits import Split, Splits
 
@@ -39,7 +39,7 @@ class MultiLabel(TaskKind):
     """
 
     num_labels: int
-    before = "frozen"
+    before: ClassVar[Before | None] = "frozen"
 
     def __post_init__(self) -> None:
         check_count("num_labels", self.num_labels, 1)

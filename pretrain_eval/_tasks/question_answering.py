@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import ExactMatch, TokenF1, exact_match
-from pretrain_eval._tasks.kind import Before, Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.sequence_to_sequence import Decode
@@ -53,7 +53,7 @@ class ExtractiveQuestionAnswering(TaskKind):
     _: KW_ONLY
     decode: Decode | None = None
     fresh_head: bool = False
-    place = "token"
+    place: ClassVar[Place] = "token"
 
     def __post_init__(self) -> None:
         if self.decode is not None and not callable(self.decode):

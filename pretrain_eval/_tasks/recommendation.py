@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from math import comb, log2
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from pretrain_eval._metrics.predictions import (
     RecallAtK,
 )
 from pretrain_eval._tasks.checks import check_count
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Split, Splits
 
@@ -71,7 +71,7 @@ class Recommendation(TaskKind):
     num_negatives: int = 4
     liked: float | None = None
     num_candidates: int | None = None
-    before = "untrained"
+    before: ClassVar[Before | None] = "untrained"
 
     def __post_init__(self) -> None:
         check_count("num_items", self.num_items, 2)

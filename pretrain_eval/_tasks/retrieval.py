@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Any, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from typing_extensions import override
 from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import MedianRank, PairRecall, pair_ranks
 from pretrain_eval._tasks.checks import check_count
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, TaskKind
 from pretrain_eval._tasks.reading import LABELS, called
 from pretrain_eval._tasks.splits import Splits
 from pretrain_eval._tasks.stream import Stream
@@ -52,8 +52,8 @@ class Retrieval(TaskKind):
     k: tuple[int, ...] = (1, 5, 10)
     _: KW_ONLY
     temperature: float = 0.07
-    before = "untrained"
-    outcomes_of = "split"
+    before: ClassVar[Before | None] = "untrained"
+    outcomes_of: ClassVar[Literal["batch", "split"]] = "split"
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, Sequence) or isinstance(self.k, str):

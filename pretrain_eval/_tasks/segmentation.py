@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from pretrain_eval._metrics import Metrics, logits
 from pretrain_eval._metrics.predictions import Accuracy, DiceScore, MeanIoU
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.frozen import class_means, nearest
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.samples import each_target
 from pretrain_eval._tasks.splits import Split, Splits
@@ -57,8 +57,8 @@ class Segmentation(TaskKind):
     _: KW_ONLY
     ignore_index: int = 255
     aux_weight: float = 0.4
-    before = "frozen"
-    place = "pixel"
+    before: ClassVar[Before | None] = "frozen"
+    place: ClassVar[Place] = "pixel"
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes, 2)

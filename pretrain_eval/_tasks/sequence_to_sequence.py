@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from typing_extensions import override
 from pretrain_eval._metrics import Metric, Metrics
 from pretrain_eval._metrics.predictions import BLEU, ExactMatch, RougeL
 from pretrain_eval._runs import FrozenDict
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import LABELS, called, parted
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Splits
@@ -64,8 +64,8 @@ class SequenceToSequence(TaskKind):
     _: KW_ONLY
     decode: Decode
     generate: Mapping[str, Any] = field(default_factory=dict)
-    place = "token"
-    before = "untrained"
+    place: ClassVar[Place] = "token"
+    before: ClassVar[Before | None] = "untrained"
 
     def __post_init__(self) -> None:
         if not callable(self.decode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from typing_extensions import override
 from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import CharErrorRate, WordErrorRate
 from pretrain_eval._tasks.checks import check_count
-from pretrain_eval._tasks.kind import Before, Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import called, parted
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Splits
@@ -65,7 +65,7 @@ class SpeechRecognition(TaskKind):
     blank: int = 0
     _: KW_ONLY
     fresh_head: bool = False
-    place = "token"
+    place: ClassVar[Place] = "token"
 
     def __post_init__(self) -> None:
         if not isinstance(self.vocabulary, Sequence):

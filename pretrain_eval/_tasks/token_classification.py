@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import Accuracy, EntityF1, F1Score
 from pretrain_eval._tasks.checks import check_count
 from pretrain_eval._tasks.frozen import class_means, nearest
-from pretrain_eval._tasks.kind import Network, TaskKind
+from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.samples import each_target
 from pretrain_eval._tasks.splits import Split, Splits
 
@@ -46,8 +46,8 @@ class TokenClassification(TaskKind):
 
     num_classes: int
     labels: Sequence[str] | None = None
-    before = "frozen"
-    place = "token"
+    before: ClassVar[Before | None] = "frozen"
+    place: ClassVar[Place] = "token"
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes, 2)

@@ -16,7 +16,7 @@ from pathlib import Path
 # What the main job needs, and what it asks about only where it is there.
 MAIN, OPTIONAL = ("images", "texts"), ("clothes",)
 # Modules that the extra "demo" brings, by what reads them.
-EXTRA = {
+EXTRA: dict[str, tuple[str, ...]] = {
     "images": ("skimage",),
     "clothes": (),
     "texts": ("transformers", "tokenizers", "safetensors"),

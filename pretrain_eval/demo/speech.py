@@ -101,8 +101,8 @@ class SpeakerEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(_NUM_MELS, 256, 3, batch_first=True)
-        self.linear = nn.Linear(256, 256)
+        self.lstm: nn.LSTM = nn.LSTM(_NUM_MELS, 256, 3, batch_first=True)
+        self.linear: nn.Linear = nn.Linear(256, 256)
 
     @override
     def forward(self, frames: Tensor) -> Tensor:
@@ -136,7 +136,8 @@ class Prompts(Dataset[tuple[Tensor, int]]):
     """Raw samples and a class."""
 
     def __init__(self, files: list[Path], labels: np.ndarray) -> None:
-        self.files, self.labels = files, labels
+        self.files: list[Path] = files
+        self.labels: np.ndarray = labels
 
     def __len__(self) -> int:
         return len(self.files)

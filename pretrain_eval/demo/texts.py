@@ -134,7 +134,7 @@ class StaticEmbeddings(nn.Module):
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(*weights.shape)
+        self.embedding: nn.Embedding = nn.Embedding(*weights.shape)
         self.embedding.weight.data.copy_(weights)
 
     @override

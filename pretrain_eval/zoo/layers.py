@@ -89,7 +89,8 @@ class Layers(nn.Module):
 
     def __init__(self, body: Any, head: nn.Module) -> None:
         super().__init__()
-        self.body, self.head = _Body(body), head
+        self.body: nn.Module = _Body(body)
+        self.head: nn.Module = head
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:

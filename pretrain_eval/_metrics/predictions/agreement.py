@@ -84,7 +84,11 @@ class BalancedAccuracy(Agreement):
     key = "balanced_accuracy"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    agreement = staticmethod(formulas.balanced_accuracy)
+
+    @staticmethod
+    @override
+    def agreement(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
+        return formulas.balanced_accuracy(hits, predicted, actual)
 
 
 @final
@@ -113,7 +117,11 @@ class CohenKappa(Agreement):
     key = "kappa"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (-1.0, 1.0)
-    agreement = staticmethod(formulas.cohen_kappa)
+
+    @staticmethod
+    @override
+    def agreement(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
+        return formulas.cohen_kappa(hits, predicted, actual)
 
 
 @final
@@ -145,7 +153,11 @@ class MatthewsCorrCoef(Agreement):
     key = "mcc"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (-1.0, 1.0)
-    agreement = staticmethod(formulas.matthews_corrcoef)
+
+    @staticmethod
+    @override
+    def agreement(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
+        return formulas.matthews_corrcoef(hits, predicted, actual)
 
 
 @final

@@ -195,7 +195,11 @@ class AUROC(Ranking):
     key = "auroc"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    area = staticmethod(formulas.auroc)
+
+    @staticmethod
+    @override
+    def area(positives: np.ndarray, negatives: np.ndarray) -> float:
+        return formulas.auroc(positives, negatives)
 
 
 @final
@@ -230,7 +234,11 @@ class AveragePrecision(Ranking):
     key = "average_precision"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    area = staticmethod(formulas.average_precision)
+
+    @staticmethod
+    @override
+    def area(positives: np.ndarray, negatives: np.ndarray) -> float:
+        return formulas.average_precision(positives, negatives)
 
 
 def _check_ranking(task: str, average: str, absent: str, num_bins: int | None) -> None:

@@ -174,7 +174,13 @@ class Precision(ClassRatio):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "predicted"
-    ratio = staticmethod(formulas.precision)
+
+    @staticmethod
+    @override
+    def ratio(
+        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return formulas.precision(hits, predicted, actual)
 
 
 @final
@@ -211,7 +217,13 @@ class Recall(ClassRatio):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "actual"
-    ratio = staticmethod(formulas.recall)
+
+    @staticmethod
+    @override
+    def ratio(
+        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return formulas.recall(hits, predicted, actual)
 
 
 @final
@@ -248,7 +260,13 @@ class F1Score(ClassRatio):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "both"
-    ratio = staticmethod(formulas.dice)
+
+    @staticmethod
+    @override
+    def ratio(
+        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return formulas.dice(hits, predicted, actual)
 
 
 def _check_averaging(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
+import numpy as np
+from typing_extensions import override
+
 from pretrain_eval._metrics.predictions import formulas
 from pretrain_eval._metrics.predictions.class_counters import Bottom
 from pretrain_eval._metrics.predictions.ratios import ClassRatio
@@ -46,7 +49,13 @@ class MeanIoU(ClassRatio):
     key = "miou"
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
-    ratio = staticmethod(formulas.jaccard)
+
+    @staticmethod
+    @override
+    def ratio(
+        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return formulas.jaccard(hits, predicted, actual)
 
 
 @final
@@ -87,4 +96,10 @@ class DiceScore(ClassRatio):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "both"
-    ratio = staticmethod(formulas.dice)
+
+    @staticmethod
+    @override
+    def ratio(
+        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return formulas.dice(hits, predicted, actual)

@@ -90,6 +90,8 @@ class TextCounter(SumCounter):
 class TextMetric(CountedMetric):
     """A metric of counts of texts."""
 
+    counts: Held | None = None
+
     @final
     @override
     def update(  # type: ignore[override] # texts are no tensors
