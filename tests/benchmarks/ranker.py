@@ -1,6 +1,6 @@
 """TransformerRanker's H-score and LogME beside ours, on drawn features and on sentences.
 
-`OMP_NUM_THREADS=1 python tests/benchmarks/transformer_ranker.py` prints values and the
+`OMP_NUM_THREADS=1 python tests/benchmarks/ranker.py` prints values and the
 ratio of seconds, the best of three; it needs transformer-ranker: pip install
 transformer-ranker. The sentences are rated products, read by the encoders of the main
 job, whose packages they need. Their H-score is n / (n − 1) times ours; their LogME forgets the
