@@ -247,3 +247,20 @@ def test_the_face_imports_no_optional_package() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert printed.strip() == "[]"
+
+
+def test_the_face_imports_torch_and_numpy_only() -> None:
+    """Every process and worker pays for it: no triton, no compiler, nothing else."""
+    code = (
+        "import sys, torch, numpy, typing_extensions; before = set(sys.modules);"
+        "import pretrain_eval._sweep.workers;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    roots = {name.split(".")[0] for name in printed.split()}
+    known = {"pretrain_eval", "torch", "numpy", *sys.stdlib_module_names}
+    # What Cython compiled, as parts of numpy, shares a module of this name.
+    assert not {root for root in roots - known if not root.startswith("_cython_")}
+    assert not [name for name in printed.split() if name.startswith("torch._dynamo")]

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain_eval._metrics import device_of, evaluating, moved, preserved_rng
 from pretrain_eval._tasks import called
@@ -40,6 +39,9 @@ def count_macs(model: nn.Module, inputs: Any, *, call: Call | None = None) -> in
     >>> count_macs(nn.Linear(10, 5), torch.zeros(1, 10))
     50
     """
+    # It imports triton, as long as all of this package; every worker would pay for it.
+    from torch.utils.flop_counter import FlopCounterMode
+
     call = call or called
     with evaluating(model), preserved_rng(), torch.no_grad():
         try:
