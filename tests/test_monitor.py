@@ -168,6 +168,16 @@ def test_a_drop_is_told_with_its_date_and_size() -> None:
     assert quiet.verdict.startswith("No drop of accuracy in 12 looks")
 
 
+def test_a_monitor_and_its_signals_print_in_one_line() -> None:
+    """What is watched, how often, and what was found; no packed numbers."""
+    watch = year(lambda week: 0.9 if week < 6 else 0.78)
+    assert repr(watch) == "Monitor(accuracy, 12 looks: dropped)"
+    assert repr(watch["accuracy"]) == "Signal(accuracy, 12 looks: since W06)"
+    assert (
+        repr(year(lambda week: 0.9, weeks=1)) == "Monitor(accuracy, 1 look: as before)"
+    )
+
+
 def test_features_tell_of_drift_before_labels_come() -> None:
     """Exit code 1, and the sentence says that drift is no drop."""
     rng = np.random.default_rng(0)

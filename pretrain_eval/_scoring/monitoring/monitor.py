@@ -43,7 +43,7 @@ _MOST_LOOKS = 2000
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Monitor(Tabular, Record):
     """A deployed model's looks, and what they say.
 
@@ -88,6 +88,11 @@ class Monitor(Tabular, Record):
         check(self, what, lambda _: 0 < len(names) == len(set(names)), "signals")
         seen = {point.look for signal in self.signals for point in signal.points}
         check(self, "the names of all looks", lambda looks: seen <= set(looks), "looks")
+
+    def __repr__(self) -> str:
+        """One line: what is watched, how often it was looked at, and what was found."""
+        found = ("as before", "drifted", "dropped")[self.exit_code]
+        return f"Monitor({self.metric}, {counted(len(self.looks), 'look')}: {found})"
 
     def look(self, name: str, predictions: AnyPredictions) -> Monitor:
         """The monitor after one more look.

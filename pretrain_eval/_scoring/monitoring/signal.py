@@ -29,6 +29,7 @@ from pretrain_eval._scoring.reports.checked import (
     restore,
     restore_each,
 )
+from pretrain_eval._scoring.reports.table import counted
 
 _ENDS = (0.005, 0.995)  # shares of a reference beyond which numbers are clipped
 _FEWEST = 30  # examples of a reference
@@ -73,7 +74,7 @@ class Point(Record):
         return self.statistic > self.limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Signal(Record):
     """A mean that is watched, from a reference on.
 
@@ -155,6 +156,11 @@ class Signal(Record):
 
     def _is_value(self, value: float | None) -> bool:
         return (value is None) == (self.kind == "vector")
+
+    def __repr__(self) -> str:
+        """One line: its name, the looks, and since when it has changed."""
+        found = f"since {self.since}" if self.alarm else "as before"
+        return f"Signal({self.name}, {counted(len(self.points), 'look')}: {found})"
 
     @classmethod
     def of(
