@@ -14,6 +14,7 @@ from pretrain_eval._scoring.reports.checked import (
     freeze,
     is_count,
     is_number,
+    is_positive,
     is_share,
     is_size,
     or_none,
@@ -71,7 +72,7 @@ class Difference(Record):
         shares = ("p_better", "p_equal", "p_worse", "p_value")
         check(self, "a probability or None", or_none(is_share), *shares)
         check(self, "numbers of at least 0 by name", by_name(is_size), "errors")
-        check(self, "whole numbers by name", by_name(is_count), "sizes")
+        check(self, "positive whole numbers by name", by_name(is_positive), "sizes")
         of_what = sorted(set(self.errors) - {"luck"})
         what = f"the numbers of {of_what}, whose errors are known"
         check(self, what, set(of_what).issubset, "sizes")
