@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import io
 import pickle
@@ -602,6 +603,26 @@ def test_the_same_object_twice_raises() -> None:
     metric = pe.Accuracy()
     with pytest.raises(ValueError, match="given twice"):
         pe.MetricCollection(metric, again=metric)
+
+
+def test_a_class_tells_its_own_arguments() -> None:
+    """To `help` and to editors, whatever is kept of them when one is made."""
+
+    class Mine(pe.Metric):
+        def __init__(self, first: int, *, second: int = 2) -> None:
+            """Nothing to do."""
+
+    @dataclasses.dataclass
+    class Late(pe.Metric):
+        third: float = 3.0
+
+    class Plain(pe.Metric):
+        """Takes nothing."""
+
+    assert list(inspect.signature(Mine).parameters) == ["first", "second"]
+    assert list(inspect.signature(Late).parameters) == ["third"]
+    assert list(inspect.signature(pe.MedianRank).parameters) == ["way"]
+    assert not inspect.signature(Plain).parameters
 
 
 def test_two_processes() -> None:

@@ -8,6 +8,7 @@ import typing as standard
 from pathlib import Path
 
 import pytest
+import typing_extensions
 
 import pretrain_eval as pe
 from pretrain_eval import typing
@@ -51,7 +52,8 @@ def is_ours(name, value):
         return False
     if inspect.isclass(value):
         return value.__module__.startswith("pretrain_eval")
-    return not any(hasattr(home, name) for home in (standard, collections.abc))
+    homes = (standard, typing_extensions, collections.abc)
+    return not any(hasattr(home, name) for home in homes)
 
 
 def test_every_type_of_a_signature_is_public():

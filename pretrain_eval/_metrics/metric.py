@@ -7,7 +7,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -43,6 +43,13 @@ class SupportsUpdate(Protocol):
 
     def reset(self) -> None:
         """Forget all batches."""
+
+
+class _Signature:
+    """What a class tells of its arguments: `__new__`, asked first by Python 3.10, has none."""
+
+    def __get__(self, metric: object, cls: type) -> Signature | None:
+        return _taken(cls) if metric is None else None
 
 
 class Metric(ABC):
@@ -132,6 +139,8 @@ class Metric(ABC):
     if not TYPE_CHECKING:
         __getattr__ = refusal("metric")
 
+    __signature__ = _Signature()
+
     def __new__(cls, *args: Any, **named: Any) -> Self:
         """What was given is kept to be printed."""
         _check_arguments(cls, args, named)
@@ -152,14 +161,20 @@ class Metric(ABC):
         return {}
 
 
+def _taken(cls: type) -> Signature:
+    """What `__init__` takes, whatever `__new__` does."""
+    if cls.__init__ is object.__init__:  # type: ignore[misc] # only compared
+        return Signature()
+    own = signature(cls.__init__)  # type: ignore[misc] # only read
+    return own.replace(parameters=list(own.parameters.values())[1:])
+
+
 def _check_arguments(
     cls: type[Metric], args: Sequence[object], named: Mapping[str, object]
 ) -> None:
     if not (args or named):  # a copy is made of none
         return
-    parameters = list(signature(cls.__init__).parameters.values())[1:]
-    if cls.__init__ is object.__init__:
-        parameters = []
+    parameters = _taken(cls).parameters.values()
     kinds = {each.kind for each in parameters}
     known = [each.name for each in parameters if each.kind is not each.VAR_POSITIONAL]
     placed = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]

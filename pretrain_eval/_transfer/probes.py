@@ -81,18 +81,17 @@ def _discriminants(
     num_classes = int(labels.max()) + 1
     sums = [sums_by_class(rows[p], labels[p], num_classes) for p in parts]
     counts = [np.bincount(labels[p], minlength=num_classes) for p in parts]
-    lengths = np.einsum("ij,ij->i", rows, rows)
+    mean_length = np.vdot(rows, rows) / len(rows)
 
     folded = zip(parts, sums, counts, _grams_without(rows, parts), strict=True)
     for part, inside, count, gram in folded:
         known = sum(counts) - count
         means = (sum(sums) - inside) / np.maximum(known, 1)[:, None]
-        scatter = gram - (means * known[:, None]).T @ means
+        gram -= (means * known[:, None]).T @ means
 
-        own = (rows @ means.T)[np.arange(len(rows)), labels]
-        apart = lengths - 2 * own + (means**2).sum(1)[labels]
-        covariance = shrunk(scatter, np.maximum(np.delete(apart, part), 0))
-        covariance[np.diag_indices(len(covariance))] += lengths.mean() * 1e-12
+        apart = _to_own_mean(rows, labels, means, [p for p in parts if p is not part])
+        covariance = shrunk(gram, apart)
+        covariance[np.diag_indices(len(covariance))] += mean_length * 1e-12
 
         weights = solved(covariance, means.T)
         with np.errstate(divide="ignore"):  # a class that is unknown is never chosen
@@ -100,14 +99,25 @@ def _discriminants(
         yield part, weights, priors - (means.T * weights).sum(0) / 2
 
 
+def _to_own_mean(
+    rows: Array, labels: Array, means: Array, parts: Sequence[slice]
+) -> Array:
+    """The squared distance of each of the parts' rows to the mean of its class."""
+    found = []
+    for part in parts:
+        residuals = rows[part] - means[labels[part]]
+        found.append(np.einsum("ij,ij->i", residuals, residuals))
+    return np.concatenate(found)
+
+
 def _grams_without(rows: Array, parts: Sequence[slice]) -> Iterator[Array]:
     """By fold, the Gram matrix of the other folds' rows.
 
-    Those of the folds are kept where together they are no larger than the rows, so that
-    each row is multiplied once; else each is computed again.
+    Those of the folds are kept where together they are at most twice as large as the
+    rows, so that each row is multiplied once; else each is computed again.
     """
     kept: list[Array] = []
-    if len(parts) * rows.shape[1] <= len(rows):
+    if len(parts) * rows.shape[1] <= 2 * len(rows):
         kept = [rows[part].T @ rows[part] for part in parts]
         whole: Array = np.sum(kept, axis=0)
     else:
@@ -230,7 +240,7 @@ def _standard(rows: Array) -> Array:
 
 def _narrow(rows: Array) -> Array:
     """No wider than there are samples: a rotation, with its empty columns left out."""
-    if rows.shape[1] <= len(rows):
+    if rows.shape[1] <= 2 * len(rows):
         return rows
     triangle: Array = np.linalg.qr(rows.T, mode="r")  # type: ignore[assignment] # an array
     return triangle.T
