@@ -184,8 +184,9 @@ def _is_seen(text: Text, figure: Figure) -> bool:
             for tick in ticks:
                 if text in (tick.label1, tick.label2):
                     shown = tick.label1 if tick.label1.get_visible() else tick.label2
-                    slack = 1e-9 * max(abs(low), abs(high), 1e-300)
-                    inside = low - slack <= tick.get_loc() <= high + slack
+                    # Of each limit its own: a logarithmic axis has two of unlike size.
+                    low, high = low - 1e-9 * abs(low), high + 1e-9 * abs(high)
+                    inside = low <= tick.get_loc() <= high
                     return text is shown and inside
     return True
 
