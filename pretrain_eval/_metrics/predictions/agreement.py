@@ -85,10 +85,7 @@ class BalancedAccuracy(Agreement):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
 
-    @staticmethod
-    @override
-    def agreement(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
-        return formulas.balanced_accuracy(hits, predicted, actual)
+    agreement = staticmethod(formulas.balanced_accuracy)
 
 
 @final
@@ -118,10 +115,7 @@ class CohenKappa(Agreement):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (-1.0, 1.0)
 
-    @staticmethod
-    @override
-    def agreement(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
-        return formulas.cohen_kappa(hits, predicted, actual)
+    agreement = staticmethod(formulas.cohen_kappa)
 
 
 @final
@@ -154,10 +148,7 @@ class MatthewsCorrCoef(Agreement):
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (-1.0, 1.0)
 
-    @staticmethod
-    @override
-    def agreement(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> float:
-        return formulas.matthews_corrcoef(hits, predicted, actual)
+    agreement = staticmethod(formulas.matthews_corrcoef)
 
 
 @final

@@ -111,6 +111,9 @@ class Ranking(CountedMetric):
         class_dim: Where the classes of scores lie, where shapes do not tell.
     """
 
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+
     def __init__(
         self,
         *,
@@ -193,13 +196,8 @@ class AUROC(Ranking):
     """
 
     key = "auroc"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
 
-    @staticmethod
-    @override
-    def area(positives: np.ndarray, negatives: np.ndarray) -> float:
-        return formulas.auroc(positives, negatives)
+    area = staticmethod(formulas.auroc)
 
 
 @final
@@ -232,13 +230,8 @@ class AveragePrecision(Ranking):
     """
 
     key = "average_precision"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
 
-    @staticmethod
-    @override
-    def area(positives: np.ndarray, negatives: np.ndarray) -> float:
-        return formulas.average_precision(positives, negatives)
+    area = staticmethod(formulas.average_precision)
 
 
 def _check_ranking(task: str, average: str, absent: str, num_bins: int | None) -> None:

@@ -47,6 +47,8 @@ class ClassRatio(CountedMetric):
         class_dim: Where the classes of scores lie, where shapes do not tell.
     """
 
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (0.0, 1.0)
     #: What a sample's ratio divides by, None where it has no average over samples.
     bottom: ClassVar[Bottom | None] = None
 
@@ -171,16 +173,9 @@ class Precision(ClassRatio):
     """
 
     key = "precision"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "predicted"
 
-    @staticmethod
-    @override
-    def ratio(
-        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return formulas.precision(hits, predicted, actual)
+    ratio = staticmethod(formulas.precision)
 
 
 @final
@@ -214,16 +209,9 @@ class Recall(ClassRatio):
     """
 
     key = "recall"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "actual"
 
-    @staticmethod
-    @override
-    def ratio(
-        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return formulas.recall(hits, predicted, actual)
+    ratio = staticmethod(formulas.recall)
 
 
 @final
@@ -257,16 +245,9 @@ class F1Score(ClassRatio):
     """
 
     key = "f1"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "both"
 
-    @staticmethod
-    @override
-    def ratio(
-        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return formulas.dice(hits, predicted, actual)
+    ratio = staticmethod(formulas.dice)
 
 
 def _check_averaging(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
-import numpy as np
-from typing_extensions import override
-
 from pretrain_eval._metrics.predictions import formulas
 from pretrain_eval._metrics.predictions.class_counters import Bottom
 from pretrain_eval._metrics.predictions.ratios import ClassRatio
@@ -47,15 +44,8 @@ class MeanIoU(ClassRatio):
     """
 
     key = "miou"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
 
-    @staticmethod
-    @override
-    def ratio(
-        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return formulas.jaccard(hits, predicted, actual)
+    ratio = staticmethod(formulas.jaccard)
 
 
 @final
@@ -93,13 +83,6 @@ class DiceScore(ClassRatio):
     """
 
     key = "dice"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (0.0, 1.0)
     bottom: ClassVar[Bottom | None] = "both"
 
-    @staticmethod
-    @override
-    def ratio(
-        hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return formulas.dice(hits, predicted, actual)
+    ratio = staticmethod(formulas.dice)
