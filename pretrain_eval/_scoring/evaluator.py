@@ -17,10 +17,11 @@ from pretrain_eval._scoring.compared import compared, one_model, twins_of
 from pretrain_eval._scoring.grid import Grid
 from pretrain_eval._scoring.model_runs import ModelRuns, by_model
 from pretrain_eval._scoring.protocol import Protocol
+from pretrain_eval._scoring.reading import grid_of
 from pretrain_eval._scoring.reports.comparison import Comparison
 from pretrain_eval._scoring.reports.report import Report
 from pretrain_eval._scoring.reports.table import counted
-from pretrain_eval._scoring.scored import grid_of, scored
+from pretrain_eval._scoring.scored import scored
 
 AnyRuns = Iterable[Run] | Mapping[str, ModelRuns] | str | PathLike[str]
 
