@@ -478,6 +478,35 @@ def test_maps_are_averaged_over_positions_and_tokens_over_the_mask():
 
 
 @pytest.mark.parametrize(
+    ("build", "layers", "place"),
+    [
+        # Channels last: the stem (a convolution, moved), a block, a merging, the norm.
+        ("swin_t", {"features.0": 96, "features.1.1": 96, "features.2": 192}, -1),
+        ("swin_v2_t", {"features.3": 192, "norm": 768}, -1),
+        # Channels second, with linear layers inside.
+        ("convnext_tiny", {"features.0": 96, "features.1.0": 96, "features.2": 192}, 1),
+        ("resnet18", {"layer1": 64, "layer2.0": 128}, 1),
+    ],
+)
+def test_maps_are_averaged_over_positions_wherever_channels_are(build, layers, place):
+    """One number a channel: of a layer's own maps, seen by a hook, their mean."""
+    from pretrain_eval._training.layers import heard
+
+    network = getattr(torchvision.models, build)(weights=None).eval()
+    images = torch.randn(2, 3, 64, 64)
+    maps = {}
+    for name in layers:
+        keep = lambda _, __, given, name=name: maps.update({name: given})  # noqa: E731
+        network.get_submodule(name).register_forward_hook(keep)
+    with torch.no_grad(), heard(network, tuple(layers)) as found:
+        network(images)
+    for name, width in layers.items():
+        positions = {1, 2, 3} - {place % 4}
+        assert found[name].shape == (2, width)
+        torch.testing.assert_close(found[name], maps[name].mean(tuple(positions)))
+
+
+@pytest.mark.parametrize(
     ("layers", "error", "message"),
     [
         ("first", ValueError, r"one of \['last', 'mean', 'best'\]"),

@@ -77,8 +77,8 @@ def estimate(
             largest by cross-validation on the same samples, which favours it slightly.
             A mapping from models to dotted paths: that layer, of several the best one;
             for models that are not in it, what the head reads. Maps are averaged over
-            positions, `(N, C, H, W)`, sequences over tokens, `(N, T, C)`; layers that
-            give no row a sample are left out. `leep` and `nce` read the head's answers
+            positions, `(N, C, H, W)`, or `(N, H, W, C)` as in Swin, sequences over
+            tokens, `(N, T, C)`; layers that give no row a sample are left out. `leep` and `nce` read the head's answers
             whatever the layer.
         num_samples: The most that are read, drawn, the same for all models; None: all.
         pairs: Of halves, from whose differences intervals are made; 0: no intervals.

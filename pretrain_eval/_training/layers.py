@@ -31,8 +31,9 @@ def find_layers(network: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
 def heard(network: nn.Module, names: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
     """For a while the mapping gets what each layer gave last, one row a sample.
 
-    Maps `(N, C, H, W)` are averaged over positions, sequences `(N, T, C)` over the
-    tokens that the attention mask of the network's call keeps.
+    Maps are averaged over positions, `(N, C, H, W)`, or `(N, H, W, C)` where the layer's
+    own modules say that channels come last; sequences `(N, T, C)` over the tokens that
+    the attention mask of the network's call keeps.
     """
     found: dict[str, Tensor] = {}
     mask: list[Tensor | None] = [None]
@@ -40,9 +41,11 @@ def heard(network: nn.Module, names: tuple[str, ...]) -> Iterator[dict[str, Tens
     def called(_: nn.Module, __: Any, kwargs: Mapping[str, Any]) -> None:
         mask[0] = kwargs.get("attention_mask")
 
-    def keep(name: str, given: Any) -> None:
+    def keep(name: str, layer: nn.Module, given: Any) -> None:
         # Blocks of transformers give their tokens first, and attentions after them.
         first = given[0] if isinstance(given, tuple) else given
+        if isinstance(first, Tensor) and _has_channels_last(layer, first):
+            first = first.movedim(-1, 1)
         found[name] = pooled(first, mask[0]).flatten(1)
 
     with ExitStack() as stack:
@@ -50,7 +53,24 @@ def heard(network: nn.Module, names: tuple[str, ...]) -> Iterator[dict[str, Tens
         for name, layer in zip(names, find_layers(network, names), strict=True):
             stack.enter_context(
                 layer.register_forward_hook(
-                    lambda _m, _a, given, name=name: keep(name, given)
+                    lambda layer, _, given, name=name: keep(name, layer, given)
                 )
             )
         yield found
+
+
+def _has_channels_last(layer: nn.Module, maps: Tensor) -> bool:
+    """Whether a layer gives `(N, H, W, C)`, as blocks of Swin do.
+
+    Convolutions and their norms have as many channels as the second dimension has; where
+    none does, linear layers and layer norms are of the last one.
+    """
+    if maps.ndim != 4:
+        return False
+    second, last = set(), set()
+    for module in layer.modules():
+        second.add(getattr(module, "out_channels", None))
+        second.add(getattr(module, "num_features", None))
+        last.add(getattr(module, "out_features", None))
+        last.add((getattr(module, "normalized_shape", None) or (None,))[-1])
+    return maps.shape[1] not in second and maps.shape[-1] in last
