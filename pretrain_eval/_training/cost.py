@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pretrain_eval._metrics import device_of, evaluating, moved, preserved_rng
 from pretrain_eval._tasks import called
@@ -176,18 +176,11 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
 
 def _meta(batch: Any) -> Any:
     """The tensors of a batch, or one, as empty ones on the meta device."""
-    return tree_map(
-        lambda leaf: (
-            torch.empty_like(leaf, device="meta") if isinstance(leaf, Tensor) else leaf
-        ),
-        batch,
-    )
+    return tree_map_only(Tensor, lambda t: torch.empty_like(t, device="meta"), batch)
 
 
 def _copied(batch: Any) -> Any:
-    return tree_map(
-        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, batch
-    )
+    return tree_map_only(Tensor, torch.clone, batch)
 
 
 def _scalar(outputs: Any) -> Tensor:

@@ -102,11 +102,8 @@ def _part_content(part: Any) -> Iterable[object]:
     if isinstance(part, Tensor | str | bytes):
         yield part
         return
-    if isinstance(part, Mapping):
-        yield from _sample_content(part)
-        return
     ragged = isinstance(part, tuple | list) and not _is_numeric(part)
-    if ragged:
+    if ragged or isinstance(part, Mapping):
         yield from _sample_content(part)
         return
     array = np.asarray(part)

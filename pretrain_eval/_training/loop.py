@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -101,16 +102,13 @@ class Training:
             torch.cuda.reset_peak_memory_stats(self._device)
         if not self._resumed():
             course.validate()
-        with self._metrics.attach(self._optimizer, self._network):
+        attached = self._metrics.attach(self._optimizer, self._network)
+        with attached, suppress(StopIteration):
             while self._goes_on():
-                try:
-                    self._run_epoch(on_epoch)
-                except StopIteration:
-                    break
+                self._run_epoch(on_epoch)
         course.num_epochs = self._epoch
-        if course.paused:
-            pass  # nothing of the reported split is read
-        elif not course.message:
+        # Of a paused training nothing of the reported split is read.
+        if not course.paused and not course.message:
             course.report()
         course.history = self._metrics.history
         if on_cuda:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -71,11 +71,14 @@ def predict(
     where = device_of(model) if device is None else named_device(device)
     parts: dict[str, list[Tensor]] = {}
     number = 0
+    listening: AbstractContextManager[list[Tensor]] = (
+        nullcontext([]) if path is None else overheard(model, path)
+    )
     with (
         preserved_rng(*loader_generators(loader)),
         evaluating(model),
         torch.inference_mode(),
-        _heard(model, path) as heard,
+        listening as heard,
     ):
         for batch in loader:
             number += 1
@@ -114,15 +117,6 @@ def _forward(model: nn.Module, batch: Any) -> tuple[Tensor, Any]:
         "a batch is expected to be (inputs, targets), inputs alone, or a mapping by name,"
         f" got {type(batch).__name__}; give predict a forward=..."
     )
-
-
-@contextmanager
-def _heard(model: nn.Module, path: str | None) -> Iterator[list[Tensor]]:
-    if path is None:
-        yield []
-        return
-    with overheard(model, path) as found:
-        yield found
 
 
 def _features(
