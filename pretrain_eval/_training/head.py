@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -152,21 +152,24 @@ def replace_head(model: nn.Module, path: str, num_outputs: int, run: Run) -> Non
     """
     for one in path.split(","):
         old = model.get_submodule(one)
-        new: nn.Linear | nn.Conv2d
+        by_position = isinstance(old, nn.Conv2d)
         if isinstance(old, nn.Conv2d):
-            # A head that is a convolution reads each position alone, as in SqueezeNet.
-            new = nn.Conv2d(old.in_channels, num_outputs, kernel_size=1)
+            width = old.in_channels
         elif isinstance(old, nn.Linear):
-            new = nn.Linear(old.in_features, num_outputs)
+            width = old.in_features
         else:
             width = width_of(model, old, run)
-            by_pixel = isinstance(model, Headed) and model.place == "pixel"
-            new = (
-                nn.Conv2d(width, num_outputs, kernel_size=1)
-                if by_pixel
-                else nn.Linear(width, num_outputs)
-            )
-        set_head(model, one, new)
+            by_position = isinstance(model, Headed) and model.place == "pixel"
+        set_head(model, one, fresh_layer(width, num_outputs, by_position=by_position))
+
+
+def fresh_layer(
+    width: int, num_outputs: int, *, by_position: bool
+) -> nn.Linear | nn.Conv2d:
+    """A head; where it is a convolution, as in SqueezeNet, it reads positions alone."""
+    if by_position:
+        return nn.Conv2d(width, num_outputs, kernel_size=1)
+    return nn.Linear(width, num_outputs)
 
 
 def set_head(model: nn.Module, path: str, layer: nn.Linear | nn.Conv2d) -> None:
@@ -195,18 +198,15 @@ def check_last(model: nn.Module, path: str, run: Run) -> None:
         ValueError: Layers follow it; names the last one.
     """
     order: list[str] = []
-    with evaluating(model), torch.no_grad():
-        handles = [
-            module.register_forward_hook(lambda *_, name=name: order.append(name))
-            for name, module in model.named_modules()
-            if any(True for _ in module.parameters(recurse=False))
-            or isinstance(module, nn.Identity)
-        ]
-        try:
-            run(model)
-        finally:
-            for handle in handles:
-                handle.remove()
+    with evaluating(model), torch.no_grad(), ExitStack() as stack:
+        for name, module in model.named_modules():
+            own = any(True for _ in module.parameters(recurse=False))
+            if own or isinstance(module, nn.Identity):
+                handle = module.register_forward_hook(
+                    lambda *_, name=name: order.append(name)
+                )
+                stack.enter_context(handle)
+        run(model)
     wanted = path.split(",")
     after = order[
         max((i for i, n in enumerate(order) if n in wanted), default=-1) + 1 :

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ from pretrain_eval._metrics import (
     validate,
 )
 from pretrain_eval._runs import Better, Outcomes, Scale
-from pretrain_eval._tasks import Split, TaskKind, as_loader
+from pretrain_eval._tasks import Network, Split, TaskKind, as_loader
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.fingerprint import fingerprint
 from pretrain_eval._training.precision import computing
@@ -31,22 +31,21 @@ from pretrain_eval._training.precision import computing
 
 def forward_for(cell: Cell) -> Forward:
     """How a batch becomes outputs and targets for the metrics."""
-
-    def forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
-        moved_batch = moved(batch, device_of(model))
-        return cell.task.kind.forward(computing(model, cell.strategy), moved_batch)
-
-    return forward
+    return _computed(cell, cell.task.kind.forward)
 
 
 def learn_for(cell: Cell) -> Forward:
     """How a batch becomes outputs and targets for the loss."""
+    return _computed(cell, cell.task.kind.learn)
 
-    def learn(model: nn.Module, batch: Any) -> tuple[Any, Any]:
-        moved_batch = moved(batch, device_of(model))
-        return cell.task.kind.learn(computing(model, cell.strategy), moved_batch)
 
-    return learn
+def _computed(cell: Cell, read: Callable[[Network, Any], tuple[Any, Any]]) -> Forward:
+    """Reads a batch on the model's device, as precisely as the strategy says."""
+
+    def computed(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+        return read(computing(model, cell.strategy), moved(batch, device_of(model)))
+
+    return computed
 
 
 def metrics_of(kind: TaskKind, *others: Metric) -> MetricCollection:

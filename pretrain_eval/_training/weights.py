@@ -14,7 +14,7 @@ from pretrain_eval._runs import Run
 from pretrain_eval._tasks import Place
 from pretrain_eval._training.cell import Cell
 from pretrain_eval._training.checkpoint import unfinished
-from pretrain_eval._training.head import set_head
+from pretrain_eval._training.head import fresh_layer, set_head
 from pretrain_eval._training.headed import Headed
 from pretrain_eval._training.strategy import Strategy
 from pretrain_eval.zoo import Model, build
@@ -53,7 +53,8 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = unfinished(path)
     try:
-        metadata = {"pretrain_eval": json.dumps(about), **_strings(cell.names)}
+        names = {name: str(value) for name, value in cell.names.items()}
+        metadata = {"pretrain_eval": json.dumps(about), **names}
         safetensors.save_model(network, str(partial), metadata=metadata)
         partial.replace(path)
     finally:
@@ -126,14 +127,6 @@ def _with_heads(
     if place is not None:
         network = Headed(network, place)
     for path, (kind, width, num_outputs) in layers.items():
-        conv = kind == "Conv2d"
-        set_head(
-            network,
-            path,
-            nn.Conv2d(width, num_outputs, 1) if conv else nn.Linear(width, num_outputs),
-        )
+        layer = fresh_layer(width, num_outputs, by_position=kind == "Conv2d")
+        set_head(network, path, layer)
     return network
-
-
-def _strings(names: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in names.items()}
