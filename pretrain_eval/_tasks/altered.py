@@ -36,13 +36,9 @@ class Altered(TaskKind):
     metrics_with: Metrics | None = None
 
     def __str__(self) -> str:
-        named = {
-            "forward": self.forward_with,
-            "loss": self.loss_with,
-            "metrics": self.metrics_with,
-        }
-        own = ", ".join(name for name, value in named.items() if value is not None)
-        return f"{self.kind or 'a task'} with its own {own}"
+        parts = ("forward", "loss", "metrics")
+        own = [name for name in parts if getattr(self, f"{name}_with") is not None]
+        return f"{self.kind or 'a task'} with its own {', '.join(own)}"
 
     @property
     def _reader(self) -> TaskKind | None:

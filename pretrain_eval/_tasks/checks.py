@@ -1,5 +1,7 @@
 """What names and counts must be."""
 
+from torch import Tensor
+
 from pretrain_eval._runs import is_name
 
 
@@ -17,3 +19,9 @@ def check_seed(what: str, seed: object) -> None:
 def check_count(what: str, count: object, least: int) -> None:
     if type(count) is not int or count < least:
         raise ValueError(f"{what} must be an int of at least {least}, got {count!r}")
+
+
+def check_classes(what: str, part: str, counts: Tensor) -> None:
+    number, least = int((counts > 0).sum()), 2 if part == "train" else 1
+    if number < least:
+        raise ValueError(f"{what} of {number} classes; it needs at least {least}")

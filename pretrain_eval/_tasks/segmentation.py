@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics import Metrics, logits
 from pretrain_eval._metrics.predictions import Accuracy, DiceScore, MeanIoU
-from pretrain_eval._tasks.checks import check_count
+from pretrain_eval._tasks.checks import check_classes, check_count
 from pretrain_eval._tasks.frozen import class_means, nearest
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import called, parted
@@ -125,12 +125,7 @@ class Segmentation(TaskKind):
     def check(self, what: str, splits: Splits) -> None:
         for part, split in splits.parts.items():
             counts = self._counts(f"{what}: {part}", split, _MOST_MASKS)
-            least = 2 if part == "train" else 1
-            if int((counts > 0).sum()) < least:
-                raise ValueError(
-                    f"{what}: {part} holds pixels of {int((counts > 0).sum())} classes;"
-                    f" it needs at least {least}"
-                )
+            check_classes(f"{what}: {part} holds pixels", part, counts)
 
     @override
     def chance(self, splits: Splits) -> Mapping[str, float]:

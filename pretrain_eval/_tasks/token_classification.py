@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from pretrain_eval._metrics import Metrics
 from pretrain_eval._metrics.predictions import Accuracy, EntityF1, F1Score
-from pretrain_eval._tasks.checks import check_count
+from pretrain_eval._tasks.checks import check_classes, check_count
 from pretrain_eval._tasks.frozen import class_means, nearest
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.samples import each_target
@@ -102,12 +102,7 @@ class TokenClassification(TaskKind):
     def check(self, what: str, splits: Splits) -> None:
         for part, split in splits.parts.items():
             counts = self._counts(f"{what}: {part}", split)
-            least = 2 if part == "train" else 1
-            if int((counts > 0).sum()) < least:
-                raise ValueError(
-                    f"{what}: {part} holds tokens of {int((counts > 0).sum())} classes;"
-                    f" it needs at least {least}"
-                )
+            check_classes(f"{what}: {part} holds tokens", part, counts)
 
     @override
     def chance(self, splits: Splits) -> Mapping[str, float]:
