@@ -48,7 +48,6 @@ def finite_scores(what: str, scores: Mapping[str, Any]) -> dict[str, float]:
 
 def read_scales(what: str, scales: Mapping[str, Any]) -> dict[str, Scale]:
     """Scales by metric key."""
-    read = {}
     for key, scale in scales.items():
         check_name(f"{what}: a metric key", key)
         if not isinstance(scale, Scale):
@@ -56,8 +55,7 @@ def read_scales(what: str, scales: Mapping[str, Any]) -> dict[str, Scale]:
                 f"{what}[{key!r}] must be a Scale, for example"
                 f" Scale(better='lower', low=0.0), got {scale!r}"
             )
-        read[key] = scale
-    return read
+    return dict(scales)
 
 
 def check_local(path: object) -> None:

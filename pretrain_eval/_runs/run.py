@@ -203,14 +203,9 @@ class Run(Record):
             # A mapping with a key "float" is no number, whatever it holds.
             if isinstance(read.get(name), Mapping):
                 values = {key: restored(each) for key, each in read[name].items()}
+                if name == "scales":
+                    values = {key: _scale_of(ends) for key, ends in values.items()}
                 read[name] = FrozenDict(values)
-        if isinstance(read.get("scales"), Mapping):
-            read["scales"] = FrozenDict(
-                {
-                    key: Scale.from_dict(ends) if isinstance(ends, Mapping) else ends
-                    for key, ends in read["scales"].items()
-                }
-            )
         return super().from_dict(read)
 
     def _check_values(self) -> None:
@@ -273,6 +268,16 @@ def fields_of(*kinds: FieldKind) -> tuple[str, ...]:
         for field in dataclasses.fields(Run)
         if field.metadata.get("kind", "plain") in kinds
     )
+
+
+def _scale_of(ends: Any) -> Any:
+    return Scale.from_dict(ends) if isinstance(ends, Mapping) else ends
+
+
+def given_columns(*values: object) -> dict[str, object]:
+    """Of the names, seed and status that a filter may ask for, those that it does."""
+    columns = zip(fields_of("name", "column"), values, strict=True)
+    return {name: value for name, value in columns if value is not None}
 
 
 def run_name(model: str, task: str, dataset: str, strategy: str, seed: int) -> str:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from pretrain_eval._habits import refusal
 from pretrain_eval._optional import needs
 from pretrain_eval._runs.export import flat_rows
-from pretrain_eval._runs.run import Run, Status
+from pretrain_eval._runs.run import Run, Status, given_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -130,12 +130,7 @@ class Runs(tuple[Run, ...]):
             seed: See `model`.
             status: See `model`.
         """
-        values = (model, task, dataset, strategy, seed, status)
-        wanted = {
-            name: value
-            for name, value in zip((*_NAMES, "status"), values, strict=True)
-            if value is not None
-        }
+        wanted = given_columns(model, task, dataset, strategy, seed, status)
         return Runs(
             run
             for run in self

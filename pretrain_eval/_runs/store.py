@@ -27,7 +27,7 @@ from pretrain_eval._runs.export import (
 )
 from pretrain_eval._runs.file import checksum, is_open
 from pretrain_eval._runs.rescue import Rescue
-from pretrain_eval._runs.run import Run, Status, fields_of
+from pretrain_eval._runs.run import Run, Status, fields_of, given_columns
 from pretrain_eval._runs.runs import Runs
 from pretrain_eval._runs.salvage import salvaged
 
@@ -169,10 +169,8 @@ class RunStore(AbstractContextManager["RunStore"]):
             history: False leaves `Run.history` empty and unread, which lists
                 thousands of runs in a moment; scores that need it need True.
         """
-        wanted = (model, task, dataset, strategy, seed, status)
-        columns = zip(_COLUMNS, wanted, strict=True)
-        conditions = {name: value for name, value in columns if value is not None}
-        keys = self._database.keys(conditions)
+        wanted = given_columns(model, task, dataset, strategy, seed, status)
+        keys = self._database.keys(wanted)
         return (run for _, run in self._load(keys, history=history))
 
     def items(self, *, history: bool = True) -> Iterator[tuple[str, Run]]:
@@ -337,9 +335,8 @@ class RunStore(AbstractContextManager["RunStore"]):
 
     def release(self, key: str | None = None) -> None:
         """Give up this store's claim on `key`, or all of its claims."""
-        if self._rescue is not None:
-            return  # it has told that they are gone with the file
-        if not self._database.exists():
+        # A rescue has told that they are gone with the file.
+        if self._rescue is not None or not self._database.exists():
             return
         with self._writing() as connection:
             self._claims.remove(connection, key, own=True)
