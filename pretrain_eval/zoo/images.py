@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain_eval._optional import needs
-from pretrain_eval.zoo.pretrained import Pretrained
+from pretrain_eval.zoo.pretrained import Pretrained, owner_of
 
 
 def torchvision(
@@ -40,14 +40,7 @@ def torchvision(
     from torchvision import models
 
     if isinstance(model, Enum):
-        owners = [
-            name
-            for name in models.list_models()
-            if isinstance(model, models.get_model_weights(name))
-        ]
-        if not owners:
-            raise ValueError(f"{model!r} is no weights enum of a torchvision model")
-        name, weights = owners[0], model.name
+        name, weights = owner_of(model), model.name
     elif model in models.list_models():
         name = model
     else:

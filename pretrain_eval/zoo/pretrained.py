@@ -137,8 +137,19 @@ def _from_torchvision(model: str | Enum) -> nn.Module:
             )
         made = models.get_model(model, weights="DEFAULT")
         return made
+    made = models.get_model(owner_of(model), weights=model)
+    return made
+
+
+def owner_of(weights: Enum) -> str:
+    """The name of the torchvision model whose weights these are.
+
+    Raises:
+        ValueError: They are no weights of torchvision's.
+    """
+    from torchvision import models
+
     for name in models.list_models():
-        if isinstance(model, models.get_model_weights(name)):
-            made = models.get_model(name, weights=model)
-            return made
-    raise ValueError(f"{model!r} is not the weights enum of a torchvision model")
+        if isinstance(weights, models.get_model_weights(name)):
+            return str(name)
+    raise ValueError(f"{weights!r} is no weights enum of a torchvision model")
