@@ -72,15 +72,17 @@ class Counter(ABC):
     entries: ClassVar[str] = "classes"
     #: How many of the counts are no counters but say what is wrong.
     num_flags: ClassVar[int] = FLAGS
+    #: What to say of what is wrong.
+    said: ClassVar[Words] = Words()
 
     @abstractmethod
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Array:
         """The counts of one batch."""
 
     @property
-    @abstractmethod
     def size(self) -> int | None:
         """The length of what is held, None where batches decide it."""
+        return None
 
     @abstractmethod
     def batch(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Held:
@@ -112,7 +114,7 @@ class Counter(ABC):
 
     def words(self, counts: np.ndarray) -> Words:
         """What to say of what is wrong in the counts."""
-        return Words()
+        return self.said
 
     def unflagged(self, counts: np.ndarray) -> np.ndarray:
         """What a value is made of."""
@@ -178,11 +180,6 @@ class RowCounter(Counter):
     more to append than to hold. NaN stands for a score that is not finite, infinity
     for a target or a probability out of range.
     """
-
-    @property
-    @override
-    def size(self) -> int | None:
-        return None
 
     @override
     def batch(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Held:

@@ -84,6 +84,7 @@ class OwnCounter(SumCounter):
     """What a `SumMetric` counts; two metrics never share their counts."""
 
     entries = "sums"
+    said = Words(outputs="batches gave sums that are NaN or infinite")
 
     def __init__(self, metric: SumMetric) -> None:
         self._metric = metric
@@ -93,11 +94,6 @@ class OwnCounter(SumCounter):
         settings = {k: v for k, v in vars(self._metric).items() if k not in state}
         told = ", ".join(f"{key}={_told(value)}" for key, value in settings.items())
         return f"{type(self._metric).__qualname__}({told})"
-
-    @property
-    @override
-    def size(self) -> int | None:
-        return None
 
     @override
     def merges(self, other: object) -> bool:
@@ -134,10 +130,6 @@ class OwnCounter(SumCounter):
                 f"{name} gave sums on {sums.device} of a batch on {device}; sum there,"
                 " so that no update waits for the device"
             )
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(outputs="batches gave sums that are NaN or infinite")
 
 
 def _told(value: Any) -> str:

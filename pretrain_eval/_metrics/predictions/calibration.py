@@ -26,6 +26,8 @@ class ConfidenceCounter(SumCounter):
     reader: ScoreRows
     num_bins: int
 
+    said = Words(probabilities=f"rows of {Words().probabilities}")
+
     @property
     @override
     def size(self) -> int:
@@ -53,10 +55,6 @@ class ConfidenceCounter(SumCounter):
         """Samples, Σ confidence and hits of each bin."""
         samples, confidence, hits = sums.reshape(3, -1)
         return samples, confidence, hits
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(probabilities=f"rows of {Words().probabilities}")
 
 
 @final

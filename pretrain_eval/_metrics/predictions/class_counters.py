@@ -120,10 +120,7 @@ class BinaryCounter(PerClass):
     threshold: float = 0.5
     ignore_index: int | None = None
 
-    @property
-    @override
-    def size(self) -> int | None:
-        return 3 * 2 + FLAGS
+    size = 3 * 2 + FLAGS
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Array:
@@ -205,6 +202,8 @@ class SampleCounter(SumCounter):
     threshold: float = 0.5
     ignore_index: int | None = None
 
+    said = out_of(2)
+
     @property
     @override
     def size(self) -> int | None:
@@ -216,10 +215,6 @@ class SampleCounter(SumCounter):
         # Of length (L + 1)(2L + 1), which has one positive root.
         length = round((np.sqrt(8 * len(sums) + 1) - 3) / 4)
         return sums.reshape(length + 1, 2 * length + 1)
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return out_of(2)
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Array:
@@ -296,10 +291,8 @@ class TopKCounter(SumCounter):
     ignore_index: int | None = None
     class_dim: int | None = None
 
-    @property
-    @override
-    def size(self) -> int:
-        return 2 + FLAGS
+    size = 2 + FLAGS
+    said = Words(targets=f"targets are none of the scores' classes{DROPS}")
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Array:
@@ -326,10 +319,6 @@ class TopKCounter(SumCounter):
     def right(self, sums: np.ndarray) -> tuple[float, float]:
         """Samples that are right, and samples."""
         return sums[0], sums[1]
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(targets=f"targets are none of the scores' classes{DROPS}")
 
 
 @final

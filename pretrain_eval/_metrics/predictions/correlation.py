@@ -64,6 +64,7 @@ class PairCounter(RowCounter):
     """Keeps every sample's outputs and, behind them, as many targets."""
 
     entries = "outputs"
+    said = Words(outputs="samples have outputs that are NaN or infinite")
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -89,10 +90,6 @@ class PairCounter(RowCounter):
         num_bad = int(np.isinf(counts).sum())
         if num_bad:
             raise ValueError(f"{num_bad} targets are NaN or infinite")
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(outputs="samples have outputs that are NaN or infinite")
 
 
 @final

@@ -32,6 +32,7 @@ class SampleCounter(RowCounter):
 
     decide: bool
     entries = "shapes of samples"
+    said = Words(outputs="samples have outputs that are NaN or infinite")
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -78,10 +79,6 @@ class SampleCounter(RowCounter):
         bad = np.isinf(counts).any(1).sum()
         if bad:
             raise ValueError(f"targets of {bad} samples are NaN or infinite")
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(outputs="samples have outputs that are NaN or infinite")
 
 
 def _code(outputs: Tensor, targets: Tensor) -> int:

@@ -31,18 +31,11 @@ from pretrain_eval._metrics.predictions.shapes import (
 class MeanCounter(SumCounter):
     """Σ w, Σ w·x of one number x an entry."""
 
-    @property
-    @override
-    def size(self) -> int:
-        return 2 + FLAGS
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        said = Words()
-        return Words(
-            targets=said.targets + DROPS,
-            probabilities=f"rows of {said.probabilities}",
-        )
+    size = 2 + FLAGS
+    said = Words(
+        targets=Words().targets + DROPS,
+        probabilities=f"rows of {Words().probabilities}",
+    )
 
 
 class MeanOfSamples(CountedMetric):

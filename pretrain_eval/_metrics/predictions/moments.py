@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.counter import Held, OneRowCounter, Words
+from pretrain_eval._metrics.counter import Held, OneRowCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions.formulas import undefined
 from pretrain_eval._metrics.predictions.shapes import require_one_shape, spread_weights
@@ -209,10 +209,6 @@ class MomentCounter(OneRowCounter):
     @override
     def num_unknown(self, counts: np.ndarray) -> int:
         return int(counts[:, 1].sum())
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words()
 
 
 def num_outputs(rows: Tensor) -> int:

@@ -26,6 +26,7 @@ class EmbeddingCounter(RowCounter):
     """Keeps both embeddings of every pair."""
 
     entries = "widths of embeddings"
+    said = Words(outputs="pairs have embeddings that are NaN or infinite")
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -39,10 +40,6 @@ class EmbeddingCounter(RowCounter):
             )
         rows = torch.cat((outputs.detach().float(), targets.detach().float()), 1)
         return rows.where(rows.isfinite(), torch.nan)
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(outputs="pairs have embeddings that are NaN or infinite")
 
 
 def pair_ranks(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

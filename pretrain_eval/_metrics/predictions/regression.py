@@ -30,10 +30,8 @@ EPSILON = torch.finfo(torch.float64).eps
 class ResidualCounter(SumCounter):
     """Entries, Σr², Σ|r| with r = output − target, and Σ|r/t|, in float64."""
 
-    @property
-    @override
-    def size(self) -> int:
-        return 4 + FLAGS
+    size = 4 + FLAGS
+    said = Words(targets="targets are NaN or infinite")
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -62,10 +60,6 @@ class ResidualCounter(SumCounter):
         sums = torch.stack(columns).sum(1)
         flags = Flags(targets=bad_targets, outputs=bad_outputs)
         return flags.behind(sums, weights != 0)
-
-    @override
-    def words(self, counts: np.ndarray) -> Words:
-        return Words(targets="targets are NaN or infinite")
 
 
 class Residuals(CountedMetric):

@@ -40,6 +40,12 @@ class QueryCounter(MeanCounter):
 
     empty: Empty
 
+    said = Words(
+        targets="queries have targets that are no relevance of at least 0, or no index"
+        " of an item",
+        outputs="queries have scores that are NaN or infinite",
+    )
+
     @abstractmethod
     def values(self, ranked: Ranked) -> Tensor:
         """One value a query, `(num_queries,)`, where one of its items is relevant."""
@@ -61,14 +67,6 @@ class QueryCounter(MeanCounter):
             weights = weights.where(has_any, 0.0)
         sums = torch.stack((weights.sum(), (weights * values).sum()))
         return Flags(bad_targets, None, None, infinite).behind(sums, kept)
-
-    @override
-    def words(self, counts: object) -> Words:
-        return Words(
-            targets="queries have targets that are no relevance of at least 0, or no"
-            " index of an item",
-            outputs="queries have scores that are NaN or infinite",
-        )
 
 
 def _relevance(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
