@@ -32,41 +32,21 @@ _OF_CLASSES = (
     "Accuracy AUROC AveragePrecision CalibrationError ExactMatch F1Score FBetaScore"
     " HammingDistance JaccardIndex NegativePredictiveValue Precision Recall Specificity"
 )
+_OF_QUERIES = "AUROC FallOut HitRate MAP MRR NormalizedDCG Precision RPrecision Recall"
+_OF_OTHERS = (
+    "BLEUScore CHRFScore DiceScore MeanIoU ROUGEScore SQuAD SacreBLEUScore"
+    " ConcordanceCorrCoef PearsonCorrCoef SpearmanCorrCoef LogCoshError"
+    " MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError"
+    " MeanSquaredLogError MinkowskiDistance SymmetricMeanAbsolutePercentageError"
+    " WeightedMeanAbsolutePercentageError"
+)
 _TRUE_RANGES = frozenset(
     f"{task}{name}"
     for task in ("Binary", "Multiclass", "Multilabel")
     for name in _OF_CLASSES.split()
-) | frozenset(
-    [
-        "RetrievalAUROC",
-        "RetrievalFallOut",
-        "RetrievalHitRate",
-        "RetrievalMAP",
-        "RetrievalMRR",
-        "RetrievalNormalizedDCG",
-        "RetrievalPrecision",
-        "RetrievalRPrecision",
-        "RetrievalRecall",
-        "BLEUScore",
-        "CHRFScore",
-        "DiceScore",
-        "MeanIoU",
-        "ROUGEScore",
-        "SQuAD",
-        "SacreBLEUScore",
-        "ConcordanceCorrCoef",
-        "PearsonCorrCoef",
-        "SpearmanCorrCoef",
-        "LogCoshError",
-        "MeanAbsoluteError",
-        "MeanAbsolutePercentageError",
-        "MeanSquaredError",
-        "MeanSquaredLogError",
-        "MinkowskiDistance",
-        "SymmetricMeanAbsolutePercentageError",
-        "WeightedMeanAbsolutePercentageError",
-    ]
 )
+_TRUE_RANGES |= {f"Retrieval{name}" for name in _OF_QUERIES.split()}
+_TRUE_RANGES |= set(_OF_OTHERS.split())
 
 
 def declared(metric: Metric | SupportsUpdate) -> tuple[bool | None, Bounds]:
