@@ -33,6 +33,9 @@ class Agreement(CountedMetric):
         class_dim: Where the classes of scores lie, where shapes do not tell.
     """
 
+    higher_is_better: bool | None = True
+    bounds: tuple[float, float] = (-1.0, 1.0)
+
     def __init__(
         self,
         *,
@@ -82,7 +85,6 @@ class BalancedAccuracy(Agreement):
     """
 
     key = "balanced_accuracy"
-    higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
 
     agreement = staticmethod(formulas.balanced_accuracy)
@@ -112,8 +114,6 @@ class CohenKappa(Agreement):
     """
 
     key = "kappa"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (-1.0, 1.0)
 
     agreement = staticmethod(formulas.cohen_kappa)
 
@@ -145,8 +145,6 @@ class MatthewsCorrCoef(Agreement):
     """
 
     key = "mcc"
-    higher_is_better: bool | None = True
-    bounds: tuple[float, float] = (-1.0, 1.0)
 
     agreement = staticmethod(formulas.matthews_corrcoef)
 
