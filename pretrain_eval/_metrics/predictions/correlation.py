@@ -14,14 +14,15 @@ from typing_extensions import override
 from pretrain_eval._metrics.counter import RowCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions import formulas
-from pretrain_eval._metrics.predictions.formulas import undefined
 from pretrain_eval._metrics.predictions.moments import (
     Moments,
     OfMoments,
     Outputs,
+    averaged,
+    checked_average,
     is_constant,
 )
-from pretrain_eval._metrics.predictions.shapes import require_one_shape
+from pretrain_eval._metrics.predictions.shapes import require_real
 
 
 @final
@@ -68,9 +69,7 @@ class PairCounter(RowCounter):
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        require_one_shape(outputs, targets)
-        if outputs.is_complex() or targets.is_complex():
-            raise TypeError(f"expected real numbers, got {outputs.dtype}")
+        require_real(outputs, targets)
         columns = [each.detach().double() for each in (outputs, targets)]
         if weights is not None:
             if weights.dtype != torch.bool or weights.shape != targets.shape[:1]:
@@ -115,12 +114,8 @@ class SpearmanCorrCoef(CountedMetric):
     bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __init__(self, *, average: Outputs = "uniform") -> None:
-        if average not in ("uniform", "pooled", "none"):
-            raise ValueError(
-                f"average must be uniform, pooled or none, got {average!r}"
-            )
         super().__init__(PairCounter())
-        self._average = average
+        self._average = checked_average(average)
 
     @override
     def formula(self, sums: np.ndarray) -> Value:
@@ -130,10 +125,5 @@ class SpearmanCorrCoef(CountedMetric):
             outputs, targets = outputs.reshape(1, -1), targets.reshape(1, -1)
         pairs = zip(outputs, targets, strict=True)
         values = np.array([formulas.spearman(*pair) for pair in pairs])
-        missing = np.flatnonzero(np.isnan(values)).tolist()
-        if missing and not np.isnan(sums).any():
-            of = f" of outputs {missing}" if len(values) > 1 else ""
-            undefined(self.key, f"outputs or targets are constant{of}")
-        return (
-            tuple(values.tolist()) if self._average == "none" else float(values.mean())
-        )
+        reason = None if np.isnan(sums).any() else "outputs or targets are constant"
+        return averaged(values, self._average, self.key, reason)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 import torch
@@ -41,10 +41,12 @@ class MeanCounter(SumCounter):
 class MeanOfSamples(CountedMetric):
     """The mean of one number an entry."""
 
+    #: Which of the sums is divided by the first one, how many samples there were.
+    place: ClassVar[int] = 1
+
     @override
     def formula(self, sums: np.ndarray) -> Value:
-        count, total = sums
-        return float(total / self.require_samples(count))
+        return float(sums[self.place] / self.require_samples(sums[0]))
 
 
 class Surprises(NamedTuple):

@@ -15,7 +15,7 @@ from typing_extensions import override
 from pretrain_eval._metrics.counter import Held, OneRowCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions.formulas import undefined
-from pretrain_eval._metrics.predictions.shapes import require_one_shape, spread_weights
+from pretrain_eval._metrics.predictions.shapes import require_real, spread_weights
 
 # How the values of several outputs become one.
 Outputs = Literal["uniform", "pooled", "none"]
@@ -165,9 +165,7 @@ class MomentCounter(OneRowCounter):
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        require_one_shape(outputs, targets)
-        if outputs.is_complex() or targets.is_complex():
-            raise TypeError(f"expected real numbers, got {outputs.dtype}")
+        require_real(outputs, targets)
         if weights is None:
             weights = torch.ones(targets.shape, device=targets.device)
         else:
@@ -231,20 +229,16 @@ class OfMoments(CountedMetric):
             value of all entries as one; "none", one value an output.
     """
 
+    #: Why a value is undefined.
+    reason: ClassVar[str] = ""
+
     def __init__(self, *, average: Outputs = "uniform") -> None:
-        if average not in ("uniform", "pooled", "none"):
-            raise ValueError(
-                f"average must be uniform, pooled or none, got {average!r}"
-            )
         super().__init__(MomentCounter())
-        self._average = average
+        self._average = checked_average(average)
 
     @abstractmethod
     def of_outputs(self, moments: Moments) -> np.ndarray:
         """One value an output, NaN where it is undefined."""
-
-    #: Why a value is undefined.
-    reason: ClassVar[str] = ""
 
     @final
     @override
@@ -253,15 +247,34 @@ class OfMoments(CountedMetric):
         self.require_samples(float(moments.weight.numpy().sum()))
         if self._average == "pooled":
             moments = moments.pooled()
-        values = self.of_outputs(moments)
-        missing = np.flatnonzero(np.isnan(values)).tolist()
         # Where nothing is known of the outputs, that has been said.
-        if missing and not sums[:, 1].any():
-            of = f" of outputs {missing}" if len(values) > 1 else ""
-            undefined(self.key, f"{self.reason}{of}")
-        if self._average == "none":
-            return tuple(values.tolist())
-        return float(values.mean())
+        reason = None if sums[:, 1].any() else self.reason
+        return averaged(self.of_outputs(moments), self._average, self.key, reason)
+
+
+def checked_average(average: Outputs) -> Outputs:
+    """The average, if it is one."""
+    if average not in ("uniform", "pooled", "none"):
+        raise ValueError(f"average must be uniform, pooled or none, got {average!r}")
+    return average
+
+
+def averaged(
+    values: np.ndarray, average: Outputs, key: str, reason: str | None
+) -> Value:
+    """The values of several outputs as one, or each.
+
+    Args:
+        values: One an output, NaN where it is undefined.
+        average: "none" for each.
+        key: Of the metric.
+        reason: Why a value is undefined, to warn of it; None where that is known.
+    """
+    missing = np.flatnonzero(np.isnan(values)).tolist()
+    if missing and reason is not None:
+        of = f" of outputs {missing}" if len(values) > 1 else ""
+        undefined(key, f"{reason}{of}")
+    return tuple(values.tolist()) if average == "none" else float(values.mean())
 
 
 def is_constant(spread: Tensor, weight: Tensor, mean: Tensor) -> Tensor:

@@ -12,14 +12,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from pretrain_eval._metrics.counter import FLAGS, Flags, SumCounter, Words
-from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions import formulas
+from pretrain_eval._metrics.predictions.loss import MeanOfSamples
 from pretrain_eval._metrics.predictions.moments import (
     Moments,
     OfMoments,
     is_constant,
 )
-from pretrain_eval._metrics.predictions.shapes import require_one_shape, spread_weights
+from pretrain_eval._metrics.predictions.shapes import require_real, spread_weights
 
 # What a target of 0 counts as where it is divided by, as in scikit-learn.
 EPSILON = torch.finfo(torch.float64).eps
@@ -35,9 +35,7 @@ class ResidualCounter(SumCounter):
 
     @override
     def count(self, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        require_one_shape(outputs, targets)
-        if outputs.is_complex() or targets.is_complex():
-            raise TypeError(f"expected real numbers, got {outputs.dtype}")
+        require_real(outputs, targets)
         targets = targets.detach().double().reshape(-1)
         residuals = outputs.detach().double().reshape(-1) - targets
         if weights is None:
@@ -62,8 +60,11 @@ class ResidualCounter(SumCounter):
         return flags.behind(sums, weights != 0)
 
 
-class Residuals(CountedMetric):
-    """A metric of sums of residuals; outputs and targets have one shape."""
+class Residuals(MeanOfSamples):
+    """A mean of residuals over entries; outputs and targets have one shape."""
+
+    higher_is_better: bool | None = False
+    bounds: tuple[float, float] = (0.0, math.inf)
 
     def __init__(self) -> None:
         super().__init__(ResidualCounter())
@@ -83,13 +84,7 @@ class MeanSquaredError(Residuals):
     """
 
     key = "mse"
-    higher_is_better: bool | None = False
-    bounds: tuple[float, float] = (0.0, math.inf)
-
-    @override
-    def formula(self, sums: np.ndarray) -> Value:
-        count, squared, *_ = sums
-        return float(squared / self.require_samples(count))
+    place = 1
 
 
 @final
@@ -104,13 +99,7 @@ class MeanAbsoluteError(Residuals):
     """
 
     key = "mae"
-    higher_is_better: bool | None = False
-    bounds: tuple[float, float] = (0.0, math.inf)
-
-    @override
-    def formula(self, sums: np.ndarray) -> Value:
-        count, _, absolute, *_ = sums
-        return float(absolute / self.require_samples(count))
+    place = 2
 
 
 @final
@@ -128,13 +117,7 @@ class MeanAbsolutePercentageError(Residuals):
     """
 
     key = "mape"
-    higher_is_better: bool | None = False
-    bounds: tuple[float, float] = (0.0, math.inf)
-
-    @override
-    def formula(self, sums: np.ndarray) -> Value:
-        count, _, _, relative = sums
-        return float(relative / self.require_samples(count))
+    place = 3
 
 
 @final

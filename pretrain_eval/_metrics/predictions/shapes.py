@@ -32,6 +32,13 @@ def require_one_shape(outputs: Tensor, targets: Tensor) -> None:
         )
 
 
+def require_real(outputs: Tensor, targets: Tensor) -> None:
+    """They are numbers that can be compared, of one shape."""
+    require_one_shape(outputs, targets)
+    if outputs.is_complex() or targets.is_complex():
+        raise TypeError(f"expected real numbers, got {outputs.dtype}")
+
+
 def class_dimension(
     outputs: Tensor,
     targets: Tensor,
