@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -175,12 +176,8 @@ def _agree(holders: Sequence[Holder]) -> dict[int, Rows]:
             unknown.append(holder)
     if not unknown and not of_rows:
         return {}
-    numbers = []
-    for holder in unknown:
-        numbers += _own_length(holder)
-    for holder in of_rows:
-        numbers += _own_rows(holder)
-    told = iter(_largest(numbers))
+    own = *map(_own_length, unknown), *map(_own_rows, of_rows)
+    told = iter(_largest([*chain(*own)]))
     for holder in unknown:
         _learn_length(holder, told)
     return {id(holder): _learn_rows(holder, told) for holder in of_rows}
