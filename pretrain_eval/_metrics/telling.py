@@ -52,12 +52,10 @@ class Telling:
         """A step was measured."""
         if self._failed:
             return
-        rows = [
-            (key, member.log.newest)
-            for key, member in self._members.items()
-            if member.log.newest is not None and member.log.newest.step == step.number
-        ]
-        self._waiting.append((step.number, [(k, r) for k, r in rows if r is not None]))
+        newest = {key: member.log.newest for key, member in self._members.items()}
+        rows = [(key, row) for key, row in newest.items() if row is not None]
+        now = [(key, row) for key, row in rows if row.step == step.number]
+        self._waiting.append((step.number, now))
         is_due = time.monotonic() - self._last >= _SECONDS
         if is_due or len(self._waiting) >= _MOST:
             self.flush()
@@ -70,11 +68,8 @@ class Telling:
         for number, rows in waiting:
             values: dict[str, float] = {}
             for key, row in rows:
-                found = next(fetched).tolist()
-                values |= {
-                    part_key(key, name): value
-                    for name, value in zip(row.names, found, strict=True)
-                }
+                names = [part_key(key, name) for name in row.names]
+                values |= zip(names, next(fetched).tolist(), strict=True)
             try:
                 self._tell(values, number)
             except Exception as error:

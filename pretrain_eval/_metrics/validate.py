@@ -115,8 +115,7 @@ def as_collection(metrics: Metrics) -> MetricCollection:
 def _shown(batches: Iterable[Any], progress: bool) -> Iterable[Any]:
     if not progress:
         return batches
-    tqdm = needs("progress").tqdm
-    shown: Iterable[Any] = tqdm(
+    shown: Iterable[Any] = needs("progress").tqdm(
         batches, desc="validate", leave=False, disable=None
     )  # where no terminal is: nothing
     return shown

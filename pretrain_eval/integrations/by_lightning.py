@@ -61,12 +61,10 @@ class _Training:
     ) -> Run:
         watch = Watch(trial)
         watch.add_point(0)
-        quiet = dict.fromkeys(
-            ("logger", "enable_checkpointing", "enable_progress_bar"), False
-        )
+        shown = "checkpointing", "progress_bar", "model_summary"
         options = {
-            **quiet,
-            "enable_model_summary": False,
+            "logger": False,
+            **{f"enable_{each}": False for each in shown},
             "accelerator": "cpu" if trial.device.type == "cpu" else "auto",
             "devices": 1,
             **self.options,

@@ -56,9 +56,8 @@ def wandb(run: Any = None, *, prefix: str = "step/") -> Log:
         if active not in begun:
             begun.append(active)
             active.define_metric(f"{prefix}*", step_metric=axis)
-        active.log(
-            {prefix + key: value for key, value in values.items()} | {axis: step}
-        )
+        named = {prefix + key: value for key, value in values.items()}
+        active.log(named | {axis: step})
 
     return log
 
@@ -115,9 +114,8 @@ def csv(path: str | os.PathLike[str]) -> Log:
                 f"{file} has the columns {columns}, and none for {unknown}"
             )
         with file.open("a", newline="", encoding="utf-8") as stream:
-            _csv.DictWriter(stream, columns, restval="", lineterminator="\n").writerow(
-                row
-            )
+            writer = _csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+            writer.writerow(row)
 
     return log
 
