@@ -147,7 +147,5 @@ def _explains(loss: Tensor, scores: Tensor, labels: Tensor) -> bool:
 
 def takes(model: nn.Module, name: str) -> bool:
     parameters = inspect.signature(model.forward).parameters
-    return name in parameters or any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD
-        for parameter in parameters.values()
-    )
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds

@@ -126,9 +126,7 @@ class Metric(ABC):
             deep: Means nothing: no argument is an estimator.
         """
         args, named = self.given
-        if type(self).__init__ is object.__init__:
-            return dict(named)
-        taken = signature(self.__init__)  # type: ignore[misc] # its own
+        taken = _taken(type(self))
         bound = taken.bind(*args, **named)
         bound.apply_defaults()
         for each in taken.parameters.values():

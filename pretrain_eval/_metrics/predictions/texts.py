@@ -90,8 +90,6 @@ class TextCounter(SumCounter):
 class TextMetric(CountedMetric):
     """A metric of counts of texts."""
 
-    counts: Held | None = None
-
     @final
     @override
     def update(  # type: ignore[override] # texts are no tensors
@@ -112,10 +110,8 @@ class TextMetric(CountedMetric):
             TypeError: What was given are no texts.
             ValueError: There are not as many references as texts.
         """
-        self.counts = self.counter.add(
-            self.counts,
-            self.counter.batch(outputs, targets, weights),  # type: ignore[arg-type]
-        )
+        batch = self.counter.batch(outputs, targets, weights)  # type: ignore[arg-type]
+        self.counts = self.counter.add(self.counts, batch)
 
 
 def _require_sequence(texts: object, name: str) -> None:
