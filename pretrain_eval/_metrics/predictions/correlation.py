@@ -19,10 +19,9 @@ from pretrain_eval._metrics.predictions.moments import (
     OfMoments,
     Outputs,
     averaged,
-    checked_average,
     is_constant,
 )
-from pretrain_eval._metrics.predictions.shapes import require_real
+from pretrain_eval._metrics.predictions.shapes import check_choice, require_real
 
 
 @final
@@ -115,7 +114,8 @@ class SpearmanCorrCoef(CountedMetric):
 
     def __init__(self, *, average: Outputs = "uniform") -> None:
         super().__init__(PairCounter())
-        self._average = checked_average(average)
+        check_choice("average", average, "uniform", "pooled", "none")
+        self._average = average
 
     @override
     def formula(self, sums: np.ndarray) -> Value:

@@ -20,6 +20,7 @@ from pretrain_eval._metrics.predictions.probabilities import sum_to_one
 from pretrain_eval._metrics.predictions.shapes import (
     Kind,
     Scores,
+    check_choice,
     check_scores,
     entry_weights,
     one_score,
@@ -246,8 +247,7 @@ def likelihoods(
     task: Kind, scores: Scores, ignore_index: int | None, class_dim: int | None
 ) -> LogLikelihoodCounter:
     """The counter, of arguments that fit."""
-    if task not in ("multiclass", "binary"):
-        raise ValueError(f"task must be multiclass or binary, got {task!r}")
+    check_choice("task", task, "multiclass", "binary")
     check_scores(scores, needed=True)
     return LogLikelihoodCounter(task, scores, ignore_index, class_dim)
 

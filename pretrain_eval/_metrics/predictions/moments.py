@@ -15,7 +15,11 @@ from typing_extensions import override
 from pretrain_eval._metrics.counter import Held, OneRowCounter
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions.formulas import undefined
-from pretrain_eval._metrics.predictions.shapes import require_real, spread_weights
+from pretrain_eval._metrics.predictions.shapes import (
+    check_choice,
+    require_real,
+    spread_weights,
+)
 
 # How the values of several outputs become one.
 Outputs = Literal["uniform", "pooled", "none"]
@@ -234,7 +238,8 @@ class OfMoments(CountedMetric):
 
     def __init__(self, *, average: Outputs = "uniform") -> None:
         super().__init__(MomentCounter())
-        self._average = checked_average(average)
+        check_choice("average", average, "uniform", "pooled", "none")
+        self._average = average
 
     @abstractmethod
     def of_outputs(self, moments: Moments) -> np.ndarray:
@@ -250,13 +255,6 @@ class OfMoments(CountedMetric):
         # Where nothing is known of the outputs, that has been said.
         reason = None if sums[:, 1].any() else self.reason
         return averaged(self.of_outputs(moments), self._average, self.key, reason)
-
-
-def checked_average(average: Outputs) -> Outputs:
-    """The average, if it is one."""
-    if average not in ("uniform", "pooled", "none"):
-        raise ValueError(f"average must be uniform, pooled or none, got {average!r}")
-    return average
 
 
 def averaged(

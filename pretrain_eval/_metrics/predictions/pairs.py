@@ -13,7 +13,7 @@ from typing_extensions import override
 from pretrain_eval._metrics.counter import RowCounter, Words
 from pretrain_eval._metrics.metric import CountedMetric, Value
 from pretrain_eval._metrics.predictions.retrieval import checked_k
-from pretrain_eval._metrics.predictions.shapes import require_one_shape
+from pretrain_eval._metrics.predictions.shapes import check_choice, require_one_shape
 
 # Which member of a pair asks for the other one.
 Way = Literal["both", "first", "second"]
@@ -81,8 +81,7 @@ class OfPairs(CountedMetric):
     """
 
     def __init__(self, *, way: Way = "both") -> None:
-        if way not in ("both", "first", "second"):
-            raise ValueError(f"way must be both, first or second, got {way!r}")
+        check_choice("way", way, "both", "first", "second")
         super().__init__(EmbeddingCounter())
         self.way = way
 

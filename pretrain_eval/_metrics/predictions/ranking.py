@@ -18,7 +18,12 @@ from pretrain_eval._metrics.predictions import formulas
 from pretrain_eval._metrics.predictions.formulas import average_of, undefined
 from pretrain_eval._metrics.predictions.probabilities import ScoreRows
 from pretrain_eval._metrics.predictions.ratios import Absent
-from pretrain_eval._metrics.predictions.shapes import Kind, Scores, check_scores
+from pretrain_eval._metrics.predictions.shapes import (
+    Kind,
+    Scores,
+    check_choice,
+    check_scores,
+)
 
 # Weights of positives and of negatives at each score, falling.
 Curve = tuple[np.ndarray, np.ndarray]
@@ -235,10 +240,8 @@ class AveragePrecision(Ranking):
 
 
 def _check_ranking(task: str, average: str, absent: str, num_bins: int | None) -> None:
-    if task not in ("binary", "multiclass", "multilabel"):
-        raise ValueError(f"task must be binary, multiclass or multilabel, got {task!r}")
-    if average not in ("macro", "weighted", "none"):
-        raise ValueError(f"average must be macro, weighted or none, got {average!r}")
+    check_choice("task", task, "binary", "multiclass", "multilabel")
+    check_choice("average", average, "macro", "weighted", "none")
     if absent not in ("count", "drop"):
         raise ValueError(f"absent must be 'count' or 'drop', got {absent!r}")
     if num_bins is not None and (type(num_bins) is not int or num_bins < 2):

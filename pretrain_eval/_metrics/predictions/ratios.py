@@ -18,7 +18,7 @@ from pretrain_eval._metrics.predictions.class_counters import (
     class_counter,
 )
 from pretrain_eval._metrics.predictions.formulas import average_of, divide
-from pretrain_eval._metrics.predictions.shapes import Kind, Scores
+from pretrain_eval._metrics.predictions.shapes import Kind, Scores, check_choice
 
 Average = Literal["default", "micro", "macro", "weighted", "none", "samples", "binary"]
 Absent = Literal["count", "drop"]
@@ -257,11 +257,8 @@ def _check_averaging(
     absent: str,
     zero_division: float,
 ) -> None:
-    if average not in ("micro", "macro", "weighted", "none", "samples", "binary"):
-        raise ValueError(
-            "average must be micro, macro, weighted, none, samples or binary, got"
-            f" {average!r}"
-        )
+    averages = "micro", "macro", "weighted", "none", "samples", "binary"
+    check_choice("average", average, *averages)
     for only, kind in (("samples", "multilabel"), ("binary", "binary")):
         if average == only and task != kind:
             raise ValueError(f"average={only!r} needs task={kind!r}, got {task!r}")

@@ -158,6 +158,13 @@ def require_kind(outputs: Tensor, scores: Scores | None) -> None:
         )
 
 
+def check_choice(name: str, given: str, *choices: str) -> None:
+    """An argument is one of two or more words."""
+    if given not in choices:
+        known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise ValueError(f"{name} must be {known}, got {given!r}")
+
+
 def check_scores(scores: str | None, *, needed: bool = False) -> None:
     """What scores are called."""
     if scores not in ("logits", "probabilities") and (needed or scores is not None):
