@@ -19,9 +19,7 @@ from pretrain_eval._tasks.reading import called
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Split, Splits
 from pretrain_eval._tasks.text_bytes import NUM_BYTES, byte_entropy, metrics_of_texts
-
-# The target of a position that is neither learned nor counted.
-IGNORED = -100
+from pretrain_eval._tasks.tokens import IGNORED, token_loss
 
 
 @final
@@ -76,7 +74,7 @@ class LanguageModelling(TaskKind):
     @override
     def metrics(self) -> Metrics:
         if self.by_byte:
-            return metrics_of_texts(IGNORED)
+            return metrics_of_texts()
         metrics: dict[str, Metric] = {"perplexity": Perplexity(class_dim=-1)}
         if self.bytes_per_token is not None:
             metrics["bits_per_byte"] = BitsPerByte(bytes_per_token=self.bytes_per_token)
@@ -110,10 +108,7 @@ class LanguageModelling(TaskKind):
 
     @override
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        # As transformers computes its own, so that weights are the same to the bit.
-        return F.cross_entropy(
-            outputs.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED
-        )
+        return token_loss(outputs.float(), targets)
 
     @override
     def check(self, what: str, splits: Splits) -> None:

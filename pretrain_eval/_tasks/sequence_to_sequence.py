@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain_eval._metrics import Metric, Metrics
@@ -18,11 +17,10 @@ from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.reading import LABELS, called, parted
 from pretrain_eval._tasks.samples import read_each
 from pretrain_eval._tasks.splits import Splits
+from pretrain_eval._tasks.tokens import IGNORED, token_loss
 
 Decode = Callable[[Sequence[Sequence[int]]], Sequence[str]]
 
-# The target of a position that is neither learned nor scored.
-IGNORED = -100
 _METRICS: Mapping[str, Callable[[], Metric]] = {
     "rouge_l": RougeL,
     "bleu": BLEU,
@@ -88,10 +86,7 @@ class SequenceToSequence(TaskKind):
 
     @override
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        # As transformers computes its own, so that weights are the same to the bit.
-        return F.cross_entropy(
-            outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED
-        )
+        return token_loss(outputs, targets)
 
     @override
     def forward(self, model: Any, batch: Any) -> tuple[list[str], list[str]]:

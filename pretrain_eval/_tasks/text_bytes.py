@@ -13,17 +13,18 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from pretrain_eval._metrics import Metric
+from pretrain_eval._tasks.tokens import IGNORED
 
 # The entry of a batch that says how many bytes the scored tokens of each text spell.
 NUM_BYTES = "num_bytes"
 
 
-def metrics_of_texts(ignored: int) -> dict[str, Metric]:
+def metrics_of_texts() -> dict[str, Metric]:
     """Bits per byte first, then what is per token."""
     return {
-        "bits_per_byte": _BitsPerByte(ignored),
-        "perplexity": _Perplexity(ignored),
-        "token_accuracy": _TokenAccuracy(ignored),
+        "bits_per_byte": _BitsPerByte(),
+        "perplexity": _Perplexity(),
+        "token_accuracy": _TokenAccuracy(),
     }
 
 
@@ -38,8 +39,7 @@ def byte_entropy(texts: list[str]) -> float:
 class _OfTexts(Metric):
     """A function of nats, tokens, right tokens and bytes, all summed."""
 
-    def __init__(self, ignored: int) -> None:
-        self._ignored = ignored
+    def __init__(self) -> None:
         self.reset()
 
     @override
@@ -49,11 +49,11 @@ class _OfTexts(Metric):
     @override
     def update(self, outputs: Any, targets: Tensor) -> None:
         """Count a batch of `{"scores": (N, T, V), "num_bytes": (N,)}`."""
-        scores, kept = outputs["scores"], targets != self._ignored
+        scores, kept = outputs["scores"], targets != IGNORED
         nats = F.cross_entropy(
             scores.float().flatten(0, 1),
             targets.flatten(),
-            ignore_index=self._ignored,
+            ignore_index=IGNORED,
             reduction="none",
         )
         right = (scores.argmax(-1) == targets) & kept

@@ -18,9 +18,7 @@ from pretrain_eval._tasks.frozen import class_means, nearest
 from pretrain_eval._tasks.kind import Before, Network, Place, TaskKind
 from pretrain_eval._tasks.samples import each_target
 from pretrain_eval._tasks.splits import Split, Splits
-
-# The target of a position that is none: padding, or a word's later pieces.
-IGNORED = -100
+from pretrain_eval._tasks.tokens import IGNORED, token_loss
 
 
 @final
@@ -94,9 +92,7 @@ class TokenClassification(TaskKind):
 
     @override
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(
-            outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED
-        )
+        return token_loss(outputs, targets)
 
     @override
     def check(self, what: str, splits: Splits) -> None:
