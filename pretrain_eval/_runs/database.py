@@ -205,19 +205,13 @@ class Database:
             if history:
                 query = "INSERT INTO histories (key, columns) VALUES (?, ?)"
                 connection.execute(query, (row["key"], history))
-            self._count(connection, old, values[-1])
-
-    @staticmethod
-    def _count(
-        connection: sqlite3.Connection, old: Mapping[str, Any] | None, new: str
-    ) -> None:
-        # The sum of all checksums: what makes a lost row visible.
-        num_runs, total = connection.execute("SELECT * FROM totals").fetchone()
-        previous = "0" if old is None else old["checksum"]
-        connection.execute(
-            "UPDATE totals SET num_runs = ?, checksum = ?",
-            (num_runs + (old is None), added(total, new, previous)),
-        )
+            # The sum of all checksums: what makes a lost row visible.
+            num_runs, total = connection.execute("SELECT * FROM totals").fetchone()
+            previous = "0" if old is None else old["checksum"]
+            connection.execute(
+                "UPDATE totals SET num_runs = ?, checksum = ?",
+                (num_runs + (old is None), added(total, values[-1], previous)),
+            )
 
     def close(self) -> None:
         """Release the file; closing twice is harmless."""

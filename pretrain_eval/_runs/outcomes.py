@@ -59,11 +59,8 @@ class Outcomes(Record):
             raise ValueError(
                 f"Outcomes expects num_examples as an int, got {self.num_examples!r}"
             )
-        size = len(self.unpacked())
-        if self.kind == "bits":
-            expected = (self.num_examples + 7) // 8
-        else:
-            expected = 4 * self.num_examples
+        size, number = len(self.unpacked()), self.num_examples
+        expected = (number + 7) // 8 if self.kind == "bits" else 4 * number
         if size != expected or self.num_examples < 1:
             raise ValueError(
                 f"Outcomes of {self.num_examples} examples as {self.kind} expects"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -23,11 +24,9 @@ class Rescue:
     def __init__(self, path: Path, items: Iterable[tuple[str, Run]]) -> None:
         self._path, self._by_key = path, dict[str, Run]()
         self._file: Path | None = None
-        try:
+        with suppress(OSError, ValueError):  # what was read until then is what there is
             for key, run in items:
                 self._by_key[key] = run
-        except (OSError, ValueError):
-            pass  # what was read until then is what there is
         self._written = self._save()
 
     @property

@@ -103,8 +103,6 @@ def _digests(dataset: Any, indices: Sequence[int]) -> list[bytes] | None:
     if len(indices) > _MOST_SAMPLES:
         return None
     columns = _columns(dataset)
-    if columns is None:
-        return None
     if not columns or any(len(column) != len(dataset) for column in columns):
         return None
     if sum(map(_size, columns)) * len(indices) > _MOST_BYTES:

@@ -116,10 +116,8 @@ def read_each(
     """What is read of each sample, or of each batch of a loader; randomness restored."""
     with preserved_rng(*loader_generators(split)):
         seed_all(0)
-        if isinstance(split, DataLoader):
-            return [read(batch) for batch in split]
-        if isinstance(split, Stream):
-            return [read(sample) for sample in split]
+        if isinstance(split, DataLoader | Stream):
+            return [read(each) for each in split]
         size = len(split)  # type: ignore[arg-type] # Splits checked that it is sized
         return [read(split[index]) for index in range(size)]
 

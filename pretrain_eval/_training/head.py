@@ -42,10 +42,10 @@ def find_head(model: nn.Module, path: str | None = None) -> str:
     """
     if path is not None:
         return ",".join(_named(model, one) for one in path.split(","))
-    pair = next((pair for pair in _PAIRS if all(map(_child(model), pair))), None)
+    pair = next((pair for pair in _PAIRS if all(_has(model, p) for p in pair)), None)
     if pair:
         return ",".join(_named(model, one) for one in pair)
-    named = [name for name in _HEAD_NAMES if _child(model)(name)]
+    named = [name for name in _HEAD_NAMES if _has(model, name)]
     if len(named) == 1:
         return _named(model, named[0])
     only = _classifier(model) or (not named and _only_linear(model))
@@ -61,14 +61,11 @@ def find_head(model: nn.Module, path: str | None = None) -> str:
     )
 
 
-def _child(model: nn.Module) -> Callable[[str], bool]:
-    def has(name: str) -> bool:
-        found: Any = model
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        return isinstance(found, nn.Module)
-
-    return has
+def _has(model: nn.Module, path: str) -> bool:
+    found: Any = model
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return isinstance(found, nn.Module)
 
 
 def _named(model: nn.Module, path: str) -> str:

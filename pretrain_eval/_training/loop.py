@@ -117,9 +117,8 @@ class Training:
 
     def _goes_on(self) -> bool:
         course = self._course
-        if self._epoch >= (self._strategy.epochs or 0) or course.message:
-            return False
-        if course.is_stale:
+        is_over = self._epoch >= (self._strategy.epochs or 0)
+        if is_over or course.message or course.is_stale:
             return False
         course.paused = self._epoch == self._pause_after
         return not course.paused

@@ -103,7 +103,8 @@ class Torchvision:
         from torchvision import models
 
         options = dict(self.options)
-        if self.weights is None and _has_backbone(self.name):
+        known = inspect.signature(models.get_model_builder(self.name)).parameters
+        if self.weights is None and "weights_backbone" in known:
             options.setdefault("weights_backbone", None)
         if self.weights is None and self.name in ("googlenet", "inception_v3"):
             options.setdefault("init_weights", True)  # or it warns
@@ -190,13 +191,3 @@ def _preset(weights: Any) -> Callable[[Any], Any]:
     if "SemanticSegmentation" in getattr(preset, "func", preset).__name__:
         return ReadImage(preset(resize_size=None))
     return ReadImage(preset())
-
-
-def _has_backbone(name: str) -> bool:
-    """Whether a model of torchvision loads weights of its own for a part."""
-    from torchvision import models
-
-    return (
-        "weights_backbone"
-        in inspect.signature(models.get_model_builder(name)).parameters
-    )

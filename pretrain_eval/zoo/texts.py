@@ -59,7 +59,7 @@ def transformers(
     collate: Tokenized | Captioned | Heard | None = None
     transform: ProcessedImage | None = None
     reads = getattr(_class_of(maker, settings), "main_input_name", "input_ids")
-    if _has_two_towers(settings):
+    if hasattr(settings, "text_config") and hasattr(settings, "vision_config"):
         text = _text(library, source, max_length, settings)
         collate = Captioned(_image(library, source), text)
     elif reads == "pixel_values":
@@ -167,10 +167,6 @@ def _class_of(maker: Any, settings: Any) -> Any:
         return maker
     found = mapping.get(type(settings), None)
     return found[0] if isinstance(found, tuple) else found
-
-
-def _has_two_towers(settings: Any) -> bool:
-    return hasattr(settings, "text_config") and hasattr(settings, "vision_config")
 
 
 def _image(library: Any, source: str) -> ProcessedImage:
