@@ -129,9 +129,7 @@ class Here(Place):
         """Cells of one group train their heads side by side."""
         kind = stackable(cell.strategy)
         # Only alone can one run be too late, and the others not.
-        if kind is None or self._surroundings.timeout is not None:
-            return None
-        if self._own(cell):
+        if kind is None or self._surroundings.timeout is not None or self._own(cell):
             return None
         return self._origin(cell), kind
 

@@ -79,13 +79,16 @@ class _Face(Protocol):
 
 def _face(total: int, label: str, show: Shown, is_inner: bool) -> _Face:
     if show is False:
-        return _Quiet()
+        return _Lines(total, label, is_inner, _dropped)
     if show is True and sys.stderr is not None and sys.stderr.isatty():
         return _bar(total, label, is_inner) or _Lines(total, label, is_inner, _printed)
     if show is True and _in_notebook() and not is_inner:
         return _Cell(total, label)
     lines = _logged if show == "log" else _printed
     return _Lines(total, label, is_inner, lines)
+
+
+def _dropped(_: str) -> None: ...
 
 
 def _printed(text: str) -> None:
@@ -116,16 +119,6 @@ def _bar(total: int, label: str, is_inner: bool) -> _Face | None:
             position=int(is_inner),
         )
     )
-
-
-@final
-class _Quiet:
-    """Nothing is shown."""
-
-    def advance(self) -> None: ...
-    def note(self, text: str) -> None: ...
-    def say(self, text: str) -> None: ...
-    def close(self) -> None: ...
 
 
 @final

@@ -70,6 +70,4 @@ class Resources:
     @property
     def num_processes(self) -> int:
         """How many worker processes are wanted; 0: the sweep's own is enough."""
-        if self.workers > 1:
-            return self.workers
-        return len(self.devices)
+        return self.workers if self.workers > 1 else len(self.devices)

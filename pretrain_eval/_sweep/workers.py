@@ -143,8 +143,7 @@ class _Worker:
             returned, value = _read(process.stdout)
         except (OSError, EOFError) as error:
             self._process = None
-            _close(process)
-            code = process.wait()
+            code = _ended(process)
             if late.is_set():
                 raise TimeoutError(f"did not end in {self._timeout} s") from error
             raise BrokenExecutor(_obituary(code)) from error
@@ -163,8 +162,7 @@ class _Worker:
     def close(self) -> None:
         """Let the process end."""
         if self._process is not None:
-            _close(self._process)
-            self._process.wait()
+            _ended(self._process)
             self._process = None
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -186,9 +184,8 @@ class _Worker:
         try:
             _read(process.stdout)  # it has imported what it needs
         except EOFError as error:
-            self._process = None
-            _close(process)
-            raise BrokenExecutor(f"at its start {_obituary(process.wait())}") from error
+            self._process, code = None, _ended(process)
+            raise BrokenExecutor(f"at its start {_obituary(code)}") from error
         return process
 
     def _exchange(self, parts: dict[str, Part]) -> tuple[list[Part], list[str]]:
@@ -308,8 +305,9 @@ def _exactly(file: Any, size: int) -> bytes:
     return bytes(content)
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
+def _ended(process: subprocess.Popen[bytes]) -> int:
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
             if pipe is not None:
                 pipe.close()
+    return process.wait()
