@@ -206,12 +206,12 @@ numpy.savez(path, **pretrain_eval.predict(model, loader)) writes them."""
 def show(options: argparse.Namespace) -> int:
     """Print what a store holds."""
     names = ("model", "task", "dataset", "strategy", "seed", "status")
-    runs = _stored(options.store)
-    runs = runs.filter(**{name: getattr(options, name) for name in names})
+    runs = _stored(options.store).filter(**_given(options, *names))
     print(_bold(repr(runs)))
     if not runs:
         return 0
-    rows = [_row(model, runs.filter(model=model)) for model in _names(runs)]
+    models = dict.fromkeys(run.model for run in runs)
+    rows = [_row(model, runs.filter(model=model)) for model in models]
     print(pe.Sheet("", tuple(rows)).table().to_text().lstrip("\n"))
     failed = [run for run in runs if run.message]
     for run in failed[:10]:
@@ -221,8 +221,8 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _names(runs: pe.Runs) -> list[str]:
-    return list(dict.fromkeys(run.model for run in runs))
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names}
 
 
 def _row(model: str, runs: pe.Runs) -> dict[str, str | float | int | None]:
@@ -242,12 +242,7 @@ def _row(model: str, runs: pe.Runs) -> dict[str, str | float | int | None]:
 def compare(options: argparse.Namespace) -> int:
     """Print a ranking; the verdict is the exit code."""
     _stored(options.store)
-    asked: dict[str, Any] = {
-        "metric": options.metric,
-        "better": options.better,
-        "scratch": options.scratch,
-        "rope": options.rope,
-    }
+    asked = _given(options, "metric", "better", "scratch", "rope")
     if options.protocol == "all":
         card = pe.scorecard(options.store, **asked)
         print(_formatted(card, options.format))
@@ -349,14 +344,8 @@ def monitor(options: argparse.Namespace) -> int:
             raise FileExistsError(
                 f"{options.watch} is there; a new watch is a new file"
             )
-        watch = pe.monitor(
-            _predictions(options.reference),
-            metric=options.metric,
-            better=options.better,
-            scores=options.scores,
-            false_alarms=options.false_alarms,
-            horizon=options.horizon,
-        )
+        names = ("metric", "better", "scores", "false_alarms", "horizon")
+        watch = pe.monitor(_predictions(options.reference), **_given(options, *names))
     elif options.watch.is_file():
         watch = pe.Monitor.from_json(options.watch.read_text(encoding="utf-8"))
     else:

@@ -23,7 +23,7 @@ from pretrain_eval._scoring.reports.difference import Difference
 from pretrain_eval._scoring.reports.report import Interval, Report
 from pretrain_eval._scoring.reports.table import counted, listing
 from pretrain_eval._scoring.scored import over_tasks, scored, sources_of, sum_of
-from pretrain_eval._scoring.undecided import luck_on_examples, num_examples, undecided
+from pretrain_eval._scoring.undecided import luck_on_examples, undecided
 
 Models = Mapping[str, ModelRuns]
 
@@ -185,7 +185,6 @@ class _Pairs:
         self._protocol, self._models, self._twins = protocol, models, twins
         self._ranked, self._over = ranked, over
         self._on_common: dict[tuple[str, frozenset[Cell]], Scored] = {}
-        self._examples: dict[tuple[str, tuple[Cell, ...]], int] = {}
         self._lucks: dict[tuple[str, tuple[Cell, ...]], float] = {}
 
     def differences(self) -> Iterator[Difference]:
@@ -214,7 +213,9 @@ class _Pairs:
         self, pairs: Sequence[tuple[Scored, Scored, int]]
     ) -> Iterator[Difference]:
         pairs = [
-            pair for pair in pairs if None not in (_score(pair[0]), _score(pair[1]))
+            (first, second, num_cells)
+            for first, second, num_cells in pairs
+            if None not in (first.report.score, second.report.score)
         ]
         by_source = {
             "seeds": self._intervals(pairs, ("seeds",)),
@@ -255,13 +256,12 @@ class _Pairs:
         ]
 
     def _sizes(self, first: Scored, second: Scored, num_tasks: int) -> dict[str, int]:
-        sizes = {}
-        for name, count in (
-            ("seeds", self._num_seeds),
-            ("examples", self._num_examples),
-        ):
-            if name in first.noise and name in second.noise:
-                sizes[name] = min(count(first), count(second))
+        grids, known = (first.grid, second.grid), first.noise.keys() & second.noise
+        sizes = {
+            "seeds": min(round(grid.cell.size / grid.present.size) for grid in grids),
+            "examples": min(grid.num_examples for grid in grids),
+        }
+        sizes = {name: size for name, size in sizes.items() if name in known}
         return sizes | ({"tasks": num_tasks} if num_tasks > 1 else {})
 
     def _luck(self, first: Scored, second: Scored) -> dict[str, float]:
@@ -275,15 +275,6 @@ class _Pairs:
         if asked not in self._lucks:
             self._lucks[asked] = luck_on_examples(self._protocol, each.grid)
         return self._lucks[asked]
-
-    def _num_seeds(self, each: Scored) -> int:
-        return round(each.grid.cell.size / each.grid.present.size)
-
-    def _num_examples(self, each: Scored) -> int:
-        asked = each.report.model, each.grid.cells.names
-        if asked not in self._examples:
-            self._examples[asked] = num_examples(each.grid)
-        return self._examples[asked]
 
     def _intervals(
         self, pairs: Sequence[tuple[Scored, Scored, int]], over: Sequence[str]
@@ -308,12 +299,8 @@ class _Pairs:
         return intervals
 
 
-def _score(each: Scored) -> float | None:
-    return each.report.score
-
-
 def _gap(first: Scored, second: Scored) -> float:
-    return (_score(first) or 0.0) - (_score(second) or 0.0)
+    return (first.report.score or 0.0) - (second.report.score or 0.0)
 
 
 def _gaps(first: Scored, second: Scored, over: Sequence[str]) -> Array | None:
@@ -352,23 +339,20 @@ def _notes(
     reports, notes = [each.report for each in field], []
     if failed:
         notes.append(f"No run of {listing(failed)} has a result: not ranked.")
-    diverged = [report for report in reports if report.num_diverged]
-    if diverged:
-        counts = listing([f"{each.num_diverged} of {each.model}" for each in diverged])
-        notes.append(f"Diverged runs: {counts}.")
-    without = [each for each in field if each.grid.collapsed]
-    if without:
-        counts = listing(
-            [f"{len(each.grid.collapsed)} of {each.report.model}" for each in without]
-        )
-        notes.append(
-            f"Collapsed runs left out: {counts}; the scores are of the others."
-        )
-    partial = [report for report in reports if report.num_missing]
-    if partial:
-        counts = listing([f"{each.num_missing} of {each.model}" for each in partial])
-        how = "it is ranked by its lower bound and held against others by its upper one"
-        notes.append(f"Missing runs: {counts}; {how}.")
+    how = "it is ranked by its lower bound and held against others by its upper one"
+    for before, counts, after in (
+        ("Diverged runs", [each.num_diverged for each in reports], ""),
+        (
+            "Collapsed runs left out",
+            [len(each.grid.collapsed) for each in field],
+            "; the scores are of the others",
+        ),
+        ("Missing runs", [each.num_missing for each in reports], f"; {how}"),
+    ):
+        pairs = zip(counts, reports, strict=True)
+        told = [f"{count} of {each.model}" for count, each in pairs if count]
+        if told:
+            notes.append(f"{before}: {listing(told)}{after}.")
     for each in field[:2]:  # whose interval the decision hangs on
         found = dominant_run(each.grid)
         if found is not None:

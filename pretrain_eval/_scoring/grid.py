@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from pretrain_eval._scoring.formulas.statistics import (
     mean_by_cell,
     members_of,
 )
+
+G = TypeVar("G")
 
 
 def cell_of(run: Run) -> Cell:
@@ -133,19 +136,11 @@ class Cells:
 
     def by_task(self, measured: str | Array) -> dict[str, Array]:
         """Macro mean of each task."""
-        values = self._values(measured)
-        return {
-            task: Cells(self._names_of(index)).macro(values[..., index])
-            for (task,), index in self.tasks.items()
-        }
+        return {task: mean for (task,), mean in self._by(self.tasks, measured).items()}
 
     def by_dataset(self, measured: str | Array) -> dict[tuple[str, str], Array]:
         """Mean over the strategies of each dataset of a task."""
-        values = self._values(measured)
-        return {
-            dataset: Cells(self._names_of(index)).macro(values[..., index])
-            for dataset, index in self.datasets.items()
-        }
+        return self._by(self.datasets, measured)
 
     def over_datasets(self, values: Array) -> float:
         """Macro mean of one number for each of `datasets`."""
@@ -161,6 +156,15 @@ class Cells:
         """The cells whose strategy is of a mode."""
         modes = [self.modes.get(strategy) for _, _, strategy in self.names]
         return self.only([i for i, each in enumerate(modes) if each == mode])
+
+    def _by(
+        self, groups: Mapping[G, Sequence[int]], measured: str | Array
+    ) -> dict[G, Array]:
+        values = self._values(measured)
+        return {
+            group: Cells(self._names_of(index)).macro(values[..., index])
+            for group, index in groups.items()
+        }
 
     def _values(self, measured: str | Array) -> Array:
         return self.means[measured] if isinstance(measured, str) else measured
@@ -222,6 +226,16 @@ class Grid:
         present = self.full.only(self.present.tolist())
         return dataclasses.replace(present, means=means)
 
+    @cached_property
+    def num_examples(self) -> int:
+        """Examples in all; those that data sets share are counted once."""
+        sizes: dict[object, int] = {}
+        for run in self.runs:
+            if run.num_examples is not None:
+                shared = run.outcomes and run.outcomes.examples
+                sizes[shared or (run.task, run.dataset)] = run.num_examples
+        return max(sum(sizes.values()), 1)
+
     def filled(self, fill: Mapping[str, float]) -> Cells:
         """Every cell of `full`, if every lost run had measured so much.
 
@@ -246,6 +260,11 @@ class Grid:
         if column not in self.columns or np.isnan(self.cells[column]).all():
             return None
         return float(self.cells.macro(column))
+
+    def shown(self, columns: Mapping[str, str]) -> dict[str, float]:
+        """Macro means, where there are any, of columns under the names for a reader."""
+        means = {name: self.macro(column) for column, name in columns.items()}
+        return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _weighed(weights: Array, means: Array) -> Array:

@@ -129,8 +129,7 @@ def _drawn(runs: Sequence[Run], key: str, rng: Generator) -> Array | None:
     size = sum(count for _, _, count in runs[0].confusion)
     drawn = rng.multinomial(size, shares / shares.sum(), NUM_TABLES).astype(float)
     scores = macro_scores(key, pairs, drawn, num_classes)
-    moves: Array = scores - scores.mean()
-    return moves
+    return np.asarray(scores - scores.mean())
 
 
 def _columns(confusion: Sequence[tuple[int, int, int]]) -> tuple[Index, Array]:

@@ -79,8 +79,7 @@ def seed_means(grid: Grid, values: Array) -> Array | None:
     table = seeds.reshape(cells, names.size)
     if not (table == names).all():
         return None
-    means: Array = grid.cells.weights @ values.reshape(cells, names.size)
-    return means
+    return np.asarray(grid.cells.weights @ values.reshape(cells, names.size))
 
 
 def over_seeds(
@@ -143,8 +142,7 @@ def row_deviations(grid: Grid, values: Array) -> Array:
     deviations = np.nan_to_num(values - means[grid.index])
     scales = np.sqrt(1 / np.maximum(counts * (counts - 1), 1))
     deviations[np.abs(deviations) < 1e-15] = 0.0
-    result: Array = deviations * scales
-    return result
+    return np.asarray(deviations * scales)
 
 
 def over_tasks(tasks: Mapping[str, float], seed: int) -> Array | None:
@@ -225,8 +223,7 @@ def _paired(run: Run, outcomes: list[Outcomes], seed: int) -> Array:
     multipliers = _many_multipliers(seed, name, groups)
     shared = multipliers @ deviations
     own = spread * _multipliers(seed, f"{run.model} on {name}")
-    drawn: Array = (shared + own) / (count + 4)
-    return drawn
+    return np.asarray((shared + own) / (count + 4))
 
 
 def _mean(run: Run) -> float:
@@ -256,8 +253,7 @@ def mixing(freedom: float, seed: int) -> Array | float:
     if math.isinf(freedom):
         return 1.0
     uniform = np.random.default_rng([seed, 1]).uniform(size=NUM_DRAWS)
-    factors: Array = np.sqrt(freedom / chi_quantile(uniform, freedom))
-    return factors
+    return np.asarray(np.sqrt(freedom / chi_quantile(uniform, freedom)))
 
 
 @functools.lru_cache(maxsize=4096)  # what several models and protocols share

@@ -52,16 +52,14 @@ def scored(
     parts = floats(protocol.parts(grid.cells))
     score = score_of(protocol, parts)
     tasks: dict[str, float] = {}
-    unmixed = None
     noise: dict[str, Array] = {}
-    interval = None
+    unmixed = interval = bounds = None
     if score is not None:
         tasks, noise, error = _variation(protocol, grid, score)
         interval = _interval(protocol, score, noise, error)
         if error is not None:
             unmixed = noise["seeds"] / mixing(error.freedom, protocol.seed)
     missing = int(grid.lost.sum())
-    bounds = None
     if missing and score is not None:
         bounds = _bounds(protocol, grid)
         interval = _widened(interval, score, bounds)
@@ -79,11 +77,7 @@ def scored(
         num_diverged=own.num_diverged,
         num_missing=missing,
         cost=own.cost,
-        notes=(
-            *_below_zero(protocol, score),
-            *_notes(protocol, own, grid),
-            *protocol.notes(grid),
-        ),
+        notes=(*_notes(protocol, own, grid, score), *protocol.notes(grid)),
     )
     details = {**protocol.details(grid, report), **_lift(protocol, grid, twin)}
     report = dataclasses.replace(report, details=details)
@@ -126,8 +120,7 @@ def row_values(protocol: Protocol, grid: Grid) -> Array | None:
         share[known] = rest.weights / cells.weights[known]
         filled = np.where(np.isnan(column), means[grid.index], column)
         total += weight * share[grid.index] * np.nan_to_num(filled)
-    values: Array = total / math.fsum(weights.values())
-    return values
+    return np.asarray(total / math.fsum(weights.values()))
 
 
 def over_tasks(protocol: Protocol, values: Array) -> Interval | None:
@@ -264,8 +257,7 @@ def sources_of(
 
 def sum_of(noise: Mapping[str, Array], sources: Sequence[str]) -> Array:
     """The deviations of a draw from all that is varied, together."""
-    total: Array = np.sum([noise[name] for name in sources], axis=0)
-    return total
+    return np.asarray(np.sum([noise[name] for name in sources], axis=0))
 
 
 def _pseudo_values(protocol: Protocol, grid: Grid, score: float) -> dict[str, float]:
@@ -333,14 +325,12 @@ def _lift(protocol: Protocol, grid: Grid, twin: ModelRuns | None) -> dict[str, f
     return {} if math.isnan(lift) else {"lift over scratch": lift}
 
 
-def _below_zero(protocol: Protocol, score: float | None) -> tuple[str, ...]:
-    if score is None or score >= 0:
-        return ()
-    return (f"The score is below 0: {protocol.below_zero}.",)
-
-
-def _notes(protocol: Protocol, own: ModelRuns, grid: Grid) -> list[str]:
+def _notes(
+    protocol: Protocol, own: ModelRuns, grid: Grid, score: float | None
+) -> list[str]:
     num_runs, notes = len(own.runs), []
+    if score is not None and score < 0:
+        notes.append(f"The score is below 0: {protocol.below_zero}.")
     if grid.diverged:
         how = {"chance": "count as chance", "drop": "are left out"}[protocol.diverged]
         notes.append(

@@ -44,16 +44,6 @@ def undecided(
     }
 
 
-def num_examples(grid: Grid) -> int:
-    """Examples in all; those that data sets share are counted once."""
-    sizes: dict[object, int] = {}
-    for run in grid.runs:
-        if run.num_examples is not None:
-            shared = run.outcomes and run.outcomes.examples
-            sizes[shared or (run.task, run.dataset)] = run.num_examples
-    return max(sum(sizes.values()), 1)
-
-
 def luck_on_examples(protocol: Protocol, grid: Grid) -> float:
     """The part of the score's variance over seeds that more examples take away.
 
@@ -125,5 +115,4 @@ def _moves(protocol: Protocol, grid: Grid) -> Array:
     if values is None:  # of no mean: by the column that it is made of
         main = next(name for name in protocol.limits if name in grid.columns)
         values = np.nan_to_num(grid.columns[main])
-    moves: Array = row_deviations(grid, values) * grid.cells.weights[grid.index]
-    return moves
+    return np.asarray(row_deviations(grid, values) * grid.cells.weights[grid.index])

@@ -112,8 +112,8 @@ def amount_axis(ax: Axes, values: Sequence[float], *, in_units: bool) -> None:
 
 def annotate_apart(
     ax: Axes, points: Sequence[tuple[float, float]], texts: Sequence[str]
-) -> list[str]:
-    """Write a name at each point where it covers no other; those that find no place.
+) -> None:
+    """Write a name at each point, where it finds a place that covers no other.
 
     Args:
         ax: Whose points are drawn, with their limits set.
@@ -125,7 +125,6 @@ def annotate_apart(
     renderer = figure.canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
     taken: list[Any] = []
-    left = []
     for point, text in zip(points, texts, strict=True):
         for offset, sides in _AROUND:
             label = ax.annotate(
@@ -143,9 +142,6 @@ def annotate_apart(
                 taken.append(box)
                 break
             label.remove()
-        else:
-            left.append(text)
-    return left
 
 
 # Where a name may stand by its point: the offset, and which side of it is there.

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_LIMIT: dict[str, Any] = {"where": "mid", "color": CYCLE[1], "lw": 1, "ls": "--"}
+
+
 def monitor(
     monitor: Monitor, signal: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
@@ -75,12 +78,11 @@ def _number(ax: Axes, signal: Signal) -> list[float]:
     """Means with the reference's and the limits of each look alone."""
     ends = [signal.limits_of(point) for point in signal.points]
     ax.axhline(signal.value or 0.0, color=OTHER, lw=1, label="reference")
-    steps: dict[str, Any] = {"where": "mid", "color": CYCLE[1], "lw": 1, "ls": "--"}
     looks = range(1, len(ends) + 1)
     label = "limit of a look alone"
     for side in zip(*ends, strict=True):
         if not math.isinf(side[0]):
-            ax.step(looks, side, label=label, **steps)
+            ax.step(looks, side, label=label, **_LIMIT)
             label = "_"
     ax.set_ylabel(
         signal.name + (f", {signal.better} is better" if signal.better else "")
@@ -92,8 +94,7 @@ def _vector(ax: Axes, signal: Signal) -> list[float]:
     """How far the mean has moved, with the limits."""
     looks = range(1, len(signal.points) + 1)
     limits = [point.limit for point in signal.points]
-    style: dict[str, Any] = {"where": "mid", "color": CYCLE[1], "lw": 1, "ls": "--"}
-    ax.step(looks, limits, label="limit", **style)
+    ax.step(looks, limits, label="limit", **_LIMIT)
     ax.set_ylabel("distance from before, standard errors")
     heights = [point.statistic for point in signal.points]
     ax.set_ylim(0, 1.1 * max(*heights, *limits))

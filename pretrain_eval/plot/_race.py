@@ -116,15 +116,12 @@ def _legend(
     cut = [m for each in choice.rounds if each.short for m in each.dropped]
     tested = [m for each in choice.rounds if not each.short for m in each.dropped]
     others = len(set(rest) - set(cut) - set(tested))
-    for number, what in (
-        (len(cut), "dropped after a short round, by rank"),
-        (len(tested), "dropped by a test"),
+    for number, line, what in (
+        (len(cut), "x-", "dropped after a short round, by rank"),
+        (len(tested), "x-", "dropped by a test"),
+        (others, "-", "others, not separable"),
+        (len(choice.filtered), " ", "filtered, not trained"),
     ):
         if number:
-            ax.plot([], [], "x", ls="-", color=OTHER, label=f"{number} {what}")
-    if others:
-        ax.plot([], [], color=OTHER, label=f"{others} others, not separable")
-    if choice.filtered:
-        label = f"{len(choice.filtered)} filtered, not trained"
-        ax.plot([], [], " ", label=label)
+            ax.plot([], [], line, color=OTHER, label=f"{number} {what}")
     legend_beside(ax)

@@ -69,7 +69,9 @@ def grid(
     )
     heat(ax, table, plain(metric))
     ax.set_xticks(range(len(strategies)), labels(strategies))
-    _slant(ax, strategies)
+    # Names below an axis that would meet.
+    if max(map(len, strategies)) > 8 or len(strategies) > 6:
+        slant(ax)
     ax.set_yticks(range(len(places)), labels("/".join(place) for place in places))
     ax.set_xlabel("strategy")
     ax.set_ylabel("task/dataset")
@@ -88,17 +90,14 @@ def heat(ax: Axes, table: np.ndarray, label: str) -> None:
     ends = (0.0, 1.0) if is_share or not known.size else (known.min(), known.max())
     image = ax.imshow(table, vmin=ends[0], vmax=ends[1], cmap="cividis", aspect="auto")
     size = 9 if table.shape[1] <= 6 else 6.5
+    digits = 3 if table.shape[1] <= 12 else 2
     for (row, column), value in np.ndenumerate(table):
         hole = math.isnan(value)
         color = ax.get_facecolor() if hole else image.cmap(image.norm(value))
         ax.text(
             column,
             row,
-            "none"
-            if hole
-            else f"{value:.3f}"
-            if table.shape[1] <= 12
-            else f"{value:.2f}",
+            "none" if hole else f"{value:.{digits}f}",
             ha="center",
             va="center",
             color=ink(color[:3]),
@@ -287,13 +286,12 @@ def _limit(ax: Axes, values: np.ndarray) -> None:
         ax.set_ylim(0, 1)
 
 
-def _slant(ax: Axes, names: Sequence[str]) -> None:
-    """Turn names below an axis that would meet."""
-    if max(map(len, names)) > 8 or len(names) > 6:
-        ax.tick_params(axis="x", labelrotation=30)
-        for label in ax.get_xticklabels():
-            label.set_horizontalalignment("right")
-            label.set_rotation_mode("anchor")
+def slant(ax: Axes) -> None:
+    """Turn the names below an axis."""
+    ax.tick_params(axis="x", labelrotation=30)
+    for label in ax.get_xticklabels():
+        label.set_horizontalalignment("right")
+        label.set_rotation_mode("anchor")
 
 
 def _resampled(run: Run, metric: str, x: Any) -> Any:

@@ -13,7 +13,6 @@ from pretrain_eval._scoring.formulas import nemenyi
 from pretrain_eval._scoring.protocols import pareto_front
 from pretrain_eval._scoring.reports import (
     Comparison,
-    Interval,
     Report,
     Scorecard,
     amount,
@@ -31,7 +30,7 @@ from pretrain_eval.plot._axes import (
     legend_beside,
     plain,
 )
-from pretrain_eval.plot._runs import heat
+from pretrain_eval.plot._runs import heat, slant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,12 +129,8 @@ def cost(
     for report, point in zip(kept, points, strict=True):
         best = report.model in front
         ax.plot(*point, "D" if best else "s", color=BEST if best else OTHER, ms=5)
-    line = sorted(
-        point for each, point in zip(kept, points, strict=True) if each.model in front
-    )
-    ax.step(
-        *np.array(line).T, where="post", color=BEST, alpha=0.5, label="Pareto front"
-    )
+    line = np.array(sorted(points[: len(front)]))
+    ax.step(*line.T, where="post", color=BEST, alpha=0.5, label="Pareto front")
     ax.margins(0.22)
     amount_axis(ax, [x for x, _ in points], in_units=against != "seconds")
     ax.set_xlabel(_UNITS.get(against, against))
@@ -144,11 +139,9 @@ def cost(
     ax.legend(fontsize=8)
     ax.grid(alpha=0.3)
     # Off the front names are drawn as far as there is room.
-    named = kept if len(kept) <= 8 else [each for each in kept if each.model in front]
-    words = dict(
-        zip([r.model for r in kept], labels(r.model for r in kept), strict=True)
-    )
-    annotate_apart(ax, points[: len(named)], [words[each.model] for each in named])
+    num_named = len(kept) if len(kept) <= 8 else len(front)
+    names = labels(each.model for each in kept)
+    annotate_apart(ax, points[:num_named], names[:num_named])
     return ax
 
 
@@ -214,10 +207,7 @@ def tasks(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     ax = axes_for(ax, width=4.2 + 0.75 * len(names), height=2.6 + 0.3 * len(models))
     heat(ax, table, f"{comparison.protocol} of the task")
     ax.set_xticks(range(len(names)), labels(names))
-    ax.tick_params(axis="x", labelrotation=30)
-    for label in ax.get_xticklabels():
-        label.set_horizontalalignment("right")
-        label.set_rotation_mode("anchor")
+    slant(ax)
     ax.set_yticks(range(len(models)), labels(models))
     ax.set_xlabel("task")
     ax.set_title(f"{comparison.protocol} by task")
@@ -329,7 +319,8 @@ def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None
         if report.bounds is not None:
             ax.plot(report.bounds, [row, row], color=color, alpha=0.25, lw=7)
         if report.interval is not None:
-            _bar(ax, report.interval, row, color)
+            ends = [report.interval.low, report.interval.high]
+            ax.plot(ends, [row, row], color=color, lw=2)
         ax.plot(report.score, row, _MARKER[color], color=color)
     if all(report.score is None for report in reports.values()):
         ax.text(
@@ -345,10 +336,6 @@ def _score_rows(ax: Axes, comparison: Comparison, models: Sequence[str]) -> None
     ax.set_yticks(range(len(models)), labels(models))
     ax.set_ylim(len(models) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.3)
-
-
-def _bar(ax: Axes, interval: Interval, row: int, color: str) -> None:
-    ax.plot([interval.low, interval.high], [row, row], color=color, lw=2)
 
 
 def _cost_rows(ax: Axes, comparison: Comparison) -> None:
@@ -391,9 +378,9 @@ def _color(comparison: Comparison, model: str) -> str:
 
 
 def _interval_words(comparison: Comparison) -> str:
-    if all(report.interval is None for report in comparison.reports):
-        return "none (one seed a cell)"
     known = [report.interval for report in comparison.reports if report.interval]
+    if not known:
+        return "none (one seed a cell)"
     words = f"{100 * comparison.confidence:g} % interval for new {known[0].over}"
     if any(report.bounds is not None for report in comparison.reports):
         words += "; wide band: bounds with missing runs"

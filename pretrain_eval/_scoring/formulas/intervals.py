@@ -37,12 +37,7 @@ def interval_of_mean(
     >>> round(low, 6), round(high, 6)
     (0.497878, 0.802122)
     """
-    values = finite("interval_of_mean", scores)
-    if values.ndim != 2 or values.shape[0] < 2:
-        raise ValueError(
-            "interval_of_mean expects (num_runs, num_tasks) with at least two runs,"
-            f" got shape {values.shape}; one run tells nothing about new seeds"
-        )
+    values = _of_several_runs("interval_of_mean", scores)
     num_runs, num_tasks = values.shape
     cell = np.tile(np.arange(num_tasks), num_runs)
     known = standard_error(values.ravel(), cell, np.full(num_tasks, 1 / num_tasks))
@@ -79,12 +74,7 @@ def bootstrap_interval(
     >>> low < 0.65 < high
     True
     """
-    values = finite("bootstrap_interval", scores)
-    if values.ndim != 2 or values.shape[0] < 2:
-        raise ValueError(
-            "bootstrap_interval expects (num_runs, num_tasks) with at least two runs,"
-            f" got shape {values.shape}; one run tells nothing about new seeds"
-        )
+    values = _of_several_runs("bootstrap_interval", scores)
     if aggregate not in get_args(Aggregate):
         raise ValueError(
             f"aggregate must be one of {list(get_args(Aggregate))}, got {aggregate!r}"
@@ -102,6 +92,16 @@ def bootstrap_interval(
     factor = stretch(values.ravel(), cell, weights, confidence)
     low, high = percentiles(center + factor * (found - center), confidence).tolist()
     return low, high
+
+
+def _of_several_runs(what: str, scores: npt.ArrayLike) -> Array:
+    values = finite(what, scores)
+    if values.ndim != 2 or values.shape[0] < 2:
+        raise ValueError(
+            f"{what} expects (num_runs, num_tasks) with at least two runs, got shape"
+            f" {values.shape}; one run tells nothing about new seeds"
+        )
+    return values
 
 
 def _drawn_means(
@@ -196,8 +196,7 @@ def quantiles(draws: Array, shares: Sequence[float]) -> Array:
     """Quantiles along the last axis, linear between the draws, one share a row."""
     # numpy sorts by vector instructions, and selects without them.
     ordered = np.sort(draws, axis=-1)
-    found: Array = np.quantile(ordered, shares, axis=-1)
-    return found
+    return np.asarray(np.quantile(ordered, shares, axis=-1))
 
 
 def standard_error(
@@ -246,8 +245,7 @@ def chi_quantile(probability: Array, freedom: float) -> Array:
     """Quantiles of χ²."""
     from scipy import special  # not at import: it takes 0.1 s
 
-    quantile: Array = 2 * special.gammaincinv(freedom / 2, probability)
-    return quantile
+    return np.asarray(2 * special.gammaincinv(freedom / 2, probability))
 
 
 def wilson(share: float, num_examples: float, confidence: float) -> tuple[float, float]:

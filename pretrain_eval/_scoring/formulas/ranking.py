@@ -30,8 +30,7 @@ class Standing(NamedTuple):
 def share_first(draws: Array) -> Array:
     """Share of the draws in which each model is first, ties shared, (num_models,)."""
     first = draws == draws.max(axis=0)
-    shares: Array = (first / first.sum(axis=0)).mean(axis=1)
-    return shares
+    return np.asarray((first / first.sum(axis=0)).mean(axis=1))
 
 
 def drawn_together(scores: Array, draws: Array) -> Array:
@@ -72,8 +71,7 @@ def drawn_together(scores: Array, draws: Array) -> Array:
         luck = levels ** (1 / shape)
     kept = 1 - np.minimum(luck, 1.0)[place]
     pulled = kept * distances[:, None] + np.sqrt(kept) * noise
-    drawn: Array = scores.mean() + common + pulled
-    return drawn
+    return np.asarray(scores.mean() + common + pulled)
 
 
 def standing(
@@ -147,8 +145,7 @@ def task_ranks(scores: Array) -> Array:
     """
     better = (scores[None] > scores[:, None]).sum(axis=1)
     tied = (scores[None] == scores[:, None]).sum(axis=1)
-    ranks: Array = better + (tied + 1) / 2
-    return ranks
+    return np.asarray(better + (tied + 1) / 2)
 
 
 def friedman(ranks: Array) -> tuple[float, float]:

@@ -95,8 +95,7 @@ def performance_profile(
         values = values.mean(axis=0)
     ordered = np.sort(values, axis=None)
     upto = np.searchsorted(ordered, np.asarray(thresholds, dtype=float), side="right")
-    shares: Array = (ordered.size - upto) / ordered.size
-    return shares
+    return np.asarray((ordered.size - upto) / ordered.size)
 
 
 def geometric(parts: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
@@ -178,8 +177,7 @@ def _centred_ranks(values: Array, group: Index, size: Index) -> Array:
     counts = np.bincount(tie)
     ranks = np.empty(values.size)
     ranks[order] = (np.cumsum(counts) - (counts - 1) / 2)[tie]
-    centred: Array = ranks - (np.bincount(group, ranks) / np.maximum(size, 1))[group]
-    return centred
+    return np.asarray(ranks - (np.bincount(group, ranks) / np.maximum(size, 1))[group])
 
 
 @functools.lru_cache(maxsize=4096)  # the same grid is weighed for every model

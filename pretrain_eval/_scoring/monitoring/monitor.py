@@ -133,13 +133,8 @@ class Monitor(Tabular, Record):
 
     def _check_late(self, name: str, columns: Columns) -> None:
         """Refuse a look that has been counted, but for labels that come late."""
-        labelled = any(
-            point.look == name
-            for signal in self.signals
-            if signal.name == self.metric
-            for point in signal.points
-        )
-        if labelled or self.metric not in self or columns.values is None:
+        labels = self.metric in self and columns.values is not None
+        if not labels or _point(self[self.metric], name) is not None:
             raise ValueError(
                 f"the look {name!r} has been counted; further examples are a look of"
                 " another name"
@@ -265,10 +260,7 @@ class Monitor(Tabular, Record):
     def _row(self, name: str) -> tuple[str, ...]:
         points = [_point(signal, name) for signal in self.signals]
         sizes = [point.num_examples for point in points if point is not None]
-        words = [
-            "–" if point is None else _word(signal, point)
-            for signal, point in zip(self.signals, points, strict=True)
-        ]
+        words = ["–" if point is None else _word(point) for point in points]
         return (name, f"{max(sizes, default=0):,}", *words)
 
     def rows(self) -> list[Row]:
@@ -302,7 +294,7 @@ def _point(signal: Signal, look: str) -> Point | None:
     return next((point for point in signal.points if point.look == look), None)
 
 
-def _word(signal: Signal, point: Point) -> str:
+def _word(point: Point) -> str:
     if point.value is None:
         word = f"{number(point.statistic, 1)} of {number(point.limit, 1)}"
     else:

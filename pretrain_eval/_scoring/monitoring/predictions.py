@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -148,8 +148,7 @@ def _values(
             f" {', '.join(VALUES)}. For a metric of your own give its value of each"
             ' example as {"values": ...}; F1 and the like are no mean over examples'
         )
-    made: Array = make(what, outputs, targets, scores)
-    return made
+    return make(what, outputs, targets, scores)
 
 
 def _accuracy(what: str, outputs: Array, targets: Array, _: object) -> Array:
@@ -182,7 +181,7 @@ def _absolute_error(what: str, outputs: Array, targets: Array, _: object) -> Arr
     return np.asarray(np.abs(_errors(what, outputs, targets)).mean(axis=1))
 
 
-VALUES = {
+VALUES: dict[str, Callable[..., Array]] = {
     "accuracy": _accuracy,
     "log_loss": _log_loss,
     "mse": _squared_error,
@@ -241,8 +240,7 @@ def _probabilities(what: str, outputs: Array, scores: Scores | None) -> Array:
             ' scores="probabilities"'
         )
     raised = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    made: Array = raised / raised.sum(axis=1, keepdims=True)
-    return made
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def _of_run(what: str, run: Run, metric: str) -> Columns:

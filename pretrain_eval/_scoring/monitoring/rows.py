@@ -109,8 +109,7 @@ class Directions(Record):
         )
         away = rows - center
         raw = _clipped(away, directions, _log_distance(away), *far)
-        made: Array = (raw - middle) @ whiten
-        return made
+        return np.asarray((raw - middle) @ whiten)
 
 
 def _log_distance(away: Array) -> Array:

@@ -372,8 +372,7 @@ class Signal(Record):
         means = np.asarray(mean)[None, :]
         if self.kind == "numbers":
             means = (means - self.mean[0]) / self.deviation
-        made: Array = size * means
-        return made
+        return np.asarray(size * means)
 
     def _unchanged(self) -> Unchanged:
         ones = round(self.num_examples * self.mean[0])

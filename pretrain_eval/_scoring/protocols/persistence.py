@@ -108,10 +108,7 @@ class PersistenceEvaluator(Evaluator):
     @override
     def details(self, grid: Grid, report: Report) -> dict[str, float]:
         cells = grid.cells
-        details = {}
-        z = grid.macro("z")
-        if z is not None:
-            details["normalised mean"] = z
+        details = grid.shown({"z": "normalised mean"})
         if grid.cell.size >= 8:
             details["IQM"] = iqm(grid.columns["P"])
         details["CVaR25 over cells"] = float(cvar(cells["P"]))

@@ -96,8 +96,7 @@ class ReusabilityEvaluator(Evaluator):
                 details[name] = float(cells.macro("z"))
         if len(details) == 2 and details["fully tuned"] > 0:
             details["reuse ratio"] = details["head only"] / details["fully tuned"]
-        share = grid.macro("trainable share")
-        return details | ({} if share is None else {"trainable share": share})
+        return details | grid.shown({"trainable share": "trainable share"})
 
     @override
     def notes(self, grid: Grid) -> list[str]:

@@ -124,10 +124,7 @@ class UsabilityEvaluator(Evaluator):
             details[name] = float(cells.macro("z"))
             if "seconds" in cells and not np.isnan(cells["seconds"]).all():
                 details[f"seconds of {name}"] = float(cells.macro("seconds"))
-        for cost in COSTS:
-            amount = grid.macro(cost)
-            if amount is not None:
-                details[cost] = amount
+        details |= grid.shown({cost: cost for cost in COSTS})
         if report.score is not None:
             draws = _random_weights(self.seed, len(report.parts))
             logs = np.log(np.clip(list(report.parts.values()), 1e-300, 1.0))

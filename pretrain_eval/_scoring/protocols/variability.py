@@ -142,8 +142,7 @@ class VariabilityEvaluator(Evaluator):
         z = np.clip(reached[main], 0, 1)
         details["consistency of after"] = stability(z, reached.weights)
         details["saturated"] = float((1 - b < SATURATED).sum())
-        forgetting = grid.macro("forgetting")
-        return details | ({} if forgetting is None else {"forgetting": forgetting})
+        return details | grid.shown({"forgetting": "forgetting"})
 
     @override
     def notes(self, grid: Grid) -> list[str]:
@@ -174,11 +173,10 @@ class VariabilityEvaluator(Evaluator):
 def _spreads(cells: Cells, keys: Sequence[str]) -> dict[str, Array]:
     # How unlike the change is in different tasks and datasets, the metrics averaged.
     spreads = {}
-    groupings = {
-        "tasks": list(cells.tasks.values()),
-        "datasets": list(cells.datasets.values()),
-    }
-    for name, groups in groupings.items():
+    for name, groups in (
+        ("tasks", cells.tasks.values()),
+        ("datasets", cells.datasets.values()),
+    ):
         means = []
         for group in map(cells.only, groups):
             by_key = [group.macro(key) for key in keys]

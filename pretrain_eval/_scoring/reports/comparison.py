@@ -156,7 +156,7 @@ class Comparison(Tabular, Ranking):
         header = (
             "model",
             "score",
-            self._interval_name(),
+            f"{100 * self.confidence:g} % interval",
             *tasks,
             "P(best)",
             "to the best",
@@ -190,9 +190,6 @@ class Comparison(Tabular, Ranking):
         header = ("", *(report.model for report in self.reports))
         rows = [(name, *(quantity(each[name]) for each in known)) for name in names]
         return Table(f"{self.protocol}, no score", header, tuple(rows), notes)
-
-    def _interval_name(self) -> str:
-        return f"{100 * self.confidence:g} % interval"
 
     def _num_tasks(self) -> int:
         over = {each.interval.over for each in self.reports if each.interval}

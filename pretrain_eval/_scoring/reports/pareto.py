@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pretrain_eval._runs import FrozenDict
+from pretrain_eval._scoring.budget import COSTS
 from pretrain_eval._scoring.reports.report import Report
-
-_COSTS = {
-    "parameters": "num_parameters",
-    "macs": "macs",
-    "peak_memory": "peak_memory",
-    "seconds": "seconds",
-}
 
 
 def front(reports: Sequence[Report]) -> FrozenDict[str, tuple[str, ...]]:
     """By cost, the models that no other beats on score and on that cost."""
     fronts = {}
     alike = len({each.num_runs for each in reports}) == 1
-    for name, attribute in _COSTS.items():
+    for name, attribute in COSTS.items():
         amounts = [getattr(each.cost, attribute) for each in reports]
         unknown = any(amount is None for amount in amounts)
         unscored = any(each.score is None for each in reports)

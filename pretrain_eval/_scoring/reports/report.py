@@ -161,12 +161,10 @@ class Report(Tabular, Record):
             rows.append(
                 ("bounds with what is missing", f"[{number(low)}, {number(high)}]")
             )
-        if self.parts:
-            rows.append(("made of", ""))
-            rows += [(f"  {name}", quantity(v)) for name, v in self.parts.items()]
-        if self.details:
-            rows.append(("beside it", ""))
-            rows += [(f"  {name}", quantity(v)) for name, v in self.details.items()]
+        for heading, named in (("made of", self.parts), ("beside it", self.details)):
+            if named:
+                rows.append((heading, ""))
+            rows += [(f"  {name}", quantity(value)) for name, value in named.items()]
         rows.append(("runs", self._run_counts()))
         rows.append(("their cost", duration(self.cost.total_seconds)))
         title = f"{self.protocol} of {self.model}"

@@ -115,29 +115,24 @@ class Scorecard(Tabular, Record):
     def sections(self) -> list[Section]:
         own = [Section("Five protocols", self.table().to_html())]
         for each in self.comparisons:
-            is_deciding = each.protocol == self.decided_by
             heading = each.protocol.capitalize()
-            if is_deciding:
-                found = [
-                    (f"{heading}: {s.heading.lower()}", s) for s in each.sections()
+            if each.protocol == self.decided_by:
+                own += [
+                    part._replace(heading=f"{heading}: {part.heading.lower()}")
+                    for part in each.sections()
                 ]
-                own += [Section(head, s.body, s.is_folded) for head, s in found]
             else:
                 own.append(Section(heading, each.table().to_html(), True))
         return own
 
     def table(self) -> Table:
         """Models in rows, protocols in columns, the decision below."""
-        rows = []
-        for model in self.models:
-            reports = [self._found(protocol, model) for protocol in PROTOCOLS]
-            cost = self[self.decided_by].reports[self.models.index(model)].cost
+        deciding, rows = self[self.decided_by], []
+        for own in deciding.reports:
+            reports = [self._found(protocol, own.model) for protocol in PROTOCOLS]
             scores = ["–" if r is None else number(r.score) for r in reports]
-            chance = self[self.decided_by].p_best.get(model)
-            rows.append(
-                (model, *scores, number(chance, 2), amount(cost.num_parameters))
-            )
-        deciding = self[self.decided_by]
+            chance = number(deciding.p_best.get(own.model), 2)
+            rows.append((own.model, *scores, chance, amount(own.cost.num_parameters)))
         notes = [self.decision, *deciding.notes]
         if len(deciding.reports) > 1 and deciding.verdict == "inconclusive":
             notes.insert(1, deciding.settle)

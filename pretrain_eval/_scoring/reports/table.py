@@ -357,24 +357,17 @@ def _printable(text: str) -> str:
 
 
 def _width(text: str) -> int:
-    return sum(
-        0
-        if unicodedata.combining(each)
-        else 2
-        if unicodedata.east_asian_width(each) in "WF"
-        else 1
-        for each in text
+    shown = [each for each in text if not unicodedata.combining(each)]
+    return len(shown) + sum(
+        unicodedata.east_asian_width(each) in "WF" for each in shown
     )
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [
-        " " * (width - _width(word)) + word
-        if column
-        else word + " " * (width - _width(word))
-        for column, (word, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(padded)
+    sizes = zip(row, widths, strict=True)
+    padding = [" " * (width - _width(word)) for word, width in sizes]
+    others = [pad + word for pad, word in zip(padding[1:], row[1:], strict=True)]
+    return "  ".join([row[0] + padding[0], *others])
 
 
 def _one_line(text: str) -> str:
@@ -387,9 +380,7 @@ def _pipes(row: Sequence[str], raw: bool = False) -> str:
 
 def _markdown(text: str) -> str:
     escaped = html.escape(_one_line(text), quote=False)
-    for sign in "\\|`*_[]":
-        escaped = escaped.replace(sign, "\\" + sign)
-    return escaped
+    return "".join("\\" * (each in "\\|`*_[]") + each for each in escaped)
 
 
 _LATEX = {
