@@ -94,3 +94,29 @@ def test_what_a_model_keeps_of_a_pass_is_its_own_afterwards() -> None:
     assert step_memory(model, torch.zeros(1, 3), of(torch.optim.SGD)) > 0
     assert torch.equal(model(torch.zeros(1, 3)).abs()[0], (model.linear.bias + 1).abs())
     assert model.offset.device.type == "cpu"
+
+
+class Tied(nn.Module):
+    """One module under two names, and its weight in another module, as T5 has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Embedding(5, 3)
+        self.encoder = nn.Sequential(self.shared, nn.Linear(3, 3))
+        self.head = nn.Linear(3, 5, bias=False)
+        self.head.weight = self.shared.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.encoder(tokens))
+        return found
+
+
+def test_weights_with_several_names_stay_the_models_own() -> None:
+    """Torch 2.6 once gave back what had been put there to be counted."""
+    model = Tied()
+    before = {name: p.data_ptr() for name, p in model.state_dict().items()}
+    tokens = torch.zeros(2, 4, dtype=torch.long)
+    assert pe.count_macs(model, tokens) == 2 * 4 * (3 * 3 + 3 * 5)
+    assert step_memory(model, tokens, of(torch.optim.SGD)) > 0
+    assert {name: p.data_ptr() for name, p in model.state_dict().items()} == before
+    assert model.head.weight is model.shared.weight

@@ -35,8 +35,13 @@ def saved(folder, model, pre_tokenizer, trainer):
     made = tokenizers.Tokenizer(model)
     made.pre_tokenizer = pre_tokenizer
     made.train_from_iterator(TRAIN, trainer)
-    special = {"unk_token": "<unk>", "pad_token": "<pad>"}
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, **special)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        # Before transformers 5 kinds of tokens too, which GPT-2 would add up.
+        model_input_names=["input_ids", "attention_mask"],
+    )
     tokenizer.save_pretrained(folder)
     torch.manual_seed(len(tokenizer))
     settings = transformers.GPT2Config(

@@ -80,9 +80,14 @@ def write_csv(path: Path, items: Iterable[tuple[str, Run]]) -> None:
         )
         header: dict[str, Plain] = dict(zip(names, names, strict=True))
         for row in [header, *rows]:
-            (quoting if "\r" in "".join(map(str, row.values())) else writer).writerow(
-                row
-            )
+            written = {name: _without_nul(value) for name, value in row.items()}
+            has_return = "\r" in "".join(map(str, written.values()))
+            (quoting if has_return else writer).writerow(written)
+
+
+def _without_nul(value: Plain) -> Plain:
+    r"""The character 0 as `\x00`: csv of Python 3.10 neither writes nor reads it."""
+    return value.replace("\0", r"\x00") if isinstance(value, str) else value
 
 
 def write_parquet(path: Path, items: Iterable[tuple[str, Run]]) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pretrain_eval._metrics import preserved_rng, seed_all
 from pretrain_eval._tasks.reading import inputs_of
-from pretrain_eval._tasks.samples import equal, located
+from pretrain_eval._tasks.samples import equal, located, picked
 from pretrain_eval._tasks.views import Rows, View
 
 # Samples and bytes of a split that are digested at most, which takes seconds.
@@ -147,7 +147,7 @@ def _size(column: Any) -> int:
 def _contents(column: Any, rows: Tensor) -> Iterable[bytes | None]:
     """The content of each row of one column."""
     if isinstance(column, Tensor):
-        kept = column.detach()[rows.to(column.device)].cpu().contiguous()
+        kept = picked(column.detach(), rows).cpu().contiguous()
         flat = kept.reshape(len(rows), kept[0].numel()).view(torch.uint8).numpy()
         return [row.tobytes() for row in flat]
     return [_content(column[row]) for row in rows.tolist()]

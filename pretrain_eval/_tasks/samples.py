@@ -28,6 +28,12 @@ from pretrain_eval._tasks.views import Rows, View
 
 T = TypeVar("T")
 
+_SIGNED = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
+
 
 def is_empty(split: Dataset[Any] | DataLoader[Any], what: str) -> bool:
     """Whether one pass gives nothing.
@@ -62,7 +68,7 @@ def read_targets(split: Dataset[Any] | DataLoader[Any]) -> Tensor:
             return _loaded_targets(split)
         listed = _listed_targets(dataset)
         if listed is not None:
-            return listed[torch.as_tensor(indices, dtype=torch.long)]
+            return picked(listed, torch.as_tensor(indices, dtype=torch.long))
         try:
             return torch.stack([_target(dataset, i) for i in indices])
         except (KeyError, TypeError, ValueError):
@@ -152,6 +158,14 @@ def as_loader(
     )
 
 
+def picked(tensor: Tensor, rows: Tensor) -> Tensor:
+    """These rows of it; older torch picks none of the wider unsigned integers."""
+    rows = rows.to(tensor.device)
+    if tensor.dtype not in _SIGNED:
+        return tensor[rows]
+    return tensor.view(_SIGNED[tensor.dtype])[rows].view(tensor.dtype)
+
+
 @final
 class TensorBatches:
     """The batches that a `DataLoader` gives of tensors, cut out whole.
@@ -194,7 +208,7 @@ class TensorBatches:
             if order is None:
                 yield [tensor[cut] for tensor in self._tensors]
             else:
-                yield [tensor[order[cut].to(tensor.device)] for tensor in self._tensors]
+                yield [picked(tensor, order[cut]) for tensor in self._tensors]
 
 
 def _held_tensors(split: Dataset[Any]) -> list[Tensor] | None:

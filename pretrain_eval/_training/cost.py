@@ -143,11 +143,24 @@ class _Twin:
         self._fixed: dict[str, Tensor] = {
             name: _meta(buffer) for name, buffer in model.named_buffers()
         }
+        twins: dict[int, Tensor] = {
+            **{id(p): self._weights[name] for name, p in model.named_parameters()},
+            **{id(b): self._fixed[name] for name, b in model.named_buffers()},
+        }
+        # Each place once, also of a module that has several names: torch 2.6 gives back
+        # what it has put there itself where a place is named twice.
+        self._placed: dict[str, Tensor] = {
+            f"{path}.{name}" if path else name: twins[id(tensor)]
+            for path, module in model.named_modules()
+            for name, tensor in [*module._parameters.items(), *module._buffers.items()]
+            if tensor is not None
+        }
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        tensors = {**self._weights, **self._fixed}
         with _unchanged(self._model):
-            return torch.func.functional_call(self._model, tensors, args, kwargs)
+            return torch.func.functional_call(
+                self._model, self._placed, args, kwargs, tie_weights=False
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
