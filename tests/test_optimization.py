@@ -506,3 +506,96 @@ def test_an_optimizer_without_moments_is_unknown():
     with (metric := pe.MomentNorm()).attach(optimizer):
         optimizer.step()
     assert metric.compute() == pytest.approx(2**0.5)
+
+
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 0.999, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_quantiles_and_sums_of_absolute_entries_are_those_of_numpy(dtype):
+    """Of all entries and of each parameter's, after clipping, to the last bit."""
+    model = network().to(dtype)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    members = [pe.GradQuantile(q, per="parameter") for q in QUANTILES]
+    metrics = pe.MetricCollection(*members, pe.GradNorm(1, per="parameter"))
+    rows = []
+    with metrics.attach(optimizer, model):
+        for inputs, targets in batches():
+            optimizer.zero_grad()
+            cross_entropy(model(inputs.to(dtype)), targets).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            named = {
+                name: parameter.grad.abs().double().flatten().numpy()
+                for name, parameter in model.named_parameters()
+            }
+            rows.append({"": np.concatenate(list(named.values())), **named})
+            optimizer.step()
+    for q, member in zip(QUANTILES, members, strict=True):
+        for name in rows[0]:
+            key = member.key if not name else f"{member.key}/{name}"
+            truth = [np.quantile(r[name], q, method="inverted_cdf") for r in rows]
+            assert metrics.history[key] == tuple(truth), key
+    sums = [row[""].sum() for row in rows]
+    assert metrics.history["grad_norm_1"] == pytest.approx(sums, rel=1e-6)
+    of_one = [row["3.weight"].sum() for row in rows]
+    assert metrics.history["grad_norm_1/3.weight"] == pytest.approx(of_one, rel=1e-6)
+
+
+def test_entries_count_whatever_kind_of_gradient_they_are_of():
+    """None is all zeros, sparse entries are summed, a complex one has its size."""
+    none, sparse = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(3))
+    imaginary = nn.Parameter(torch.ones(1, dtype=torch.complex64))
+    sparse.grad = torch.sparse_coo_tensor([[0, 0]], [1.0, 2.0], (3,))
+    imaginary.grad = torch.tensor([3 + 4j])
+    weights = [none, sparse, imaginary]
+    optimizer = torch.optim.SGD(weights, lr=0.0)
+    members = pe.GradQuantile(0.75), pe.GradQuantile(0.76), pe.GradQuantile(1.0)
+    metrics = pe.MetricCollection(*members, pe.GradNorm(1))
+    with metrics.attach(optimizer):
+        optimizer.step()
+    assert metrics.compute() == {
+        "grad_quantile_75": 0.0,
+        "grad_quantile_76": 3.0,
+        "grad_quantile_100": 5.0,
+        "grad_norm_1": 8.0,
+    }
+
+
+def test_quantiles_of_two_optimizers_are_of_all_entries():
+    """Attached as one; each keeps its entries until the last has stepped."""
+    first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    both = [torch.optim.SGD([each], lr=0.1) for each in (first, second)]
+    metrics = pe.MetricCollection(pe.GradQuantile(0.5), pe.GradNorm(1))
+    with metrics.attach(both):
+        first.grad, second.grad = torch.tensor([9.0, 8.0]), torch.tensor([1.0, 2, 3])
+        both[0].step()
+        first.grad = None
+        both[1].step()
+    assert metrics.compute() == {"grad_quantile_50": 3.0, "grad_norm_1": 23.0}
+
+
+def test_scaled_gradients_of_a_fused_optimizer_are_unscaled():
+    """As the optimizer does itself, in its step."""
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.1, fused=True)
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(4.0), None
+    metrics = pe.MetricCollection(pe.GradQuantile(1.0), pe.GradNorm(1), pe.GradNorm())
+    with metrics.attach(optimizer):
+        weight.grad = torch.tensor([4.0, -8.0, 12.0])
+        optimizer.step()
+    norms = {"grad_norm_1": 6.0, "grad_norm": pytest.approx(14**0.5)}
+    assert metrics.compute() == {"grad_quantile_100": 3.0, **norms}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: pe.GradQuantile(1.5), "q must be from 0 to 1"),
+        (lambda: pe.GradQuantile(float("nan")), "q must be from 0 to 1"),
+        (lambda: pe.GradNorm(3), "ord must be 1 or 2"),
+    ],
+)
+def test_no_such_quantile_or_norm(make, message):
+    """The message says what is expected."""
+    with pytest.raises(ValueError, match=message):
+        make()

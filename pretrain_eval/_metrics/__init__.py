@@ -11,6 +11,7 @@ from pretrain_eval._metrics.forward import (
     named_device,
     takes,
 )
+from pretrain_eval._metrics.grad_quantile import GradQuantile
 from pretrain_eval._metrics.metric import (
     CountedMetric,
     Metric,
@@ -47,6 +48,7 @@ __all__ = [
     "GradNorm",
     "GradNormBeforeClipping",
     "GradParameterCosine",
+    "GradQuantile",
     "LearningRate",
     "Log",
     "Metric",

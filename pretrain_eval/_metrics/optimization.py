@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from pretrain_eval._metrics.step_metric import StepMetric
-from pretrain_eval._steps import Step, warn
+from pretrain_eval._steps import Per, Statistic, Step, warn
 
 
 def _ratio(moved: Tensor, were: Tensor) -> Tensor:
@@ -26,17 +26,24 @@ def _zero_share(nonzero: Tensor, entries: Tensor) -> Tensor:
 
 @final
 class GradNorm(StepMetric):
-    """Norm of the gradient that the optimizer reads, ‖g‖₂ over all its parameters.
+    """Norm of the gradient that the optimizer reads, over all its parameters.
+
+    ‖g‖₂ = √Σg², or the sum of absolute entries, ‖g‖₁ = Σ|g|, under the key `grad_norm_1`.
+    The largest entry, ‖g‖∞, is `GradQuantile(1.0)`.
 
     After clipping and unscaling, where the loop clips and scales. Parameters without
     a gradient count as zero. With a closure, the gradient of its first evaluation,
     which is the one at θ_t.
 
     Args:
+        ord: 2 or 1.
         statistic: What `compute` makes of the steps since the last reset: their "mean",
             the "last" one's value, the largest, "max", or their spread, "std".
         per: Besides the total, values per "parameter", per "module", per "group" of
             the optimizer, or per whatever label a function gives to a parameter's name.
+
+    Raises:
+        ValueError: The norm is neither of the two.
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -50,13 +57,32 @@ class GradNorm(StepMetric):
 
     key = "grad_norm"
 
+    def __init__(
+        self,
+        ord: Literal[1, 2] = 2,
+        *,
+        statistic: Statistic = "mean",
+        per: Per | None = None,
+    ) -> None:
+        super().__init__(statistic=statistic, per=per)
+        if ord not in (1, 2):
+            raise ValueError(
+                f"ord must be 1 or 2, got {ord!r}; GradQuantile(1.0) is the largest entry"
+            )
+        self.ord = ord
+        if ord == 1:
+            self.key = "grad_norm_1"
+
     @override
     def before_step(self, step: Step) -> None:
-        step.keep("gradient")
+        step.keep("gradient" if self.ord == 2 else "magnitude")
 
     @override
     def after_step(self, step: Step) -> None:
-        self.record_sums(step, torch.sqrt, "gradient")
+        if self.ord == 2:
+            self.record_sums(step, torch.sqrt, "gradient")
+        else:
+            self.record_sums(step, torch.Tensor.clone, "magnitude")
 
 
 @final

@@ -17,6 +17,7 @@ from pretrain_eval._steps.log import (
 )
 from pretrain_eval._steps.names import Partition, Per, checked_per
 from pretrain_eval._steps.norms import norm, square_sums
+from pretrain_eval._steps.shards import is_sharded
 from pretrain_eval._steps.snapshot import update_ratio
 from pretrain_eval._steps.starts import Start
 from pretrain_eval._steps.step import MOMENTS, Quantity, Step
@@ -38,6 +39,7 @@ __all__ = [
     "StepLog",
     "checked_per",
     "checked_statistic",
+    "is_sharded",
     "joined",
     "keyed",
     "norm",

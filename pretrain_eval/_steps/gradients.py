@@ -1,4 +1,4 @@
-"""What is read of gradients besides their norms: zeros, products with parameters."""
+"""What is read of gradients besides their squares: zeros, magnitudes, products."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ def nonzero_counts(gradients: Sequence[Tensor | None]) -> Tensor:
             for gradient in gradients
         ]
     )
+
+
+def magnitudes(gradients: Sequence[Tensor | None]) -> Tensor:
+    """Σ|g| of each, float64; 0 for None."""
+    return _stacked(
+        [None if gradient is None else _magnitude(gradient) for gradient in gradients]
+    )
+
+
+def _magnitude(gradient: Tensor) -> Tensor:
+    entries = _entries(gradient)
+    if entries.is_complex():
+        entries = entries.abs()
+    wide = wide_dtype(entries.device)
+    magnitude: Tensor = torch.linalg.vector_norm(entries, 1, dtype=wide)
+    return magnitude
 
 
 def products(

@@ -26,6 +26,13 @@ class Partition:
         places = {part: place for place, part in enumerate(parts, start=1)}
         self._places = torch.tensor([places[label] for label in labels])
 
+    def members(self, number: int) -> list[list[int]]:
+        """Places of the parameters, of which there are so many, in total and by part."""
+        own = self._places.tolist()
+        parts = range(1, len(self.names))
+        by_part = [[at for at, of in enumerate(own) if of == part] for part in parts]
+        return [list(range(number)), *by_part]
+
     def sums(self, squares: Tensor) -> Tensor:
         """Sums over all parameters and over each part, shape `(..., len(names))`.
 

@@ -19,11 +19,20 @@ from pretrain_eval._steps.snapshot import Room
 from pretrain_eval._steps.starts import Start
 
 Quantity = Literal[
-    "gradient", "nonzero", "product", "update", "parameter", "moment", "second moment"
+    "gradient",
+    "magnitude",
+    "nonzero",
+    "product",
+    "update",
+    "parameter",
+    "moment",
+    "second moment",
 ]
 
 _QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-_OF_GRADIENTS: frozenset[Quantity] = frozenset({"gradient", "nonzero", "product"})
+_OF_GRADIENTS: frozenset[Quantity] = frozenset(
+    {"gradient", "magnitude", "nonzero", "product"}
+)
 _OF_WEIGHTS: frozenset[Quantity] = frozenset({"product", "update", "parameter"})
 
 # Running means of gradients and of their squares, as torch's optimizers name them.
@@ -113,6 +122,11 @@ class _Part:
                 if scale is not None:
                     squares /= scale.to(squares).square()
                 self.sums["gradient"] = squares
+        if "magnitude" in self.wanted:
+            magnitudes = _gradients.magnitudes(gradients)
+            self.sums["magnitude"] = (
+                magnitudes if scale is None else magnitudes / scale.to(magnitudes)
+            )
         if "nonzero" in self.wanted:
             self.sums["nonzero"] = _gradients.nonzero_counts(gradients)
         if "product" in self.wanted and not lost:
@@ -222,7 +236,7 @@ class Step:
     def keep(self, *quantities: Quantity) -> None:
         """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t.
 
-        Also how much of g is "nonzero", and its "product" ⟨g, θ_t⟩ with the parameter;
+        Also its "magnitude" Σ|g|, how much of g is "nonzero", and its "product" ⟨g, θ_t⟩ with the parameter;
         and what the optimizer remembers of gradients after the step, their running mean,
         "moment", and that of their squares, "second moment".
         """
@@ -260,6 +274,11 @@ class Step:
     def gradient_squares(self) -> Tensor:
         """Σg² of each parameter as the optimizer consumes it, float64."""
         return self._sums("gradient")
+
+    @property
+    def gradient_magnitudes(self) -> Tensor:
+        """Σ|g| of each parameter as the optimizer consumes it, float64."""
+        return self._sums("magnitude")
 
     @property
     def nonzero_counts(self) -> Tensor:
