@@ -545,7 +545,9 @@ def test_entries_count_whatever_kind_of_gradient_they_are_of():
     """None is all zeros, sparse entries are summed, a complex one has its size."""
     none, sparse = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(3))
     imaginary = nn.Parameter(torch.ones(1, dtype=torch.complex64))
-    sparse.grad = torch.sparse_coo_tensor([[0, 0]], [1.0, 2.0], (3,))
+    sparse.grad = torch.sparse_coo_tensor(
+        [[0, 0]], [1.0, 2.0], (3,), check_invariants=True
+    )
     imaginary.grad = torch.tensor([3 + 4j])
     weights = [none, sparse, imaginary]
     optimizer = torch.optim.SGD(weights, lr=0.0)
