@@ -21,7 +21,9 @@ from pretrain_eval.demo import report, small
 from pretrain_eval.demo.questions import questions
 
 
-def run(folder: Path, num_seeds: int | None, *, progress: bool) -> None:
+def run(
+    folder: Path, num_seeds: int | None, *, progress: bool, full: bool = False
+) -> None:
     """Ask every question, and save what was found.
 
     Args:
@@ -29,13 +31,14 @@ def run(folder: Path, num_seeds: int | None, *, progress: bool) -> None:
         num_seeds: Runs of each cell, each on labelled examples of its own; None: as
             many as the question asks for.
         progress: Whether to show it.
+        full: Whether to tune whole networks on images too.
     """
     # Unless the user says how many, one for each of two cores; and one for what
     # scikit-learn fits, which is too small to be shared.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
     threadpoolctl.threadpool_limits(1, user_api="blas")
     answers = []
-    for question in questions():
+    for question in questions(full=full):
         print(f"\n== {question.text}\n{question.setting}", flush=True)
         runs = demo.sweep_draws(
             question.candidates(),
@@ -72,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="small networks that are pretrained here; needs no further package",
     )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="tune the whole networks on images too; a third longer",
+    )
     options = parser.parse_args(arguments)
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.small or lacking:
             small.run(folder, options.seeds or 3, progress=progress)
         else:
-            run(folder, options.seeds, progress=progress)
+            run(folder, options.seeds, progress=progress, full=options.full)
     except KeyboardInterrupt:
         print(f"\nStopped; what is done is kept in {folder}. The same call goes on.")
         return 130

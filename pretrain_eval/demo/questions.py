@@ -55,28 +55,31 @@ class Question:
         return {name: self.models(name) for name in self.names}
 
 
-def questions() -> list[Question]:
+def questions(*, full: bool = False) -> list[Question]:
     """Two where pretraining should help, and one where it need not.
 
     The last is of clothes where those are there, and of digits elsewhere.
+
+    Args:
+        full: Whether the networks that read images are tuned as a whole too.
     """
     return [
-        _of_images(),
+        _of_images(full),
         _of_texts(),
         _of_digits() if missing("clothes") else _of_clothes(),
     ]
 
 
-def _of_images() -> Question:
+def _of_images(full: bool) -> Question:
     return Question(
         "images",
         "Which ImageNet model for my few labelled images?",
         "24 labelled textures of three classes, 20 labelled faces and non-faces, at 64"
-        " pixels; the head alone, and the whole network.",
+        f" pixels; the head alone{', and the whole network' if full else ''}.",
         image_model,
         IMAGE_MODELS,
         _pictures,
-        [_head(), _full()],
+        [_head(), _full()] if full else [_head()],
         _OF_IMAGES,
     )
 
