@@ -43,61 +43,64 @@ def _adapted() -> Any:
     needs("torchmetrics")
     import torchmetrics
 
-    class Adapted(torchmetrics.Metric):
-        full_state_update = False
+    return type("Adapted", (_ByItself, torchmetrics.Metric), {})
 
-        def __init__(self, metric: Metric) -> None:
-            super().__init__()
-            self.metric = metric
 
-        @property
-        def higher_is_better(self) -> bool | None:  # type: ignore[override] # one of theirs is fixed
-            return self.metric.higher_is_better
+class _ByItself:
+    """What torchmetrics asks of a metric; the second parent is its `Metric`."""
 
-        def update(self, outputs: Tensor, targets: Tensor) -> None:
-            self.metric.update(outputs, targets)
+    full_state_update = False
 
-        def compute(self) -> Tensor:
-            return torch.tensor(self.metric.compute(), dtype=torch.float64)
+    def __init__(self, metric: Metric) -> None:
+        super().__init__()
+        self.metric = metric
 
-        def reset(self) -> None:
-            super().reset()
-            self.metric.reset()
+    @property
+    def higher_is_better(self) -> bool | None:
+        return self.metric.higher_is_better
 
-        def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-            batch = copy.deepcopy(self.metric)
-            batch.reset()
-            batch.update(outputs, targets)
-            # One batch's value is this process' own: no collective a step.
-            value = value_of(batch, sync=False)
-            tensor = torch.tensor(value, dtype=torch.float64)
-            self._forward_cache: Any = tensor
-            self.update(outputs, targets)
-            return tensor
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self.metric.update(outputs, targets)
 
-        @property
-        def metric_state(self) -> dict[str, Any]:
-            return _state_of(self.metric)
+    def compute(self) -> Tensor:
+        return torch.tensor(self.metric.compute(), dtype=torch.float64)
 
-        def get_extra_state(self) -> dict[str, Any]:
-            # What `state_dict` holds beside tensors of its own.
-            return {"metric": _state_of(self.metric), "updates": self._update_count}
+    def reset(self) -> None:
+        super().reset()  # type: ignore[misc] # of the other parent
+        self.metric.reset()
 
-        def set_extra_state(self, state: dict[str, Any]) -> None:
-            load: Any = getattr(self.metric, "load_state_dict", None)
-            if load is not None:
-                load(state["metric"])
-            self._update_count = state["updates"]
-            self._computed = None
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        batch = copy.deepcopy(self.metric)
+        batch.reset()
+        batch.update(outputs, targets)
+        # One batch's value is this process' own: no collective a step.
+        value = value_of(batch, sync=False)
+        tensor = torch.tensor(value, dtype=torch.float64)
+        self._forward_cache: Any = tensor
+        self.update(outputs, targets)
+        return tensor
 
-        def __reduce__(self) -> tuple[Any, ...]:
-            # A class in a function has no name that pickle could find.
-            return _restored, (self.metric, self._update_count)
+    @property
+    def metric_state(self) -> dict[str, Any]:
+        return _state_of(self.metric)
 
-        def __repr__(self) -> str:
-            return f"as_torchmetrics({self.metric!r})"
+    def get_extra_state(self) -> dict[str, Any]:
+        # What `state_dict` holds beside tensors of its own.
+        return {"metric": _state_of(self.metric), "updates": self._update_count}
 
-    return Adapted
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        load: Any = getattr(self.metric, "load_state_dict", None)
+        if load is not None:
+            load(state["metric"])
+        self._update_count = state["updates"]
+        self._computed = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A class in a function has no name that pickle could find.
+        return _restored, (self.metric, self._update_count)
+
+    def __repr__(self) -> str:
+        return f"as_torchmetrics({self.metric!r})"
 
 
 def _state_of(metric: Metric) -> dict[str, Any]:
