@@ -19,7 +19,7 @@ from pretrain_eval._steps import Per, Statistic, Step, is_sharded, warn
 class GradQuantile(StepMetric):
     """A quantile of the absolute entries of the gradient that the optimizer reads.
 
-    The smallest |g_i| that a share `q` of all entries does not exceed, an entry itself
+    The smallest absolute entry that a share `q` of all entries does not exceed, an entry itself
     and exact: 0.5 is the median, 1.0 the largest, ‖g‖∞. Several of them are a histogram
     whose bins hold equal shares. After clipping and unscaling, where the loop clips and
     scales. All entries of a parameter without a gradient count as zero, NaN as the
