@@ -19,12 +19,11 @@ from pretrain_eval._steps import Per, Statistic, Step, is_sharded, warn
 class GradQuantile(StepMetric):
     """A quantile of the absolute entries of the gradient that the optimizer reads.
 
-    The smallest absolute entry that a share `q` of all entries does not exceed, an entry itself
-    and exact: 0.5 is the median, 1.0 the largest, ‖g‖∞. Several of them are a histogram
-    whose bins hold equal shares. After clipping and unscaling, where the loop clips and
-    scales. All entries of a parameter without a gradient count as zero, NaN as the
-    largest. NaN, and the first time a warning, for parameters that lie in shards on
-    several processes.
+    The smallest absolute entry that a share `q` of all entries does not exceed, exact:
+    0.5 is the median, 1.0 the largest, ‖g‖∞. Several of them are a histogram whose bins
+    hold equal shares. After clipping and unscaling, where the loop clips and scales. All
+    entries of a parameter without a gradient count as zero, NaN as the largest. NaN, and
+    the first time a warning, for parameters that lie in shards on several processes.
 
     Each measured step copies the gradients once and selects in them, some ten times the
     time of `GradNorm`: attach it with `every=`.

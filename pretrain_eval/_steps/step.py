@@ -236,9 +236,10 @@ class Step:
     def keep(self, *quantities: Quantity) -> None:
         """Measure the gradient g, the update θ_{t+1} − θ_t or the parameter θ_t.
 
-        Also its "magnitude" Σ|g|, how much of g is "nonzero", and its "product" ⟨g, θ_t⟩ with the parameter;
-        and what the optimizer remembers of gradients after the step, their running mean,
-        "moment", and that of their squares, "second moment".
+        Also the "magnitude" of g, Σ|g|, how much of g is "nonzero", and its "product"
+        ⟨g, θ_t⟩ with the parameter; and what the optimizer remembers of gradients after
+        the step, their running mean, "moment", and that of their squares, "second
+        moment".
         """
         if self._current is None:
             raise RuntimeError("call step.keep(...) in before_step")
