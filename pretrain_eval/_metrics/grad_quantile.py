@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from pretrain_eval._metrics.step_metric import StepMetric
-from pretrain_eval._steps import Per, Statistic, Step, is_sharded, warn
+from pretrain_eval._metrics.step_metric import StepMetric, record_unknown
+from pretrain_eval._steps import Per, Statistic, Step, is_sharded
 
 
 @final
@@ -67,25 +67,18 @@ class GradQuantile(StepMetric):
 
     @override
     def after_step(self, step: Step) -> None:
-        entries = [self._entries.get(id(p)) for p in step.parameters]
-        self._entries.clear()
-        split = step.split(self.per)
-        if any(each is None for each in entries):
-            self._warn_of_shards()
-            values = torch.full((len(split.names),), torch.nan, dtype=torch.float64)
-        else:
-            known = [each for each in entries if each is not None]
-            quantiles = [
-                _quantile([known[place] for place in places], self.q)
-                for places in split.members(len(known))
-            ]
-            values = torch.stack(quantiles)
-        self.record(step, values, split.names)
-
-    def _warn_of_shards(self) -> None:
-        if not self.log.has_warned:
-            self.log.has_warned = True
-            warn(f"{self.key} is NaN: parameters lie in shards on several processes")
+        entries, split = self._entries, step.split(self.per)
+        self._entries = {}
+        known = [entries[id(p)] for p in step.parameters if id(p) in entries]
+        if len(known) < len(step.parameters):
+            why = "parameters lie in shards on several processes"
+            record_unknown(self, step, why, split.names)
+            return
+        quantiles = [
+            _quantile([known[place] for place in places], self.q)
+            for places in split.members(len(known))
+        ]
+        self.record(step, torch.stack(quantiles), split.names)
 
 
 def _absolute_entries(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,11 +91,7 @@ def _absolute_entries(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
                 continue
             gradient = parameter.grad
             if gradient is None:
-                yield (
-                    parameter,
-                    torch.zeros_like(parameter, dtype=torch.float32).view(-1),
-                )
-                continue
+                gradient = torch.zeros_like(parameter)
             entries = gradient.detach().to_dense().abs().reshape(-1)
             if entries.dtype != torch.float64:
                 entries = entries.float()

@@ -7,8 +7,8 @@ from typing import final
 import torch
 from typing_extensions import override
 
-from pretrain_eval._metrics.step_metric import StepMetric
-from pretrain_eval._steps import MOMENTS, Step, warn
+from pretrain_eval._metrics.step_metric import StepMetric, record_unknown
+from pretrain_eval._steps import MOMENTS, Step
 
 
 @final
@@ -90,9 +90,6 @@ def _is_kept(metric: StepMetric, step: Step, moment: str) -> bool:
     states = [s for o in step.optimizers for s in getattr(o, "state", {}).values()]
     if any(name in state for state in states for name in MOMENTS[moment]):
         return True
-    if not metric.log.has_warned:
-        metric.log.has_warned = True
-        names = ", ".join(type(each).__name__ for each in step.optimizers)
-        warn(f"{metric.key} is NaN: {names} keeps no {moment} of the gradient")
-    metric.record(step, torch.full((), torch.nan, dtype=torch.float64))
+    names = ", ".join(type(each).__name__ for each in step.optimizers)
+    record_unknown(metric, step, f"{names} keeps no {moment} of the gradient")
     return False

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pretrain_eval._metrics.step_metric import StepMetric
-from pretrain_eval._steps import Per, Statistic, Step, warn
+from pretrain_eval._metrics.step_metric import StepMetric, record_unknown
+from pretrain_eval._steps import Per, Statistic, Step
 
 
 def _ratio(moved: Tensor, were: Tensor) -> Tensor:
@@ -329,15 +329,13 @@ class Clipped(StepMetric):
 
 def _unseen(metric: StepMetric, step: Step) -> None:
     """Record NaN for a step whose clipping nobody has seen; warn of the first."""
-    if not metric.log.has_warned:
-        metric.log.has_warned = True
-        warn(
-            f"{metric.key} is NaN: no clipping was seen before step {step.number}; clip by"
-            " the handle that attach returns, steps.clip_grad_norm_(parameters,"
-            " max_norm), or tell it of yours before: steps.before_clipping(parameters,"
-            " max_norm)"
-        )
-    metric.record(step, torch.full((), torch.nan, dtype=torch.float64))
+    record_unknown(
+        metric,
+        step,
+        f"no clipping was seen before step {step.number}; clip by the handle that attach"
+        " returns, steps.clip_grad_norm_(parameters, max_norm), or tell it of yours"
+        " before: steps.before_clipping(parameters, max_norm)",
+    )
 
 
 @final

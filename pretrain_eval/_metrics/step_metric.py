@@ -26,6 +26,7 @@ from pretrain_eval._steps import (
     checked_per,
     checked_statistic,
     keyed,
+    warn,
     watch,
     watched_step,
 )
@@ -235,3 +236,15 @@ class StepMetric(Metric):
             model: What the step moves: a model or its parameters.
         """
         return watched_step(model, [self])
+
+
+def record_unknown(
+    metric: StepMetric, step: Step, why: str, names: tuple[str, ...] = ("",)
+) -> None:
+    """Record NaN under each name; say why, the first time."""
+    if not metric.log.has_warned:
+        metric.log.has_warned = True
+        warn(f"{metric.key} is NaN: {why}")
+    metric.record(
+        step, torch.full((len(names),), torch.nan, dtype=torch.float64), names
+    )

@@ -124,16 +124,12 @@ class _Part:
                 self.sums["gradient"] = squares
         if "magnitude" in self.wanted:
             magnitudes = _gradients.magnitudes(gradients)
-            self.sums["magnitude"] = (
-                magnitudes if scale is None else magnitudes / scale.to(magnitudes)
-            )
+            self.sums["magnitude"] = _unscaled(magnitudes, scale)
         if "nonzero" in self.wanted:
             self.sums["nonzero"] = _gradients.nonzero_counts(gradients)
         if "product" in self.wanted and not lost:
             products = _gradients.products(gradients, self._weights())
-            self.sums["product"] = (
-                products if scale is None else products / scale.to(products)
-            )
+            self.sums["product"] = _unscaled(products, scale)
 
     def end(self) -> None:
         """Read what is wanted at θ_{t+1}."""
@@ -384,3 +380,7 @@ def _joined(sums: Sequence[Tensor | Array | None]) -> Tensor | None:
         return given[0]
     device = home(each.device for each in given)
     return torch.cat([each.to(device, non_blocking=True) for each in given])
+
+
+def _unscaled(sums: Tensor, scale: Tensor | None) -> Tensor:
+    return sums if scale is None else sums / scale.to(sums)
